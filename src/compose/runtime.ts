@@ -75,8 +75,15 @@ export async function createRuntime(server: ServerDefinition, options: RuntimeOp
   return wire(server, resolveOptions(options, process.env))
 }
 
+/** Renders the metrics where they are not this process's alone. */
+export type RenderMetrics = () => Promise<{ contentType: string; body: string }>
+
 /** {@link createRuntime} with options that are resolved already. */
-export async function wire(server: ServerDefinition, options: ResolvedOptions): Promise<Runtime> {
+export async function wire(
+  server: ServerDefinition,
+  options: ResolvedOptions,
+  renderMetrics?: RenderMetrics,
+): Promise<Runtime> {
   if ((server as { kind?: unknown } | undefined)?.kind !== 'server')
     throw new HoldfastError(
       'invalid_module',
@@ -116,7 +123,7 @@ export async function wire(server: ServerDefinition, options: ResolvedOptions): 
   await kernel.start()
   const probes = new Probes({
     isReady: () => isReady,
-    metrics: () => telemetry.metrics.render(),
+    metrics: renderMetrics ?? (() => telemetry.metrics.render()),
     onError: (error) => telemetry.failure(undefined, 'The metrics could not be rendered.', error),
   })
   const parts: HttpParts = { kernel, options, telemetry, clock, ticker, probes }
