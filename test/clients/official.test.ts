@@ -1,26 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { startServer, type RunningServer } from '../conformance/server.ts'
 import { KINDS, type Session, type Target } from './connect.ts'
+import { FIXTURE, withServer } from './with-server.ts'
 
-const DEFINITION = resolve(import.meta.dirname, 'fixture.ts')
-
-let dir: string
-let server: RunningServer
-beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'holdfast-clients-'))
-  server = await startServer(DEFINITION, dir, new AbortController().signal)
-})
-afterAll(async () => {
-  await server?.[Symbol.asyncDispose]()
-  await rm(dir, { recursive: true, force: true })
-})
+const server = withServer()
 
 const target = (transport: Target['transport']): Target =>
-  transport === 'http' ? { transport, url: server.url } : { transport, definition: DEFINITION, cwd: dir }
+  transport === 'http' ? { transport, url: server.url } : { transport, definition: FIXTURE, cwd: server.dir }
 
 const matrix = KINDS.flatMap((kind) => (['http', 'stdio'] as const).map((transport) => ({ ...kind, transport })))
 
