@@ -39,7 +39,7 @@ describe.each(REVISIONS)('a session of %s', (revision) => {
     expect((await session.request(method, params)).message?.result).toEqual({})
   })
 
-  test.each(['made/up', 'server/discover', 'subscriptions/listen', 'tasks/list', 'initialize/x'])(
+  test.each(['made/up', 'server/discover', 'subscriptions/listen', 'tasks/list'])(
     '%s is an unknown method, answered 200 -32601',
     async (method) => {
       const session = await openSession(server.url, revision)

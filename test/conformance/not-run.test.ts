@@ -52,6 +52,7 @@ test('a scenario passes only if a check passed and none failed, warned or was sk
   expect(judge(scenario, [passed, { id: 'b', status: 'INFO' }])).toEqual([])
   expect(judge(scenario, [])).toHaveLength(1)
   expect(judge(scenario, [{ id: 'b', status: 'INFO' }])).toHaveLength(1)
+  expect(judge(scenario, [{ id: 'wire-schema-valid', status: 'SUCCESS' }])).toHaveLength(1)
   for (const status of ['FAILURE', 'WARNING', 'SKIPPED'] as const)
     expect(judge(scenario, [passed, { id: 'b', status, errorMessage: 'why' }])).toEqual([`${status} b: why`])
 })
