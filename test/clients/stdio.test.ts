@@ -120,6 +120,20 @@ describe('stdio', () => {
     }
   })
 
+  test('a batch is served after initialize at 2025-03-26, and refused without', async () => {
+    const batch = [request('x', 'ping'), request('y', 'made/up')]
+    server.write(batch)
+    expect((await server.find(({ error }) => error !== undefined)).error?.code).toBe(-32600)
+    await ask(initializeMessage('2025-03-26', 0))
+    server.write({ jsonrpc: '2.0', method: 'notifications/initialized' })
+    server.write(batch)
+    const answers = (await server.find((message) => Array.isArray(message))) as unknown as Message[]
+    expect(answers.toSorted((a, b) => String(a.id).localeCompare(String(b.id)))).toMatchObject([
+      { id: 'x', result: {} },
+      { id: 'y', error: { code: -32601 } },
+    ])
+  })
+
   test('requests are answered as they finish, not in turn', async () => {
     const key = randomUUID()
     server.write(modern('slow', 'tools/call', { name: 'wait', arguments: { key } }))
