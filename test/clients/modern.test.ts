@@ -126,6 +126,7 @@ describe('request metadata', () => {
     ['a name in other letters', { 'mcp-name': 'ADD' }],
     ['a name in base64 with bad padding', { 'mcp-name': '=?base64?YWRk=?=' }],
     ['a name in base64 that says something else', { 'mcp-name': '=?base64?c3Vi?=' }],
+    ['a name that looks like base64 and is not meant so', { 'mcp-name': '=?base64??=' }],
   ])('headers with %s: 400 -32020, with the id', async (_what, headers) => {
     const reply = await modern(server.url, 'tools/call', call, { id: 'h', headers })
     expect(reply).toMatchObject({ status: 400, message: { id: 'h', error: { code: -32020 } } })
@@ -133,6 +134,19 @@ describe('request metadata', () => {
 
   test.each(['=?base64?YWRk?=', '  add '])('the name may come as %j', async (name) => {
     expect((await modern(server.url, 'tools/call', call, { headers: { 'mcp-name': name } })).status).toBe(200)
+  })
+
+  test('a name is compared as what it stands for, not as it is spelt', async () => {
+    const name = '=?base64?YWRk?=' // stands for "add": a proxy would see another tool than the one in the body
+    const reply = await modern(server.url, 'tools/call', { name, arguments: {} }, { headers: { 'mcp-name': name } })
+    expect(reply).toMatchObject({ status: 400, message: { error: { code: -32020 } } })
+  })
+
+  test('a header with characters that headers may not hold is refused', async () => {
+    const headers = { 'mcp-param-region': 'Zürich' }
+    const params = { name: 'routed', arguments: { region: 'Zürich' } }
+    const reply = await modern(server.url, 'tools/call', params, { headers })
+    expect(reply).toMatchObject({ status: 400, message: { error: { code: -32020 } } })
   })
 
   test("a resource's name is its URI", async () => {
@@ -166,6 +180,7 @@ describe('methods', () => {
   test.each([
     ['tools/list', { cursor: 'made-up' }],
     ['tools/list', { cursor: 7 }],
+    ['tools/call', { arguments: {} }],
     ['tools/call', { name: 'add', arguments: [1, 2] }],
     ['prompts/get', { name: 'greet', arguments: { name: 7 } }],
     ['completion/complete', { ref: { type: 'ref/nothing' }, argument: { name: 'name', value: '' } }],
@@ -174,11 +189,6 @@ describe('methods', () => {
     ['subscriptions/listen', { notifications: { resourceSubscriptions: 'doc://guide' } }],
   ])('%s with %j: -32602', async (method, params) => {
     expect((await modern(server.url, method, params)).message?.error?.code).toBe(-32602)
-  })
-
-  test('a call without a name lacks its header first of all', async () => {
-    const reply = await modern(server.url, 'tools/call', { arguments: {} })
-    expect(reply).toMatchObject({ status: 400, message: { error: { code: -32020 } } })
   })
 })
 
