@@ -2,7 +2,7 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { OperationStart } from '../ports/telemetry.ts'
 import type { Invocation, Outcome } from './invocation.ts'
-import type { Method } from './methods.ts'
+import { KNOWN_METHODS, type Method } from './methods.ts'
 import { isPromise } from './protocol.ts'
 
 /** Tells telemetry that an invocation starts. */
@@ -48,7 +48,8 @@ class Start implements OperationStart {
     return this.#invocation.requestId
   }
   get method(): string {
-    return this.#invocation.facts.method
+    const { method } = this.#invocation.facts
+    return KNOWN_METHODS.has(method) ? method : '_unknown'
   }
   get tool(): string | undefined {
     return this.#target('tools/call', 'name', this.#invocation.services.catalog.tools)

@@ -22,6 +22,18 @@ export const SHARED_METHODS: ReadonlyMap<string, Method> = new Map<string, Metho
   ['completion/complete', complete],
 ])
 
+/** Every method that some revision serves; only these become labels. */
+export const KNOWN_METHODS: ReadonlySet<string> = new Set([
+  ...SHARED_METHODS.keys(),
+  'server/discover',
+  'subscriptions/listen',
+  'initialize',
+  'ping',
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+])
+
 /** Whether the server has the capability that a method belongs to. */
 export function isOffered(method: string, { services: { catalog } }: Pick<Invocation, 'services'>): boolean {
   if (method.startsWith('tools/')) return catalog.tools.size > 0
