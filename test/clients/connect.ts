@@ -57,6 +57,8 @@ export interface Kind {
   readonly name: string
   /** The revision that it ends up with. */
   readonly revision: '2026-07-28' | '2025-11-25' | '2025-06-18' | '2025-03-26'
+  /** The code that its errors have for a missing resource; 2.x translates the code of 2025 into that of 2026. */
+  readonly notFoundCode: -32602 | -32002
   connect(target: Target): Promise<Session>
 }
 
@@ -128,6 +130,7 @@ async function connect1(target: Target): Promise<Session> {
 const legacy2 = (revision: Kind['revision']): Kind => ({
   name: `client 2.x that knows ${revision} alone`,
   revision,
+  notFoundCode: -32602,
   connect: (target) => connect2(target, { supportedProtocolVersions: [revision] }),
 })
 
@@ -136,19 +139,22 @@ export const KINDS: readonly Kind[] = [
   {
     name: 'client 2.x held to 2026-07-28',
     revision: '2026-07-28',
+    notFoundCode: -32602,
     connect: (target) => connect2(target, { versionNegotiation: { mode: { pin: '2026-07-28' } } }),
   },
   {
     name: 'client 2.x that negotiates',
     revision: '2026-07-28',
+    notFoundCode: -32602,
     connect: (target) => connect2(target, { versionNegotiation: { mode: 'auto' } }),
   },
   {
     name: 'client 2.x as it comes',
     revision: '2025-11-25',
+    notFoundCode: -32602,
     connect: (target) => connect2(target, {}),
   },
   legacy2('2025-06-18'),
   legacy2('2025-03-26'),
-  { name: 'sdk 1.x', revision: '2025-11-25', connect: connect1 },
+  { name: 'sdk 1.x', revision: '2025-11-25', notFoundCode: -32002, connect: connect1 },
 ]

@@ -10,7 +10,7 @@ const target = (transport: Target['transport']): Target =>
 
 const matrix = KINDS.flatMap((kind) => (['http', 'stdio'] as const).map((transport) => ({ ...kind, transport })))
 
-describe.each(matrix)('$name over $transport', ({ revision, transport, connect }) => {
+describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundCode, connect }) => {
   const isModern = revision === '2026-07-28'
   const hasStructure = revision !== '2025-03-26'
   let session: Session
@@ -112,7 +112,7 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, connect }
 
   test.each(['doc://nothing', 'note://three'])('hears that there is no resource %s', async (uri) => {
     await expect(session.client.readResource({ uri })).rejects.toMatchObject({
-      code: isModern ? -32602 : -32002,
+      code: notFoundCode,
       data: { uri },
     })
   })

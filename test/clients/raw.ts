@@ -82,8 +82,8 @@ export async function open(url: string, init: RequestInit & { headers: HeaderVal
     }
   }
   const close = async (): Promise<void> => {
+    await reader?.cancel()
     disconnect.abort()
-    await reader?.closed.catch(() => undefined) // rejects because of the abort
   }
   return { status: response.status, headers: response.headers, next, close, [Symbol.asyncDispose]: close }
 }
@@ -195,9 +195,10 @@ export async function openSession(url: string, revision = '2025-11-25'): Promise
   const id = reply.headers.get('mcp-session-id')
   if (reply.status !== 200 || id === null || !reply.message?.result)
     throw new Error(`initialize was answered with ${reply.status}: ${reply.text}`)
+  const negotiated = reply.message.result['protocolVersion'] as string
   const headers: HeaderValues = {
     'mcp-session-id': id,
-    'mcp-protocol-version': revision === '2025-03-26' ? undefined : revision, // the header came with 2025-06-18
+    'mcp-protocol-version': negotiated === '2025-03-26' ? undefined : negotiated, // the header came with 2025-06-18
   }
   const init = (method: string, params: Record<string, unknown>, options: LegacyOptions) =>
     postInit({ jsonrpc: '2.0', id: options.id ?? 1, method, params }, { ...headers, ...options.headers })
