@@ -19,7 +19,9 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
     return
   }
   const listening = await runtime.listen()
-  process.stdout.write(flags.json === true ? startJson(listening, options) : startText(server.name, server.version, listening, options))
+  process.stdout.write(
+    flags.json === true ? startJson(listening, options) : startText(server.name, server.version, listening, options),
+  )
   await stopped
 }
 

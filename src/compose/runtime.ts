@@ -78,7 +78,10 @@ export async function createRuntime(server: ServerDefinition, options: RuntimeOp
 /** {@link createRuntime} with options that are resolved already. */
 export async function wire(server: ServerDefinition, options: ResolvedOptions): Promise<Runtime> {
   if ((server as { kind?: unknown } | undefined)?.kind !== 'server')
-    throw new HoldfastError('invalid_module', 'createRuntime was not given a server. Give it the result of defineServer({ … }).')
+    throw new HoldfastError(
+      'invalid_module',
+      'createRuntime was not given a server. Give it the result of defineServer({ … }).',
+    )
   const clock = options.clock ?? systemClock
   const state = options.state ?? new MemoryStateStore(clock)
   const bus = options.bus ?? new MemoryEventBus()

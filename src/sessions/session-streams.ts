@@ -8,7 +8,7 @@ import { notificationBody } from '../kernel/rpc.ts'
 import type { Services } from '../kernel/services.ts'
 import type { StreamLimit } from '../kernel/stream-limit.ts'
 import type { Ticking } from '../kernel/ticker.ts'
-import { RemoteStream } from './remote-stream.ts'
+import { RemoteStream, UNKNOWN_STREAM } from './remote-stream.ts'
 import { ResumableStream, streamLogKey } from './resumable-stream.ts'
 import { sessionChannel, type SessionStore, type StoredSession } from './session-store.ts'
 
@@ -61,15 +61,27 @@ export class SessionStreams implements Ticking {
     if (dot === -1 || (kind !== 'p' && kind !== 'g') || !Number.isSafeInteger(after) || after < 0 || id.length > 400)
       throw new HoldfastError('invalid_request', 'The header Last-Event-ID is not an id of this server.')
     const key = streamLogKey(session.sid, id)
+    const answers = decodeId(rpcId ?? '')
     const local = this.#live.get(key)
     if (local !== undefined) {
+      const giveBack = this.#limit.take(exchange)
       exchange.openStream()
-      return local.attach(exchange, after)
+      return local.attach(exchange, after, giveBack)
     }
     if (kind === 'g') return this.#standAlone(exchange, session, id, after)
-    const remote = new RemoteStream(this.#services, exchange, id, key, after, decodeId(rpcId ?? ''), nodeId!)
-    await this.#services.bus.publish(inbox(nodeId!), Buffer.from(key))
-    await remote.start()
+    const { entries, closed } = await this.#services.state.readAfter(key, after, 1)
+    // Nothing more will come. Clients take a 405 as "there is no stream", and an empty stream as a reason to ask again.
+    if (entries.length === 0 && (closed || nodeId === this.#services.nodeId))
+      throw new HoldfastError('method_not_allowed', 'The stream that Last-Event-ID names is over.')
+    const giveBack = this.#limit.take(exchange)
+    const tellRunner = (): Promise<void> => this.#services.bus.publish(inbox(nodeId!), Buffer.from(key))
+    await new RemoteStream(
+      this.#services,
+      exchange,
+      { id, key, after, answers, runner: nodeId! },
+      tellRunner,
+      giveBack,
+    ).start()
   }
 
   /** GET without `Last-Event-ID`: the session's stand-alone stream; the newest wins. */
@@ -112,7 +124,8 @@ export class SessionStreams implements Ticking {
       listener = next
       await services.changes.refollow(old, next)
     }
-    const guard = (work: Promise<unknown>): void => void work.catch((error: unknown) => services.telemetry.failure(undefined, 'A GET stream failed.', error))
+    const guard = (work: Promise<unknown>): void =>
+      void work.catch((error: unknown) => services.telemetry.failure(undefined, 'A GET stream failed.', error))
     const unsubscribe = await services.bus.subscribe(
       sessionChannel(session.sid),
       (message) => {
@@ -148,7 +161,7 @@ export class SessionStreams implements Ticking {
     services.ticker.add(ticking)
     if (after === undefined) stream.open(exchange)
     else {
-      stream.attach(exchange, last)
+      stream.attach(exchange, last, () => undefined)
       // While nobody ran the stream, changes went unheard.
       for (const list of LISTS) listener.onChange(list)
     }
@@ -179,7 +192,12 @@ export class SessionStreams implements Ticking {
     if (this.#inbox === undefined) {
       this.#inbox = bus.subscribe(
         inbox(nodeId),
-        (message) => this.#live.get(Buffer.from(message).toString())?.follow(),
+        (message) => {
+          const key = Buffer.from(message).toString()
+          const stream = this.#live.get(key)
+          if (stream !== undefined) stream.follow()
+          else bus.publish(key, Buffer.of(UNKNOWN_STREAM)).catch(onError)
+        },
         () => undefined, // a resumer that was not heard looks into the log by itself
       )
       this.#inbox.catch(() => {
@@ -225,6 +243,11 @@ class SessionReply implements Reply {
   end(): void {
     this.#stream?.end()
   }
+  abandon(): void {
+    // Not through a resumable stream: an id would invite the client to come back for an answer that never comes.
+    if (this.#stream === undefined) this.#exchange.abandon()
+    else this.#stream.end()
+  }
   pause(retryMs: number): void {
     this.#stream?.pause(retryMs)
   }
@@ -236,5 +259,12 @@ function encodeId(rpcId: RequestId): string {
   return text.length > 200 ? '' : text
 }
 function decodeId(text: string): RequestId | undefined {
-  return text === '' ? undefined : (JSON.parse(Buffer.from(text, 'base64url').toString()) as RequestId)
+  if (text === '') return undefined
+  try {
+    const id: unknown = JSON.parse(Buffer.from(text, 'base64url').toString())
+    if (typeof id === 'string' || typeof id === 'number') return id
+  } catch {
+    // not JSON: refused below, as any other text that is no id of ours
+  }
+  throw new HoldfastError('invalid_request', 'The header Last-Event-ID is not an id of this server.')
 }
