@@ -32,8 +32,10 @@ export interface Reply {
 export interface Stream extends AsyncDisposable {
   status: number
   headers: Headers
-  /** The next event; `undefined` when the stream has ended. Comments are passed over. */
+  /** The next event; `undefined` when the stream has ended. Comments are counted and passed over. */
   next(): Promise<SseEvent | undefined>
+  /** How many comments {@link next} has passed over. */
+  comments(): number
   /** Disconnects. */
   close(): Promise<void>
 }
@@ -67,11 +69,13 @@ export async function open(url: string, init: RequestInit & { headers: HeaderVal
   const response = await fetch(url, { ...init, headers: defined(init.headers), signal: disconnect.signal })
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
   let buffer = ''
+  let comments = 0
   const next = async (): Promise<SseEvent | undefined> => {
     for (;;) {
       const end = buffer.indexOf('\n\n')
       if (end >= 0) {
         const event = parseEvent(buffer.slice(0, end))
+        if (buffer.startsWith(':')) comments++
         buffer = buffer.slice(end + 2)
         if (event) return event
         continue
@@ -85,7 +89,8 @@ export async function open(url: string, init: RequestInit & { headers: HeaderVal
     await reader?.cancel()
     disconnect.abort()
   }
-  return { status: response.status, headers: response.headers, next, close, [Symbol.asyncDispose]: close }
+  const { status, headers } = response
+  return { status, headers, next, comments: () => comments, close, [Symbol.asyncDispose]: close }
 }
 
 /** Sends a request and reads its whole answer. */

@@ -7,8 +7,8 @@ import { startServer, type RunningServer, type StartOptions } from '../conforman
 /** The fixture's module. */
 export const FIXTURE = resolve(import.meta.dirname, 'fixture.ts')
 
-/** Serves the fixture for the tests of a file or `describe` block, in a process and a folder of its own. */
-export function withServer(options?: StartOptions): {
+/** Serves the fixture, or another definition, for the tests of a file or `describe` block, in a process and a folder of its own. */
+export function withServer({ definition = FIXTURE, ...options }: StartOptions & { definition?: string } = {}): {
   readonly url: string
   readonly origin: string
   readonly dir: string
@@ -17,7 +17,7 @@ export function withServer(options?: StartOptions): {
   let server: RunningServer | undefined
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'holdfast-clients-'))
-    server = await startServer(FIXTURE, dir, new AbortController().signal, options)
+    server = await startServer(definition, dir, new AbortController().signal, options)
   })
   afterAll(async () => {
     await server?.[Symbol.asyncDispose]()
