@@ -11,6 +11,7 @@ export const simple = definePrompt({
 
 const WORDS = ['hello', 'help', 'testValue1', 'testimony', 'world']
 
+/** Arguments are strings on the wire; `complete` proposes values while the user types. */
 export const withArguments = definePrompt({
   name: 'test_prompt_with_arguments',
   description: 'One message made from two arguments',
@@ -22,6 +23,7 @@ export const withArguments = definePrompt({
   get: ({ arg1, arg2 }) => `Prompt with arguments: arg1='${arg1}', arg2='${arg2}'`,
 })
 
+/** Messages may hold whatever tool results may hold. */
 export const withEmbeddedResource = definePrompt({
   name: 'test_prompt_with_embedded_resource',
   description: 'A resource, and the request to work on it',
@@ -35,6 +37,7 @@ export const withEmbeddedResource = definePrompt({
   ],
 })
 
+/** Pictures, for instance. */
 export const withImage = definePrompt({
   name: 'test_prompt_with_image',
   description: 'A picture, and the request to look at it',

@@ -21,6 +21,7 @@ export const staticBinary = defineResource({
   read: () => Buffer.from(RED_PIXEL_PNG, 'base64'),
 })
 
+/** Clients may ask to be told when a resource changes. */
 export const watched = defineResource({
   uri: 'test://watched-resource',
   name: 'watched-resource',

@@ -46,6 +46,7 @@ export interface Session extends AsyncDisposable {
   watchLists(): Promise<void>
 }
 
+/** The result of a call, as both clients give it. */
 export interface CallResult {
   content: { type: string; text?: string; [key: string]: unknown }[]
   structuredContent?: unknown

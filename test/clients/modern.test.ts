@@ -308,7 +308,7 @@ describe('subscriptions/listen', () => {
     const tools = { method: 'notifications/tools/list_changed' }
     expect((await first.next())?.json).toMatchObject(tools)
     const both = [(await second.next())?.json?.method, (await second.next())?.json?.method]
-    expect(both.toSorted()).toEqual(['notifications/prompts/list_changed', 'notifications/tools/list_changed'])
+    expect(new Set(both)).toEqual(new Set(['notifications/prompts/list_changed', 'notifications/tools/list_changed']))
     await run('change')
     expect((await first.next())?.json).toMatchObject(tools)
   })

@@ -86,7 +86,7 @@ export async function open(url: string, init: RequestInit & { headers: HeaderVal
     }
   }
   const close = async (): Promise<void> => {
-    await reader?.cancel()
+    await reader?.cancel().catch(() => undefined) // rejects where the server broke the stream off: closed already
     disconnect.abort()
   }
   const { status, headers } = response
@@ -113,12 +113,14 @@ export function post(url: string, body: unknown, headers: HeaderValues = {}): Pr
   return send(url, postInit(body, headers))
 }
 
+/** A POST, ready to be sent; see {@link post}. */
 export const postInit = (body: unknown, headers: HeaderValues): RequestInit & { headers: HeaderValues } => ({
   method: 'POST',
   headers: { 'content-type': 'application/json', accept: BOTH_TYPES, ...headers },
   body: typeof body === 'string' ? body : JSON.stringify(body),
 })
 
+/** The revision that {@link modern} speaks. */
 export const MODERN = '2026-07-28'
 const KEY = 'io.modelcontextprotocol/'
 
@@ -182,11 +184,13 @@ export interface LegacySession {
   end(): Promise<Reply>
 }
 
+/** How a request of a session differs from a correct one. */
 export interface LegacyOptions {
   id?: unknown
   headers?: HeaderValues
 }
 
+/** The message that asks for a session at a revision. */
 export const initializeMessage = (revision: string, id: unknown = 0) => ({
   jsonrpc: '2.0',
   id,

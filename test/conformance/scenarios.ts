@@ -1,5 +1,6 @@
 /** The revisions whose requirement sets the suite holds. */
 export const REVISIONS = ['2026-07-28', '2025-11-25'] as const
+/** One of {@link REVISIONS}. */
 export type Revision = (typeof REVISIONS)[number]
 
 /** A scenario that is run, and what must be seen in it. */

@@ -8,18 +8,21 @@ export const simpleText = defineTool({
   run: () => 'This is a simple text response for testing.',
 })
 
+/** Pictures are given as bytes or as base64. */
 export const image = defineTool({
   name: 'test_image_content',
   description: 'Returns a picture of one red pixel',
   run: () => content.image(RED_PIXEL_PNG, 'image/png'),
 })
 
+/** Sounds likewise. */
 export const audio = defineTool({
   name: 'test_audio_content',
   description: 'Returns a twentieth of a second of silence',
   run: () => content.audio(silentWav(50), 'audio/wav'),
 })
 
+/** A resource can travel inside a result, instead of being linked to. */
 export const embeddedResource = defineTool({
   name: 'test_embedded_resource',
   description: 'Returns a resource inside the result',
@@ -33,11 +36,7 @@ export const mixedContent = defineTool({
   run: () => [
     content.text('Multiple content types test:'),
     content.image(RED_PIXEL_PNG, 'image/png'),
-    content.resource(
-      'test://mixed-content-resource',
-      JSON.stringify({ test: 'data', value: 123 }),
-      'application/json',
-    ),
+    content.resource('test://mixed-content-resource', JSON.stringify({ test: 'data', value: 123 }), 'application/json'),
   ],
 })
 

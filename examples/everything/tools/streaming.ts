@@ -29,6 +29,7 @@ export const logging = defineTool({
   },
 })
 
+/** Fields beside the message reach the client as structured data. */
 export const loggingOnce = defineTool({
   name: 'test_logging_tool',
   description: 'Writes a log message at each of four levels',
@@ -66,6 +67,7 @@ export const toolChange = defineTool({
   },
 })
 
+/** The same for prompts. */
 export const promptChange = defineTool({
   name: 'test_trigger_prompt_change',
   description: 'Tells clients that the list of prompts changed',
