@@ -75,8 +75,15 @@ export async function createRuntime(server: ServerDefinition, options: RuntimeOp
   return wire(server, resolveOptions(options, process.env))
 }
 
+/** Renders the metrics where they are not this process's alone. */
+export type RenderMetrics = () => Promise<{ contentType: string; body: string }>
+
 /** {@link createRuntime} with options that are resolved already. */
-export async function wire(server: ServerDefinition, options: ResolvedOptions): Promise<Runtime> {
+export async function wire(
+  server: ServerDefinition,
+  options: ResolvedOptions,
+  renderMetrics?: RenderMetrics,
+): Promise<Runtime> {
   if ((server as { kind?: unknown } | undefined)?.kind !== 'server')
     throw new HoldfastError(
       'invalid_module',
@@ -86,6 +93,7 @@ export async function wire(server: ServerDefinition, options: ResolvedOptions): 
   const state = options.state ?? new MemoryStateStore(clock)
   const bus = options.bus ?? new MemoryEventBus()
   let isReady = true
+  let isInputOver = false
   let httpServer: HttpServer | undefined
   let closing: Promise<void> | undefined
   const telemetry = await RuntimeTelemetry.create(
@@ -115,7 +123,7 @@ export async function wire(server: ServerDefinition, options: ResolvedOptions): 
   await kernel.start()
   const probes = new Probes({
     isReady: () => isReady,
-    metrics: () => telemetry.metrics.render(),
+    metrics: renderMetrics ?? (() => telemetry.metrics.render()),
     onError: (error) => telemetry.failure(undefined, 'The metrics could not be rendered.', error),
   })
   const parts: HttpParts = { kernel, options, telemetry, clock, ticker, probes }
@@ -124,7 +132,10 @@ export async function wire(server: ServerDefinition, options: ResolvedOptions): 
     isReady = false
     const serverClosed = httpServer?.close()
     kernel.shutdown()
-    const deadlineMs = clock.monotonic() + options.drainDeadlineMs
+    // The clock's timers keep no process alive, and the last socket may be gone before the last call has ended.
+    const alive = setInterval(() => undefined, 1000)
+    // When standard input has ended nobody reads the answers any more: there is nothing to wait for.
+    const deadlineMs = clock.monotonic() + (isInputOver ? 0 : options.drainDeadlineMs)
     while (kernel.runningCount > 0 && clock.monotonic() < deadlineMs) await clock.sleep(20)
     kernel.stopRunning()
     // Handlers that heed the abort still get their answers out.
@@ -135,6 +146,7 @@ export async function wire(server: ServerDefinition, options: ResolvedOptions): 
     if (options.state === undefined) await state.close()
     if (options.bus === undefined) await bus.close()
     telemetry.close()
+    clearInterval(alive)
   }
 
   const runtime: Runtime = {
@@ -155,6 +167,7 @@ export async function wire(server: ServerDefinition, options: ResolvedOptions): 
     async serveStdio(streams) {
       const { input, output } = streams ?? { input: process.stdin, output: process.stdout }
       await serveStdio(kernel, { input: input as never, output: output as never, maxBodyBytes: options.maxBodyBytes })
+      isInputOver = true
     },
     close: () => (closing ??= close()),
   }

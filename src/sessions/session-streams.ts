@@ -71,8 +71,7 @@ export class SessionStreams implements Ticking {
     if (kind === 'g') return this.#standAlone(exchange, session, id, after)
     const { entries, closed } = await this.#services.state.readAfter(key, after, 1)
     // Nothing more will come. Clients take a 405 as "there is no stream", and an empty stream as a reason to ask again.
-    if (entries.length === 0 && (closed || nodeId === this.#services.nodeId))
-      throw new HoldfastError('method_not_allowed', 'The stream that Last-Event-ID names is over.')
+    if (entries.length === 0 && (closed || nodeId === this.#services.nodeId)) throw streamIsOver()
     const giveBack = this.#limit.take(exchange)
     const tellRunner = (): Promise<void> => this.#services.bus.publish(inbox(nodeId!), Buffer.from(key))
     await new RemoteStream(
@@ -91,17 +90,19 @@ export class SessionStreams implements Ticking {
 
   async #standAlone(exchange: Exchange, opened: StoredSession, id: string, after: number | undefined): Promise<void> {
     const services = this.#services
-    const giveBack = this.#limit.take(exchange)
     let session = opened
     let isEnded = false
     let last = 0
+    let replay: [message: string, eventId: string][] = []
     if (after !== undefined) {
       // Another node's stream, or one that lingered too long here: what was logged is sent, then this node writes on.
-      const { entries } = await services.state.readAfter(streamLogKey(session.sid, id), after, 1000)
-      exchange.openStream()
-      for (const entry of entries) exchange.write(Buffer.from(entry.value).toString(), `${id}.${entry.id}`)
+      const { entries, closed } = await services.state.readAfter(streamLogKey(session.sid, id), after, 1000)
+      // A newer stream took its place: its client must not take it back.
+      if (closed) throw streamIsOver()
+      replay = entries.map((entry) => [Buffer.from(entry.value).toString(), `${id}.${entry.id}`])
       last = entries.at(-1)?.id ?? after
     }
+    const giveBack = this.#limit.take(exchange)
     const stream = this.#create(session, id, last, () => finish())
     const listen = (): ChangeListener => ({
       lists: LISTS,
@@ -137,15 +138,12 @@ export class SessionStreams implements Ticking {
     )
     const ticking: Ticking = {
       tick: (nowMs) => {
-        if (stream.detachedMs !== undefined && nowMs - stream.detachedMs > services.options.resumeTtlMs) stream.end()
+        if (stream.detachedMs !== undefined && nowMs - stream.detachedMs > services.options.resumeTtlMs) stream.leave()
         else stream.keepAliveAt(nowMs)
       },
     }
     const open: OpenStream = {
-      shutdown: () => {
-        stream.pause(1000)
-        stream.end()
-      },
+      shutdown: () => stream.leave(),
     }
     const finish = (): void => {
       if (isEnded) return
@@ -161,6 +159,8 @@ export class SessionStreams implements Ticking {
     services.ticker.add(ticking)
     if (after === undefined) stream.open(exchange)
     else {
+      exchange.openStream()
+      for (const [message, eventId] of replay) exchange.write(message, eventId)
       stream.attach(exchange, last, () => undefined)
       // While nobody ran the stream, changes went unheard.
       for (const list of LISTS) listener.onChange(list)
@@ -217,6 +217,9 @@ export class SessionStreams implements Ticking {
     await unsubscribe?.()
   }
 }
+
+const streamIsOver = (): HoldfastError =>
+  new HoldfastError('method_not_allowed', 'The stream that Last-Event-ID names is over.')
 
 /** Answers directly as long as one body is enough, and through a resumable stream from the first notification on. */
 class SessionReply implements Reply {
