@@ -42,6 +42,8 @@ export interface Session extends AsyncDisposable {
   call(name: string, args?: Record<string, unknown>, options?: CallOptions): Promise<CallResult>
   /** Asks for updates of resources; resolves to the function that stops them. */
   subscribe(...uris: string[]): Promise<() => Promise<unknown>>
+  /** Ends the session of a 2025 revision over HTTP; elsewhere there is none. */
+  end(): Promise<void>
   /** Asks for changes of the lists, where that must be asked for. */
   watchLists(): Promise<void>
 }
@@ -77,9 +79,8 @@ async function connect2(target: Target, options: ConstructorParameters<typeof Cl
   const client = new Client2(INFO, options)
   const notifications: Session['notifications'] = []
   client.fallbackNotificationHandler = async (notification) => void notifications.push(notification)
-  await client.connect(
-    target.transport === 'http' ? new Http2(new URL(target.url)) : new Stdio2(stdioParameters(target)),
-  )
+  const transport = target.transport === 'http' ? new Http2(new URL(target.url)) : new Stdio2(stdioParameters(target))
+  await client.connect(transport)
   const isModern = client.getProtocolEra() === 'modern'
   return {
     client,
@@ -97,6 +98,7 @@ async function connect2(target: Target, options: ConstructorParameters<typeof Cl
       await Promise.all(uris.map((uri) => client.subscribeResource({ uri })))
       return () => Promise.all(uris.map((uri) => client.unsubscribeResource({ uri })))
     },
+    end: async () => (transport instanceof Http2 ? transport.terminateSession() : undefined),
     async watchLists() {
       if (isModern)
         await client.listen({ toolsListChanged: true, promptsListChanged: true, resourcesListChanged: true })
@@ -123,6 +125,7 @@ async function connect1(target: Target): Promise<Session> {
       await Promise.all(uris.map((uri) => client.subscribeResource({ uri })))
       return () => Promise.all(uris.map((uri) => client.unsubscribeResource({ uri })))
     },
+    end: async () => (transport instanceof Http1 ? transport.terminateSession() : undefined),
     watchLists: async () => undefined,
     [Symbol.asyncDispose]: () => client.close(),
   }

@@ -13,6 +13,13 @@ const add = defineTool({
   run: ({ a, b }) => ({ sum: a + b }),
 })
 
+const echo = defineTool({
+  name: 'echo',
+  description: 'Returns what it was given',
+  input: z.object({ text: z.string() }),
+  run: ({ text }) => text,
+})
+
 const media = defineTool({
   name: 'media',
   description: 'Returns a block of each kind',
@@ -189,7 +196,7 @@ export default defineServer({
   version: '1.2.3',
   title: 'Fixture',
   instructions: 'For tests.',
-  tools: [add, media, refuse, crash, routed, work, chat, wait, state, touch, change, whoami, cut],
+  tools: [add, echo, media, refuse, crash, routed, work, chat, wait, state, touch, change, whoami, cut],
   resources: [text, bytes, note],
   prompts: [greet, unicode],
 })

@@ -42,7 +42,7 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundC
   test('lists tools with their schemas', async () => {
     const { tools } = await session.client.listTools()
     expect(tools.map((tool) => tool.name)).toEqual(
-      'add media refuse crash routed work chat wait state touch change whoami cut'.split(' '),
+      'add echo media refuse crash routed work chat wait state touch change whoami cut'.split(' '),
     )
     expect(tools[0]).toMatchObject({
       description: 'Adds two numbers',
@@ -68,6 +68,17 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundC
     expect(JSON.stringify(content[4])).toContain('note://one')
     expect(content[1]).toMatchObject({ data: 'AQID', mimeType: 'image/png' })
     expect(content[3]).toMatchObject({ resource: { uri: 'note://inline', text: 'inside' } })
+  })
+
+  test('sends and gets texts that are longer than any buffer on the way', async () => {
+    const long = 'Grüße 😀 "\\\n'.repeat(100_000)
+    expect(await text('echo', { text: long })).toBe(long)
+  })
+
+  test('gets to each of many calls its own answer', async () => {
+    const numbers = Array.from({ length: 50 }, (_, index) => index)
+    const answers = await Promise.all(numbers.map((number) => text('echo', { text: String(number) })))
+    expect(answers).toEqual(numbers.map(String))
   })
 
   test("reads a tool's own error as a result, and nothing of an unexpected one", async () => {
@@ -256,6 +267,15 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundC
   if (!isModern)
     test('pings', async () => {
       expect(await session.client.ping()).toEqual({})
+    })
+
+  if (!isModern && transport === 'http')
+    test('ends its session, and can not go on with it', async () => {
+      await using other = await connect(target(transport))
+      await other.call('whoami')
+      await other.end()
+      await expect(other.call('whoami')).rejects.toThrow()
+      expect(await text('whoami')).toContain(revision) // another session of the same kind goes on
     })
 
   if (revision === '2025-11-25')

@@ -7,7 +7,7 @@ import { MODERN, modern, modernInit, open, openSession, post, type Stream } from
 import { withServer } from './with-server.ts'
 
 const server = withServer({ definition: resolve(import.meta.dirname, 'tuned-fixture.ts') })
-const TOOLS = 'add media refuse crash routed work chat wait state touch change whoami cut'.split(' ')
+const TOOLS = 'add echo media refuse crash routed work chat wait state touch change whoami cut'.split(' ')
 
 describe('pages', () => {
   test.each(KINDS)('$name reads a list to its end', async ({ connect }) => {
@@ -30,7 +30,7 @@ describe('pages', () => {
       pages.push(message!.result!)
       cursor = message!.result!['nextCursor'] as string | undefined
     }
-    expect(pages.map((page) => page['tools'].length)).toEqual([4, 4, 4, 1])
+    expect(pages.map((page) => page['tools'].length)).toEqual([4, 4, 4, 2])
     expect(new Set(pages.map((page) => page['cacheScope'])).size).toBe(1)
   })
 
