@@ -109,7 +109,10 @@ export async function runProcesses(
         return
       }
       failedStarts = systemClock.monotonic() - startedMs < STARTED_MS ? failedStarts + 1 : 0
-      if (failedStarts < MAX_FAILED_STARTS) return void setTimeout(start, 100 * 2 ** failedStarts)
+      if (failedStarts < MAX_FAILED_STARTS) {
+        setTimeout(start, 100 * 2 ** failedStarts)
+        return
+      }
       stop()
       finish(
         new HoldfastError(

@@ -20,6 +20,8 @@ import { openKeyRing } from './keys.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
 const TICK_MS = 500
+/** Time for what was said last to reach clients. */
+const FLUSH_MS = 500
 
 /** A server definition, wired and ready to serve. */
 export interface Runtime {
@@ -133,13 +135,15 @@ export async function wire(
     const serverClosed = httpServer?.close()
     kernel.shutdown()
     // The clock's timers keep no process alive, and the last socket may be gone before the last call has ended.
-    const alive = setInterval(() => undefined, 1000)
+    const alive = setInterval(() => httpServer?.closeIdle(), 100)
     // When standard input has ended nobody reads the answers any more: there is nothing to wait for.
     const deadlineMs = clock.monotonic() + (isInputOver ? 0 : options.drainDeadlineMs)
     while (kernel.runningCount > 0 && clock.monotonic() < deadlineMs) await clock.sleep(20)
     kernel.stopRunning()
-    // Handlers that heed the abort still get their answers out.
-    for (let turn = 0; turn < 10 && kernel.runningCount > 0; turn++) await clock.sleep(20)
+    // Handlers that heed the abort still get their answers out, and streams their ends.
+    const cutMs = clock.monotonic() + FLUSH_MS
+    while (kernel.runningCount > 0 && clock.monotonic() < cutMs) await clock.sleep(20)
+    await Promise.race([serverClosed, clock.sleep(FLUSH_MS)])
     httpServer?.cut()
     await serverClosed
     await kernel.close()
