@@ -1,0 +1,151 @@
+/** The same `tools/call` at every server, in rounds that measure each server once. */
+import { performance } from 'node:perf_hooks'
+import type { Context, SectionReport } from '../lib/context.ts'
+import type { LoadResult } from '../lib/load/generator.ts'
+import type { Operation } from '../lib/load/request.ts'
+import { cpuReading, residentBytes } from '../lib/process-figures.ts'
+import { clearProgress, progress } from '../lib/progress.ts'
+import { startServer } from '../lib/server-process.ts'
+import type { ServerProcess } from '../lib/server-process.ts'
+import { median, pairedRatio } from '../lib/stats.ts'
+import { mebibytes, milliseconds, ratio, table, whole } from '../lib/table.ts'
+import { firstRequest, reference } from '../lib/targets.ts'
+import type { Target } from '../lib/targets.ts'
+
+/** One server in one round. */
+export interface Round extends LoadResult {
+  /** Processor time of the server per answer, microseconds; `null` where the system does not tell. */
+  cpuUsPerRequest: number | null
+  /** Share of the time in which the server's main thread ran or wanted to: near 1, it was saturated. */
+  serverBusy: number | null
+  /** Share of the time in which it wanted to run and something else had its core. */
+  serverWaited: number | null
+}
+
+interface Measured {
+  target: Target
+  server: ServerProcess
+  rounds: Round[]
+  residentBytes: number
+}
+
+/** Measures `operation` at every target of the context and says how each compares with the reference. */
+export async function throughput(context: Context, operation: Operation, title: string): Promise<SectionReport> {
+  const running: Measured[] = []
+  try {
+    for (const target of context.targets) {
+      progress(`${title}: starting and warming ${target.name}`)
+      const server = await startServer(target.command, { cores: context.cores, first: firstRequest(target) })
+      const measured = { target, server, rounds: [], residentBytes: 0 }
+      running.push(measured)
+      await loadOnce(context, operation, measured, context.budget.warmupMs)
+    }
+    for (let round = 0; round < context.budget.rounds; round += 1) {
+      // Every round starts elsewhere, so that no server always follows the same neighbour.
+      for (let step = 0; step < running.length; step += 1) {
+        const measured = running[(round + step) % running.length]!
+        progress(`${title}: round ${round + 1} of ${context.budget.rounds}, ${measured.target.name}`)
+        measured.rounds.push(await loadOnce(context, operation, measured, context.budget.durationMs))
+      }
+    }
+    for (const measured of running) measured.residentBytes = residentBytes(measured.server.pid)
+  } finally {
+    await Promise.all(running.map(({ server }) => server.stop()))
+    clearProgress()
+  }
+  return report(title, running)
+}
+
+async function loadOnce(
+  { load, budget }: Context,
+  operation: Operation,
+  { target, server }: Measured,
+  durationMs: number,
+): Promise<Round> {
+  const { wire, path } = target
+  const before = cpuReading(server.pid)
+  const startedAt = performance.now()
+  const result = await load.load({
+    port: server.port,
+    path,
+    wire,
+    operation,
+    connections: budget.connections,
+    warmupMs: budget.settleMs,
+    durationMs,
+    listed: budget.listed,
+  })
+  const after = cpuReading(server.pid)
+  const share = (from: number | undefined, to: number | undefined): number | null =>
+    from === undefined || to === undefined ? null : (to - from) / (performance.now() - startedAt)
+  return {
+    ...result,
+    cpuUsPerRequest: before === undefined ? null : ((after!.usedMs - before.usedMs) * 1000) / result.answered,
+    serverBusy: share(before?.wantedMs, after?.wantedMs),
+    serverWaited: share(before?.waitedMs, after?.waitedMs),
+  }
+}
+
+function report(title: string, running: readonly Measured[]): SectionReport {
+  const base = running.find(({ target }) => target.name === reference)!
+  const rates = ({ rounds }: Measured): number[] => rounds.map(({ requestsPerSecond }) => requestsPerSecond)
+  const summaries = running.map((measured) => {
+    const { target, rounds } = measured
+    const cpu = rounds.map(({ cpuUsPerRequest }) => cpuUsPerRequest).filter((value) => value !== null)
+    return {
+      name: target.name,
+      label: target.label,
+      revision: target.wire.revision,
+      mode: target.wire.mode,
+      requestsPerSecond: median(rates(measured)),
+      ofReference: pairedRatio(rates(measured), rates(base)),
+      p50Us: median(rounds.map(({ p50Us }) => p50Us)),
+      p99Us: median(rounds.map(({ p99Us }) => p99Us)),
+      cpuUsPerRequest: cpu.length === 0 ? null : median(cpu),
+      residentBytes: measured.residentBytes,
+      failures: rounds.reduce((sum, round) => sum + round.failures, 0),
+      firstFailure: rounds.find(({ firstFailure }) => firstFailure !== undefined)?.firstFailure,
+      rounds,
+    }
+  })
+  const rows = summaries.map((row) => [
+    row.label,
+    `${row.revision} ${row.mode}`,
+    whole(row.requestsPerSecond),
+    ratio(row.ofReference),
+    milliseconds(row.p50Us),
+    milliseconds(row.p99Us),
+    row.cpuUsPerRequest?.toFixed(1) ?? '-',
+    mebibytes(row.residentBytes),
+    row.failures === 0 ? '' : `${row.failures} WRONG`,
+  ])
+  const head = ['server', 'wire', 'req/s', 'of plain', 'p50 ms', 'p99 ms', 'cpu µs/req', 'rss MiB', '']
+  const wrong = summaries
+    .filter(({ failures }) => failures > 0)
+    .map(({ name, firstFailure }) => `${name}: first wrong answer: ${firstFailure}`)
+  const text = [table(head, rows), ...wrong, ...doubts(base)].join('\n')
+  return { title, text, data: summaries, failures: summaries.reduce((sum, { failures }) => sum + failures, 0) }
+}
+
+/** What makes the figures of this run doubtful: said beside them, not left to the reader to find out. */
+function doubts({ rounds }: Measured): string[] {
+  const notes: string[] = []
+  const generatorBusy = median(rounds.map((round) => round.generatorBusy))
+  const serverBusy = rounds.map((round) => round.serverBusy).filter((value) => value !== null)
+  const waited = rounds.map((round) => round.serverWaited).filter((value) => value !== null)
+  if (serverBusy.length > 0 && median(serverBusy) < 0.9) {
+    notes.push(
+      `Doubt: plain node:http was busy ${percent(median(serverBusy))} of the time only (generator ${percent(generatorBusy)}): it could do more than it was asked.`,
+    )
+  }
+  if (waited.length > 0 && median(waited) > 0.1) {
+    notes.push(
+      `Doubt: other programs held the server's core ${percent(median(waited))} of the time: rates are low, ratios hold.`,
+    )
+  }
+  return notes
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(0)} %`
+}
