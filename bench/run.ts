@@ -3,83 +3,124 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { killAll } from './lib/children.ts'
 import { fullBudget, quickBudget } from './lib/context.ts'
 import type { Context, SectionReport } from './lib/context.ts'
 import { claimCores } from './lib/cores.ts'
 import { LoadProcess } from './lib/load-process.ts'
 import { describeMachine } from './lib/machine.ts'
-import { clearProgress, progress } from './lib/progress.ts'
+import { installPeers, peersInstalled, peerVersions } from './lib/peers.ts'
+import { clearProgress } from './lib/progress.ts'
 import { allTargets, missing, selectTargets } from './lib/targets.ts'
+import type { Target } from './lib/targets.ts'
+import { idleStreams } from './sections/idle-streams.ts'
+import { startUp } from './sections/start-up.ts'
 import { throughput } from './sections/throughput.ts'
+import { toolList } from './sections/tool-list.ts'
 
 interface Options {
   quick?: true
   json?: true
+  peers: boolean
   only?: string[]
+  sections: string[]
 }
 
-const list = (value: string): string[] => value.split(',').map((name) => name.trim())
+const sections: Record<string, (context: Context) => Promise<SectionReport | undefined>> = {
+  call: (context) => throughput(context, 'add', 'tools/call'),
+  'start-up': startUp,
+  streams: idleStreams,
+  list: toolList,
+}
 
-const options = new Command('bench')
-  .description('Measures Holdfast beside its peers and plain node:http: the same work, the same core, one run.')
-  .option('--quick', 'short rounds: a first impression, not a result')
-  .option(
-    '--only <names>',
-    'servers to measure, by comma: a name, or a family such as holdfast (plain is always measured)',
-    list,
-  )
-  .option('--json', 'print the result as JSON on stdout instead of tables')
-  .parse()
-  .opts<Options>()
+/** Prints for people: to stdout, or to stderr where stdout carries the JSON. */
+function say(text: string): void {
+  clearProgress()
+  const stream = options.json === true ? process.stderr : process.stdout
+  stream.write(`${text}\n`)
+}
 
+function parseOptions(): Options {
+  const byComma = (value: string): string[] => value.split(',').map((name) => name.trim())
+  return new Command('bench')
+    .description('Measures Holdfast beside its peers and plain node:http: the same work, the same core, one run.')
+    .option('--quick', 'short rounds: a first impression, not a result')
+    .option(
+      '--only <names>',
+      'servers to measure, by comma; a family such as holdfast or sdk2 counts (plain always runs)',
+      byComma,
+    )
+    .addOption(
+      new Option('--sections <names>', 'what to measure, by comma').argParser(byComma).default(Object.keys(sections)),
+    )
+    .option('--no-peers', 'measure Holdfast and plain node:http alone, and install nothing')
+    .option('--json', 'print the result as JSON on stdout; everything else goes to stderr')
+    .parse()
+    .opts<Options>()
+}
+
+/** The servers of this run; says which are left out and why, and installs the peers where they are wanted. */
+function chooseTargets(scratchDir: string): Target[] {
+  const all = allTargets(join(scratchDir, 'data'))
+  let targets = options.only === undefined ? all : selectTargets(all, options.only)
+  if (!options.peers) {
+    const [kept, left] = [
+      targets.filter((target) => target.package === undefined),
+      targets.filter((target) => target.package !== undefined),
+    ]
+    if (left.length > 0) say(`Left out (--no-peers): ${left.map(({ name }) => name).join(', ')}`)
+    targets = kept
+  }
+  if (targets.some((target) => target.package !== undefined) && !peersInstalled()) {
+    say('Installing the other servers into bench/peers/node_modules (npm ci, once; --no-peers goes without)')
+    installPeers()
+  }
+  return targets.filter((target) => {
+    const why = missing(target)
+    if (why !== undefined) say(`Left out: ${target.name} (${why})`)
+    return why === undefined
+  })
+}
+
+const options = parseOptions()
+const unknown = options.sections.find((name) => !(name in sections))
+if (unknown !== undefined) {
+  throw new Error(`no section is named ${JSON.stringify(unknown)}: choose from ${Object.keys(sections).join(', ')}`)
+}
 const scratchDir = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
 process.on('exit', () => {
   killAll()
   rmSync(scratchDir, { recursive: true, force: true })
 })
-for (const [signal, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const)
-  process.once(signal, () => process.exit(code))
+process.once('SIGINT', () => process.exit(130))
+process.once('SIGTERM', () => process.exit(143))
 
+const targets = chooseTargets(scratchDir)
+const versions = targets.some((target) => target.package !== undefined) ? peerVersions() : {}
+for (const target of targets) if (target.package !== undefined) target.label += ` ${versions[target.package]}`
 const cores = claimCores()
-const say = (text: string): void => {
-  clearProgress()
-  if (options.json === true) process.stderr.write(`${text}\n`)
-  else process.stdout.write(`${text}\n`)
-}
 const machine = describeMachine(cores)
-say(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}; ${machine.pinning}`)
+say(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}; ${cores.note}`)
 
-const targets = selectTargets(allTargets(join(scratchDir, 'data')), options.only ?? ['plain', 'holdfast']).filter(
-  (target) => {
-    const why = missing(target)
-    if (why !== undefined) say(`${target.name} is left out: ${why}`)
-    return why === undefined
-  },
-)
 const budget = options.quick === true ? quickBudget : fullBudget
 const load = new LoadProcess()
 const context: Context = { cores, load, budget, targets, scratchDir }
 const reports: SectionReport[] = []
-reports.push(await throughput(context, 'add', 'tools/call'))
+for (const name of options.sections) {
+  const report = await sections[name]!(context)
+  if (report === undefined) continue
+  say(`\n${report.title}\n\n${report.text}`)
+  reports.push(report)
+}
 await load.stop()
 
-for (const { title, text } of reports) say(`\n${title}\n\n${text}`)
-const result = {
-  measuredAt: new Date().toISOString(),
-  machine,
-  budget,
-  sections: reports.map(({ title, data }) => ({ title, data })),
-}
+const measuredAt = new Date().toISOString()
+const result = { measuredAt, machine, versions, budget, sections: reports.map(({ title, data }) => ({ title, data })) }
 const resultsDir = fileURLToPath(new URL('results/', import.meta.url))
 mkdirSync(resultsDir, { recursive: true })
-const resultPath = join(resultsDir, `${result.measuredAt.replaceAll(':', '-').slice(0, 19)}.json`)
+const resultPath = join(resultsDir, `${measuredAt.slice(0, 19).replaceAll(':', '-')}.json`)
 writeFileSync(resultPath, `${JSON.stringify(result, undefined, 2)}\n`)
-progress('')
 say(`\nWritten: ${resultPath}`)
 if (options.json === true) process.stdout.write(`${JSON.stringify(result)}\n`)
-process.exit(reports.some(({ failures }) => failures > 0) ? 1 : 0)
+process.exitCode = reports.some(({ failures }) => failures > 0) ? 1 : 0

@@ -1,4 +1,5 @@
 /** Where a result was measured. */
+import { execFileSync } from 'node:child_process'
 import { cpus, totalmem } from 'node:os'
 import type { Cores } from './cores.ts'
 
@@ -9,6 +10,8 @@ export interface Machine {
   platform: string
   node: string
   pinning: string
+  /** Commit that is measured, marked when files differ from it; absent outside a checkout. */
+  commit?: string
 }
 
 export function describeMachine(cores: Cores): Machine {
@@ -20,5 +23,20 @@ export function describeMachine(cores: Cores): Machine {
     platform: `${process.platform} ${process.arch}`,
     node: process.version,
     pinning: cores.note,
+    ...commit(),
+  }
+}
+
+function commit(): { commit?: string } {
+  try {
+    const answer = execFileSync('git', ['describe', '--always', '--dirty'], {
+      cwd: import.meta.dirname,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    return { commit: answer.trim() }
+  } catch {
+    // Not a checkout, or no git here: the result stands without it.
+    return {}
   }
 }

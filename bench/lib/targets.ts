@@ -1,9 +1,11 @@
 /** The servers that are compared, and how each is started and called. */
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { initializeMessage, operandsOf, postBytes } from './load/request.ts'
-import type { Wire } from './load/request.ts'
+import { callMessage, initializeMessage, listMessage, operandsOf, postBytes } from './load/request.ts'
+import type { Operation, Wire } from './load/request.ts'
 import { messageOf } from './load/verify.ts'
+import { peersDir } from './peers.ts'
 import type { ServerCommand, StartOptions } from './server-process.ts'
 
 /** A server under test, called over one wire. */
@@ -14,12 +16,13 @@ export interface Target {
   wire: Wire
   path: string
   command: ServerCommand
-  /** Package in `bench/peers` whose version is printed; absent for our own servers. */
+  /** Package in `bench/peers` whose version the table names; absent for our own servers. */
   package?: string
 }
 
 const modern: Wire = { revision: '2026-07-28', mode: 'envelope' }
 const session: Wire = { revision: '2025-11-25', mode: 'session' }
+const stateless: Wire = { revision: '2025-11-25', mode: 'stateless' }
 
 const file = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
@@ -38,6 +41,11 @@ export function holdfastCommand(name: string, definition: string, dataDir: strin
 /** A server of `bench/servers` that is a program by itself. */
 export function scriptCommand(name: string, script: string, env: Readonly<Record<string, string>> = {}): ServerCommand {
   return { name, args: [file(`servers/${script}`)], env }
+}
+
+function peer(name: string, script: string, wire: Wire, packageName: string): Target {
+  const command = { name, args: [join(peersDir, script)], cwd: peersDir }
+  return { name, label: packageName, wire, path: '/mcp', command, package: packageName }
 }
 
 /** Name of the reference of every ratio. */
@@ -59,6 +67,13 @@ export function allTargets(dataDir: string): Target[] {
     },
     holdfast('2026', modern),
     holdfast('2025', session),
+    peer('sdk2-2026', 'sdk2.js', modern, '@modelcontextprotocol/server'),
+    peer('sdk2-2025', 'sdk2.js', stateless, '@modelcontextprotocol/server'),
+    peer('sdk1-stateless', 'sdk1-stateless.js', stateless, '@modelcontextprotocol/sdk'),
+    peer('sdk1-sessions', 'sdk1-sessions.js', session, '@modelcontextprotocol/sdk'),
+    peer('fastmcp', 'fastmcp.js', stateless, 'fastmcp'),
+    peer('mcp-use', 'mcp-use.js', modern, 'mcp-use'),
+    peer('tmcp', 'tmcp.js', modern, 'tmcp'),
   ]
 }
 
@@ -85,23 +100,20 @@ export function missing(target: Target): string | undefined {
   return undefined
 }
 
-/** The first request of a target and the test of its answer: a call, or the handshake where the wire has one. */
-export function firstRequest(target: Target): StartOptions['first'] {
-  const { wire, path } = target
-  return (port) => {
-    if (wire.mode === 'session') {
-      const bytes = postBytes(initializeMessage(wire.revision), wire, { port, path })
-      return {
-        bytes,
-        accept: (head, body) => head.status === 200 && body.includes(`"protocolVersion":"${wire.revision}"`),
-      }
-    }
-    const { a, b } = operandsOf(1)
-    const call = { method: 'tools/call', id: 1, params: { name: 'add', arguments: { a, b } } }
-    return {
-      bytes: postBytes(call, wire, { port, path }),
-      accept: (head, body) =>
-        head.status === 200 && JSON.stringify(messageOf(head, body)).includes(`"text":"${a + b}"`),
-    }
-  }
+/**
+ * The first request of a target and the test of its answer: the handshake where the wire has one, else `operation`
+ * itself.
+ */
+export function firstRequest({ wire, path }: Target, operation: Operation): StartOptions['first'] {
+  const { a, b } = operandsOf(1)
+  const [message, expected] =
+    wire.mode === 'session'
+      ? [initializeMessage(wire.revision), `"protocolVersion":"${wire.revision}"`]
+      : operation === 'add'
+        ? [callMessage(1, { a, b }), `"text":"${a + b}"`]
+        : [listMessage(1), '"tools":']
+  return (port) => ({
+    bytes: postBytes(message, wire, { port, path }),
+    accept: (head, body) => head.status === 200 && JSON.stringify(messageOf(head, body)).includes(expected),
+  })
 }

@@ -35,7 +35,7 @@ export async function throughput(context: Context, operation: Operation, title: 
   try {
     for (const target of context.targets) {
       progress(`${title}: starting and warming ${target.name}`)
-      const server = await startServer(target.command, { cores: context.cores, first: firstRequest(target) })
+      const server = await startServer(target.command, { cores: context.cores, first: firstRequest(target, operation) })
       const measured = { target, server, rounds: [], residentBytes: 0 }
       running.push(measured)
       await loadOnce(context, operation, measured, context.budget.warmupMs)

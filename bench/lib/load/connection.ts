@@ -38,7 +38,7 @@ export class Connection {
           buffer: sharedBuffer,
           callback: (bytesRead: number): boolean => {
             try {
-              parser.push(sharedBuffer.latin1Slice(0, bytesRead))
+              parser.push(sharedBuffer.toString('latin1', 0, bytesRead))
             } catch (error) {
               socket.destroy(error as Error)
             }

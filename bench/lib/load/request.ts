@@ -15,6 +15,13 @@ export interface Wire {
 /** What a measurement repeats. */
 export type Operation = 'add' | 'list'
 
+/** A JSON-RPC message before its envelope; without an id it is a notification. */
+export interface RpcRequest {
+  method: string
+  id?: number
+  params?: object
+}
+
 /** One connection's own copy of a request: its digits are rewritten before each send. */
 export interface RequestTemplate {
   bytes: Buffer
@@ -44,7 +51,7 @@ function envelope(revision: string): object {
 
 /** HTTP bytes of one POST of `message`, with the headers that the wire asks for. */
 export function postBytes(
-  message: { method: string; params?: object; id?: number },
+  message: RpcRequest,
   wire: Wire,
   address: { port: number; path: string; sessionId?: string | undefined },
 ): Buffer {
@@ -68,8 +75,18 @@ export function postBytes(
 }
 
 /** The handshake of a session. */
-export function initializeMessage(revision: string): { method: string; id: number; params: object } {
+export function initializeMessage(revision: string): RpcRequest {
   return { method: 'initialize', id: 1, params: { protocolVersion: revision, capabilities: {}, clientInfo } }
+}
+
+/** A call of the measured tool. */
+export function callMessage(id: number, operands: { a: number; b: number }): RpcRequest {
+  return { method: 'tools/call', id, params: { name: 'add', arguments: operands } }
+}
+
+/** The first page of the list of tools. */
+export function listMessage(id: number): RpcRequest {
+  return { method: 'tools/list', id, params: {} }
 }
 
 /** The request that `operation` repeats over `wire`, ready to be patched. */
@@ -78,10 +95,7 @@ export function requestTemplate(
   wire: Wire,
   address: { port: number; path: string; sessionId?: string | undefined },
 ): RequestTemplate {
-  const message =
-    operation === 'add'
-      ? { method: 'tools/call', id: sampleId, params: { name: 'add', arguments: { a: sampleA, b: sampleB } } }
-      : { method: 'tools/list', id: sampleId, params: {} }
+  const message = operation === 'add' ? callMessage(sampleId, { a: sampleA, b: sampleB }) : listMessage(sampleId)
   const bytes = postBytes(message, wire, address)
   return {
     bytes,
