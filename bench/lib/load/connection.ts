@@ -13,10 +13,12 @@ const sharedBuffer = Buffer.allocUnsafeSlow(256 * 1024)
 
 export class Connection {
   readonly #socket: Socket
+  readonly #parser: ResponseParser
   #closed = false
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, parser: ResponseParser) {
     this.#socket = socket
+    this.#parser = parser
   }
 
   /**
@@ -38,7 +40,7 @@ export class Connection {
           buffer: sharedBuffer,
           callback: (bytesRead: number): boolean => {
             try {
-              parser.push(sharedBuffer.toString('latin1', 0, bytesRead))
+              parser.push(sharedBuffer, bytesRead)
             } catch (error) {
               socket.destroy(error as Error)
             }
@@ -46,7 +48,7 @@ export class Connection {
           },
         },
       })
-      const connection = new Connection(socket)
+      const connection = new Connection(socket, parser)
       let failure: Error | undefined
       socket.once('connect', () => resolve(connection))
       socket.on('error', (error) => {
@@ -70,6 +72,11 @@ export class Connection {
 
   send(bytes: Buffer): void {
     this.#socket.write(bytes)
+  }
+
+  /** Keeps only the first `bytes` of each body from now on (see {@link ResponseParser.keepBytes}). */
+  keepOnly(bytes: number): void {
+    this.#parser.keepBytes = bytes
   }
 
   /** Closes at once; nothing is reported any more. */

@@ -3,7 +3,7 @@ import { createHistogram, performance } from 'node:perf_hooks'
 import { Connection, exchange } from './connection.ts'
 import { firstId, initializeMessage, patch, postBytes, requestTemplate } from './request.ts'
 import type { Operation, RequestTemplate, Wire } from './request.ts'
-import { wrongness } from './verify.ts'
+import { AnswerCheck, beginningBytes } from './verify.ts'
 
 /** One measurement. */
 export interface LoadJob {
@@ -47,6 +47,7 @@ let nextId = firstId
 class Client {
   readonly #job: LoadJob
   readonly #run: LoadRun
+  readonly #check: AnswerCheck
   #template: RequestTemplate | undefined
   #connection: Connection | undefined
   #id = 0
@@ -56,6 +57,7 @@ class Client {
   constructor(job: LoadJob, run: LoadRun) {
     this.#job = job
     this.#run = run
+    this.#check = new AnswerCheck(job.operation, job.listed)
   }
 
   async open(): Promise<void> {
@@ -66,10 +68,11 @@ class Client {
 
   async #connect(): Promise<void> {
     this.#connection = await Connection.open(this.#job.port, {
-      onEnd: (head, body) => {
+      onEnd: (head, body, bodyBytes) => {
         const now = performance.now()
         this.#inFlight = false
-        const wrong = wrongness(this.#job.operation, this.#id, head, body, this.#job.listed)
+        const wrong = this.#check.wrongness(this.#id, head, body, bodyBytes)
+        if (this.#check.needsBeginningOnly) this.#connection!.keepOnly(beginningBytes)
         this.#run.answered(now, (now - this.#sentAt) * 1000, wrong)
         if (head.headers.get('connection') === 'close') return
         this.send()

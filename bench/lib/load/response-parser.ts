@@ -19,22 +19,37 @@ export interface ResponseHandler {
   onHead?(head: ResponseHead): void
   /** With this handler, bodies are handed over as they come and not collected: for streams that stay open. */
   onBody?(piece: string): void
-  /** The response is complete. `body` is `''` where `onBody` took the pieces. */
-  onEnd(head: ResponseHead, body: string): void
+  /**
+   * The response is complete.
+   *
+   * @param body what was kept of it: `''` where `onBody` took the pieces, its beginning where `keepBytes` was less.
+   * @param bodyBytes length of the whole body.
+   */
+  onEnd(head: ResponseHead, body: string, bodyBytes: number): void
 }
 
-type State = 'head' | 'fixed' | 'chunk-size' | 'chunk' | 'trailer' | 'until-close'
+type State = 'head' | 'fixed' | 'until-close' | 'chunk-size' | 'chunk' | 'chunk-end' | 'trailer'
 
 interface ParsedHead extends ResponseHead {
   state: State
-  bodyBytes: number
+  contentLength: number
 }
 
+/** A head longer than this is refused. */
+const maxHeadBytes = 64 * 1024
+/** How much is decoded at a time while looking for the end of a head or a line. */
+const lookAheadBytes = 2048
+
 export class ResponseParser {
+  /** Bytes of a body that are kept; the rest is counted and skipped, undecoded. */
+  keepBytes = Infinity
   readonly #handler: ResponseHandler
   #state: State = 'head'
-  #buffer = ''
+  /** Beginning of a head or a line whose end has not arrived. */
+  #pending = ''
   #body = ''
+  #bodyBytes = 0
+  /** Bytes to come of the body or the chunk. */
   #bytesLeft = 0
   #head: ParsedHead | undefined
   #headText = ''
@@ -44,14 +59,14 @@ export class ResponseParser {
   }
 
   /**
-   * Takes the next bytes of the connection, however they were cut.
+   * Takes the next bytes of the connection, however they were cut. The buffer may be reused afterwards.
    *
    * @throws Error when they are not an HTTP/1.1 response.
    */
-  push(bytes: string): void {
-    this.#buffer = this.#buffer === '' ? bytes : this.#buffer + bytes
-    while (this.#buffer !== '' && this.#step()) {
-      // Each step consumes one element: a head, a body, a chunk size, a chunk, a trailer line.
+  push(bytes: Buffer, length = bytes.length): void {
+    let at = 0
+    while (at < length) {
+      at = this.#inBody() ? this.#takeBody(bytes, at, length) : this.#takeText(bytes, at, length)
     }
   }
 
@@ -62,88 +77,90 @@ export class ResponseParser {
    */
   close(): void {
     if (this.#state === 'until-close') this.#end()
-    else if (this.#state !== 'head' || this.#buffer !== '') {
-      throw new Error(`connection closed inside a response (${this.#state}, ${this.#buffer.length} bytes unread)`)
+    else if (this.#state !== 'head' || this.#pending !== '') {
+      throw new Error(`connection closed inside a response (in its ${this.#state}, ${this.#bytesLeft} bytes to come)`)
     }
   }
 
-  /** Reads one element; false when the buffer does not hold a whole one yet. */
-  #step(): boolean {
+  #inBody(): boolean {
+    return this.#state === 'fixed' || this.#state === 'chunk' || this.#state === 'until-close'
+  }
+
+  #takeBody(bytes: Buffer, at: number, length: number): number {
+    const end = Math.min(length, at + this.#bytesLeft)
+    const kept = Math.min(end, at + this.keepBytes - this.#bodyBytes)
+    if (this.#handler.onBody !== undefined) this.#handler.onBody(bytes.toString('latin1', at, end))
+    else if (kept > at) {
+      const piece = bytes.toString('latin1', at, kept)
+      this.#body = this.#body === '' ? piece : this.#body + piece
+    }
+    this.#bodyBytes += end - at
+    this.#bytesLeft -= end - at
+    if (this.#bytesLeft === 0) {
+      if (this.#state === 'fixed') this.#end()
+      else this.#state = 'chunk-end'
+    }
+    return end
+  }
+
+  /** Reads a head or a line, or keeps what there is of it; returns where the next element begins. */
+  #takeText(bytes: Buffer, at: number, length: number): number {
+    const decodedTo = Math.min(length, at + lookAheadBytes)
+    const text = this.#pending + bytes.toString('latin1', at, decodedTo)
+    const delimiter = this.#state === 'head' ? '\r\n\r\n' : '\r\n'
+    const end = text.indexOf(delimiter)
+    if (end < 0) {
+      if (text.length > maxHeadBytes) throw new Error(`a ${this.#state} of more than ${maxHeadBytes} bytes`)
+      this.#pending = text
+      return decodedTo
+    }
+    const next = at + end + delimiter.length - this.#pending.length
+    this.#pending = ''
+    this.#onText(text.slice(0, end))
+    return next
+  }
+
+  #onText(text: string): void {
     switch (this.#state) {
       case 'head':
-        return this.#readHead()
-      case 'fixed':
-        if (this.#buffer.length < this.#bytesLeft) return false
-        this.#takeBody(this.#bytesLeft)
-        this.#end()
-        return true
-      case 'chunk-size':
-        return this.#readChunkSize()
-      case 'chunk':
-        // The chunk and the line end behind it.
-        if (this.#buffer.length < this.#bytesLeft + 2) return false
-        this.#takeBody(this.#bytesLeft)
-        this.#buffer = this.#buffer.slice(2)
+        this.#onHeadText(text)
+        break
+      case 'chunk-size': {
+        if (!/^[\da-f]+\s*(;|$)/i.test(text)) throw new Error(`bad chunk size ${JSON.stringify(text.slice(0, 40))}`)
+        this.#bytesLeft = Number.parseInt(text, 16)
+        this.#state = this.#bytesLeft === 0 ? 'trailer' : 'chunk'
+        break
+      }
+      case 'chunk-end':
+        if (text !== '') throw new Error(`a chunk is longer than its size: ${JSON.stringify(text.slice(0, 40))}`)
         this.#state = 'chunk-size'
-        return true
-      case 'trailer':
-        return this.#readTrailer()
-      case 'until-close':
-        this.#takeBody(this.#buffer.length)
-        return true
+        break
+      default:
+        // Trailer fields are of no interest; the empty line ends them.
+        if (text === '') this.#end()
     }
   }
 
-  #readHead(): boolean {
-    const end = this.#buffer.indexOf('\r\n\r\n')
-    if (end < 0) return false
-    const text = this.#buffer.slice(0, end)
+  #onHeadText(text: string): void {
     if (this.#head === undefined || text !== this.#headText) {
       this.#head = parseHead(text)
       this.#headText = text
     }
-    this.#buffer = this.#buffer.slice(end + 4)
     const head = this.#head
-    if (head.status < 200) return true
+    // Interim responses announce the real one.
+    if (head.status < 200) return
     this.#handler.onHead?.(head)
     this.#state = head.state
-    this.#bytesLeft = head.bodyBytes
-    if (head.state === 'fixed' && head.bodyBytes === 0) this.#end()
-    return true
-  }
-
-  #readChunkSize(): boolean {
-    const end = this.#buffer.indexOf('\r\n')
-    if (end < 0) return false
-    const line = this.#buffer.slice(0, end)
-    const size = Number.parseInt(line, 16)
-    if (!/^[\da-f]+\s*(;|$)/i.test(line)) throw new Error(`bad chunk size ${JSON.stringify(line.slice(0, 40))}`)
-    this.#buffer = this.#buffer.slice(end + 2)
-    this.#bytesLeft = size
-    this.#state = size === 0 ? 'trailer' : 'chunk'
-    return true
-  }
-
-  #readTrailer(): boolean {
-    const end = this.#buffer.indexOf('\r\n')
-    if (end < 0) return false
-    this.#buffer = this.#buffer.slice(end + 2)
-    if (end === 0) this.#end()
-    return true
-  }
-
-  #takeBody(length: number): void {
-    const piece = this.#buffer.slice(0, length)
-    this.#buffer = this.#buffer.slice(length)
-    if (this.#handler.onBody === undefined) this.#body = this.#body === '' ? piece : this.#body + piece
-    else this.#handler.onBody(piece)
+    this.#bytesLeft = head.contentLength
+    if (head.state === 'fixed' && head.contentLength === 0) this.#end()
   }
 
   #end(): void {
-    const body = this.#body
+    const [body, bodyBytes] = [this.#body, this.#bodyBytes]
     this.#body = ''
+    this.#bodyBytes = 0
     this.#state = 'head'
-    this.#handler.onEnd(this.#head!, body)
+    this.#handler.onEnd(this.#head!, body, bodyBytes)
   }
 }
 
@@ -164,16 +181,16 @@ function parseHead(text: string): ParsedHead {
 }
 
 /** How the body is delimited: RFC 9112 section 6.3, as far as answers to POST and GET need it. */
-function bodyOf(status: number, headers: ReadonlyMap<string, string>): { state: State; bodyBytes: number } {
-  if (status === 204 || status === 304) return { state: 'fixed', bodyBytes: 0 }
+function bodyOf(status: number, headers: ReadonlyMap<string, string>): { state: State; contentLength: number } {
+  if (status === 204 || status === 304) return { state: 'fixed', contentLength: 0 }
   const encoding = headers.get('transfer-encoding')
   if (encoding !== undefined) {
     if (!/(^|,\s*)chunked$/i.test(encoding))
       throw new Error(`unsupported transfer-encoding ${JSON.stringify(encoding)}`)
-    return { state: 'chunk-size', bodyBytes: 0 }
+    return { state: 'chunk-size', contentLength: 0 }
   }
   const length = headers.get('content-length')
-  if (length === undefined) return { state: 'until-close', bodyBytes: 0 }
+  if (length === undefined) return { state: 'until-close', contentLength: Infinity }
   if (!/^\d+$/.test(length)) throw new Error(`bad content-length ${JSON.stringify(length)}`)
-  return { state: 'fixed', bodyBytes: Number(length) }
+  return { state: 'fixed', contentLength: Number(length) }
 }

@@ -17,33 +17,59 @@ export function messageOf(head: ResponseHead, body: string): unknown {
   return JSON.parse(last.slice(5))
 }
 
-/**
- * What is wrong with the answer to request `id`, or `undefined`.
- *
- * The quick test looks for the id and the sum as every JSON writer here puts them; an answer that fails it is parsed
- * before it counts as wrong, so an unusual but valid spelling passes.
- *
- * @param listed tools expected in a `list` answer.
- */
-export function wrongness(
-  operation: Operation,
-  id: number,
-  head: ResponseHead,
-  body: string,
-  listed: number,
-): string | undefined {
-  if (head.status !== 200) return `status ${head.status}: ${body.slice(0, 300)}`
-  if (operation === 'add') {
-    const { a, b } = operandsOf(id)
-    const sum = String(a + b)
-    if (body.includes(`"id":${id}`) && body.includes(`"text":"${sum}"`)) return undefined
-    return parsedWrongness(head, body, id, (answer) =>
-      answer.result?.isError !== true && answer.result?.content?.[0]?.text === sum ? undefined : `not the sum ${sum}`,
-    )
+/** Beginning of a long answer that is still looked at once a whole one has been checked: the id stands in it. */
+export const beginningBytes = 256
+
+/** Checks the answers of one client. */
+export class AnswerCheck {
+  readonly #operation: Operation
+  readonly #listed: number
+  #checkedBytes: number | undefined
+
+  /** @param listed tools expected in a `list` answer. */
+  constructor(operation: Operation, listed: number) {
+    this.#operation = operation
+    this.#listed = listed
   }
-  if (body.includes(`"id":${id}`) && body.includes(`"name":"tool_${listed - 1}"`)) return undefined
-  return parsedWrongness(head, body, id, (answer) =>
-    answer.result?.tools?.length === listed ? undefined : `${answer.result?.tools?.length} tools, not ${listed}`,
+
+  /** Whether the beginning of an answer ({@link beginningBytes}) and its length are enough from now on. */
+  get needsBeginningOnly(): boolean {
+    return this.#checkedBytes !== undefined
+  }
+
+  /**
+   * What is wrong with the answer to request `id`, or `undefined`.
+   *
+   * The quick tests look for id and sum as every JSON writer here puts them; an answer that fails them is parsed before
+   * it counts as wrong, so an unusual but valid spelling passes. A list is parsed once; the next ones must have its
+   * length (all ids have one length).
+   *
+   * @param bodyBytes length of the whole body, of which `body` may be the beginning.
+   */
+  wrongness(id: number, head: ResponseHead, body: string, bodyBytes: number): string | undefined {
+    if (head.status !== 200) return `status ${head.status}: ${body.slice(0, 300)}`
+    return this.#operation === 'add' ? wrongSum(id, head, body) : this.#wrongList(id, head, body, bodyBytes)
+  }
+
+  #wrongList(id: number, head: ResponseHead, body: string, bodyBytes: number): string | undefined {
+    if (this.#checkedBytes !== undefined) {
+      if (bodyBytes === this.#checkedBytes && body.includes(`"id":${id}`)) return undefined
+      return `a list of ${bodyBytes} bytes, not ${this.#checkedBytes}, or not of id ${id}: ${body.slice(0, 300)}`
+    }
+    const wrong = parsedWrongness(head, body, id, ({ result }) =>
+      result?.tools?.length === this.#listed ? undefined : `${result?.tools?.length} tools, not ${this.#listed}`,
+    )
+    if (wrong === undefined && body.slice(0, beginningBytes).includes(`"id":${id}`)) this.#checkedBytes = bodyBytes
+    return wrong
+  }
+}
+
+function wrongSum(id: number, head: ResponseHead, body: string): string | undefined {
+  const { a, b } = operandsOf(id)
+  const sum = String(a + b)
+  if (body.includes(`"id":${id}`) && body.includes(`"text":"${sum}"`)) return undefined
+  return parsedWrongness(head, body, id, ({ result }) =>
+    result?.isError !== true && result?.content?.[0]?.text === sum ? undefined : `not the sum ${sum}`,
   )
 }
 
