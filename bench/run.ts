@@ -1,9 +1,8 @@
 /** `npm run bench`: measures Holdfast beside its peers and plain `node:http`. See README.md here. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { Command, Option } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { killAll } from './lib/children.ts'
 import { fullBudget, quickBudget } from './lib/context.ts'
 import type { Context, SectionReport } from './lib/context.ts'
@@ -12,6 +11,8 @@ import { LoadProcess } from './lib/load-process.ts'
 import { describeMachine } from './lib/machine.ts'
 import { installPeers, peersInstalled, peerVersions } from './lib/peers.ts'
 import { clearProgress } from './lib/progress.ts'
+import { writeResults } from './lib/results.ts'
+import type { Results } from './lib/results.ts'
 import { allTargets, missing, selectTargets } from './lib/targets.ts'
 import type { Target } from './lib/targets.ts'
 import { idleStreams } from './sections/idle-streams.ts'
@@ -43,6 +44,12 @@ function say(text: string): void {
 
 function parseOptions(): Options {
   const byComma = (value: string): string[] => value.split(',').map((name) => name.trim())
+  const sectionNames = (value: string): string[] => {
+    const names = byComma(value)
+    const unknown = names.find((name) => !Object.hasOwn(sections, name))
+    if (unknown === undefined) return names
+    throw new InvalidArgumentError(`No section is named ${unknown}: choose from ${Object.keys(sections).join(', ')}.`)
+  }
   return new Command('bench')
     .description('Measures Holdfast beside its peers and plain node:http: the same work, the same core, one run.')
     .option('--quick', 'short rounds: a first impression, not a result')
@@ -52,7 +59,9 @@ function parseOptions(): Options {
       byComma,
     )
     .addOption(
-      new Option('--sections <names>', 'what to measure, by comma').argParser(byComma).default(Object.keys(sections)),
+      new Option('--sections <names>', 'what to measure, by comma')
+        .argParser(sectionNames)
+        .default(Object.keys(sections)),
     )
     .option('--no-peers', 'measure Holdfast and plain node:http alone, and install nothing')
     .option('--json', 'print the result as JSON on stdout; everything else goes to stderr')
@@ -83,11 +92,33 @@ function chooseTargets(scratchDir: string): Target[] {
   })
 }
 
-const options = parseOptions()
-const unknown = options.sections.find((name) => !(name in sections))
-if (unknown !== undefined) {
-  throw new Error(`no section is named ${JSON.stringify(unknown)}: choose from ${Object.keys(sections).join(', ')}`)
+/** Measures section after section; returns whether every answer was right. */
+async function main(scratchDir: string): Promise<boolean> {
+  const targets = chooseTargets(scratchDir)
+  const versions = targets.some((target) => target.package !== undefined) ? peerVersions() : {}
+  for (const target of targets) if (target.package !== undefined) target.label += ` ${versions[target.package]}`
+  const cores = claimCores()
+  const machine = describeMachine(cores)
+  say(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}; ${cores.note}`)
+
+  const budget = options.quick === true ? quickBudget : fullBudget
+  const load = new LoadProcess()
+  const context: Context = { cores, load, budget, targets, scratchDir }
+  const results: Results = { startedAt: new Date().toISOString(), machine, versions, budget, sections: [] }
+  for (const name of options.sections) {
+    const report = await sections[name]!(context)
+    if (report === undefined) continue
+    results.sections.push(report)
+    writeResults(results)
+    say(`\n${report.title}\n\n${report.text}`)
+  }
+  await load.stop()
+  say(`\nWritten: ${writeResults(results)}`)
+  if (options.json === true) process.stdout.write(`${JSON.stringify(results)}\n`)
+  return results.sections.every(({ failures }) => failures === 0)
 }
+
+const options = parseOptions()
 const scratchDir = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
 process.on('exit', () => {
   killAll()
@@ -95,32 +126,10 @@ process.on('exit', () => {
 })
 process.once('SIGINT', () => process.exit(130))
 process.once('SIGTERM', () => process.exit(143))
-
-const targets = chooseTargets(scratchDir)
-const versions = targets.some((target) => target.package !== undefined) ? peerVersions() : {}
-for (const target of targets) if (target.package !== undefined) target.label += ` ${versions[target.package]}`
-const cores = claimCores()
-const machine = describeMachine(cores)
-say(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}; ${cores.note}`)
-
-const budget = options.quick === true ? quickBudget : fullBudget
-const load = new LoadProcess()
-const context: Context = { cores, load, budget, targets, scratchDir }
-const reports: SectionReport[] = []
-for (const name of options.sections) {
-  const report = await sections[name]!(context)
-  if (report === undefined) continue
-  say(`\n${report.title}\n\n${report.text}`)
-  reports.push(report)
+try {
+  process.exitCode = (await main(scratchDir)) ? 0 : 1
+} catch (error) {
+  clearProgress()
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exit(1)
 }
-await load.stop()
-
-const measuredAt = new Date().toISOString()
-const result = { measuredAt, machine, versions, budget, sections: reports.map(({ title, data }) => ({ title, data })) }
-const resultsDir = fileURLToPath(new URL('results/', import.meta.url))
-mkdirSync(resultsDir, { recursive: true })
-const resultPath = join(resultsDir, `${measuredAt.slice(0, 19).replaceAll(':', '-')}.json`)
-writeFileSync(resultPath, `${JSON.stringify(result, undefined, 2)}\n`)
-say(`\nWritten: ${resultPath}`)
-if (options.json === true) process.stdout.write(`${JSON.stringify(result)}\n`)
-process.exitCode = reports.some(({ failures }) => failures > 0) ? 1 : 0

@@ -28,7 +28,7 @@ const spareDescriptors = 200
 /** Opens idle streams at plain Node and at Holdfast on both wires, and reads memory after forced collections. */
 export async function idleStreams(context: Context): Promise<SectionReport> {
   const targets = context.targets
-    .filter(({ package: name }) => name === undefined)
+    .filter(({ package: name, wire }) => name === undefined || wire.mode === 'envelope')
     .map((target) => (target.label === 'Holdfast' ? { ...target, command: roomy(context, target) } : target))
   const count = Math.min(context.budget.streams, descriptorLimit() - spareDescriptors)
   const title = `Idle event streams (${whole(count)} open)`

@@ -27,6 +27,8 @@ interface Measured {
   server: ServerProcess
   rounds: Round[]
   residentBytes: number
+  /** Why it is measured no further. */
+  broken: string | undefined
 }
 
 /** Measures `operation` at every target of the context and says how each compares with the reference. */
@@ -36,24 +38,42 @@ export async function throughput(context: Context, operation: Operation, title: 
     for (const target of context.targets) {
       progress(`${title}: starting and warming ${target.name}`)
       const server = await startServer(target.command, { cores: context.cores, first: firstRequest(target, operation) })
-      const measured = { target, server, rounds: [], residentBytes: 0 }
+      const measured: Measured = { target, server, rounds: [], residentBytes: 0, broken: undefined }
       running.push(measured)
-      await loadOnce(context, operation, measured, context.budget.warmupMs)
+      await unlessBroken(measured, async () => {
+        const { failures, firstFailure } = await loadOnce(context, operation, measured, context.budget.warmupMs)
+        if (failures > 0) throw new Error(`${failures} wrong answers while warming, the first: ${firstFailure}`)
+      })
     }
     for (let round = 0; round < context.budget.rounds; round += 1) {
       // Every round starts elsewhere, so that no server always follows the same neighbour.
       for (let step = 0; step < running.length; step += 1) {
         const measured = running[(round + step) % running.length]!
         progress(`${title}: round ${round + 1} of ${context.budget.rounds}, ${measured.target.name}`)
-        measured.rounds.push(await loadOnce(context, operation, measured, context.budget.durationMs))
+        await unlessBroken(measured, async () => {
+          measured.rounds.push(await loadOnce(context, operation, measured, context.budget.durationMs))
+        })
       }
     }
-    for (const measured of running) measured.residentBytes = residentBytes(measured.server.pid)
+    for (const measured of running) {
+      if (measured.broken === undefined) measured.residentBytes = residentBytes(measured.server.pid)
+    }
   } finally {
     await Promise.all(running.map(({ server }) => server.stop()))
     clearProgress()
   }
   return report(title, running)
+}
+
+/** One server that breaks must not cost the figures of the others; without the reference there is nothing to say. */
+async function unlessBroken(measured: Measured, step: () => Promise<void>): Promise<void> {
+  if (measured.broken !== undefined) return
+  try {
+    await step()
+  } catch (error) {
+    if (measured.target.name === reference) throw error
+    measured.broken = String(error)
+  }
 }
 
 async function loadOnce(
@@ -86,7 +106,8 @@ async function loadOnce(
   }
 }
 
-function report(title: string, running: readonly Measured[]): SectionReport {
+function report(title: string, all: readonly Measured[]): SectionReport {
+  const running = all.filter(({ broken }) => broken === undefined)
   const base = running.find(({ target }) => target.name === reference)!
   const rates = ({ rounds }: Measured): number[] => rounds.map(({ requestsPerSecond }) => requestsPerSecond)
   const summaries = running.map((measured) => {
@@ -125,8 +146,11 @@ function report(title: string, running: readonly Measured[]): SectionReport {
   const wrong = summaries
     .filter(({ failures }) => failures > 0)
     .map(({ name, firstFailure }) => `${name}: first wrong answer: ${firstFailure}`)
-  const text = [table(head, rows), ...wrong, ...doubts(base)].join('\n')
-  return { title, text, data: summaries, failures: summaries.reduce((sum, { failures }) => sum + failures, 0) }
+  const broken = all.filter((measured) => measured.broken !== undefined)
+  const gaps = broken.map((measured) => `${measured.target.name} could not be measured: ${measured.broken}`)
+  const text = [table(head, rows), ...wrong, ...gaps, ...doubts(base)].join('\n')
+  const failures = broken.length + summaries.reduce((sum, summary) => sum + summary.failures, 0)
+  return { title, text, data: summaries, failures }
 }
 
 /** Processor time per request in each round; empty where the system does not tell. */
