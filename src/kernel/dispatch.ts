@@ -28,7 +28,13 @@ export function dispatch(invocation: Invocation, method: Method): void {
   }
   invocation.wait()
   outcome.then(
-    (done) => invocation.succeed(done),
+    (done) => {
+      try {
+        invocation.succeed(done)
+      } catch (error) {
+        invocation.fail(toWireError(invocation, error))
+      }
+    },
     (error: unknown) => invocation.fail(toWireError(invocation, error)),
   )
 }

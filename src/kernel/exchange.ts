@@ -3,7 +3,7 @@ import type { LegacyRevision } from './protocol.ts'
 
 /** What the kernel needs of an HTTP request's headers. Absent on stdio and in memory, which have none. */
 export interface RequestHead {
-  /** `MCP-Protocol-Version`, trimmed. */
+  /** `MCP-Protocol-Version`; like all headers without the white space around it. */
   readonly protocolVersion: string | undefined
   readonly mcpMethod: string | undefined
   readonly mcpName: string | undefined

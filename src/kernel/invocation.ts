@@ -150,8 +150,10 @@ export class Invocation implements Ticking {
   }
 
   succeed({ members, meta, isError }: Outcome): void {
-    if (!this.#end(isError === true ? 'tool_error' : undefined, undefined, 200)) return
-    this.#send(200, this.#result(members, meta))
+    if (this.#stage === 'done') return
+    const body = this.#result(members, meta) // may throw: the handler's own `_meta` may be none that JSON can say
+    this.#end(isError === true ? 'tool_error' : undefined, undefined, 200)
+    this.#send(200, body)
   }
 
   #result(members: string | Buffer, meta: JsonObject | undefined): Body {

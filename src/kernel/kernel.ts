@@ -165,7 +165,7 @@ export class Kernel {
       )
     }
     if (version !== undefined && !isLegacy(version)) throw unsupported(version) // 9
-    this.#inSession(exchange, sessionId, version, (session, revision) => {
+    this.#inSession(exchange, sessionId, version, message, (session, revision) => {
       if (isNotification) {
         this.#notification(session?.sid, method, params)
         return exchange.respond(202, undefined)
@@ -180,6 +180,7 @@ export class Kernel {
     exchange: Exchange,
     sessionId: string | undefined,
     version: LegacyRevision | undefined,
+    message: unknown,
     serve: (session: StoredSession | undefined, revision: LegacyRevision) => void,
   ): void {
     if (sessionId === undefined) {
@@ -193,7 +194,7 @@ export class Kernel {
     this.#sessions
       .open(sessionId, exchange.principal)
       .then((session) => serve(session, session.revision))
-      .catch((error: unknown) => this.refuse(exchange, error, undefined))
+      .catch((error: unknown) => this.refuse(exchange, error, message))
   }
 
   #notification(scope: string | undefined, method: string, params: JsonObject): void {
@@ -241,7 +242,7 @@ export class Kernel {
         'invalid_request',
         'A response belongs to a session of the 2025 revisions; this request names none.',
       )
-    this.#inSession(exchange, sessionId, undefined, () => exchange.respond(202, undefined))
+    this.#inSession(exchange, sessionId, undefined, undefined, () => exchange.respond(202, undefined))
   }
 
   #batch(exchange: Exchange, messages: readonly unknown[]): void {
@@ -265,7 +266,7 @@ export class Kernel {
       this.#serveBatch(exchange, messages, session as StoredSession | undefined)
     }
     if (head === undefined) serve(connection?.session, connection?.session?.revision ?? '2025-11-25')
-    else this.#inSession(exchange, head.sessionId, version, serve)
+    else this.#inSession(exchange, head.sessionId, version, undefined, serve)
   }
 
   #serveBatch(exchange: Exchange, messages: readonly unknown[], session: StoredSession | undefined): void {
@@ -313,7 +314,7 @@ export class Kernel {
   }
 
   /** Answers with an error that comes before any method is served. */
-  refuse(exchange: Exchange, error: unknown, message: unknown): void {
+  refuse(exchange: Refusable, error: unknown, message: unknown): void {
     const era: Era =
       isObject(message) && claimOf(message.params) === undefined && isLegacy(exchange.head?.protocolVersion)
         ? 'legacy'
@@ -321,7 +322,7 @@ export class Kernel {
     this.#answerError(exchange, error, message, era)
   }
 
-  #answerError(reply: Reply, error: unknown, message: unknown, era: Era): void {
+  #answerError(reply: Pick<Reply, 'respond'>, error: unknown, message: unknown, era: Era): void {
     const { telemetry } = this.#services
     const requestId = this.#services.nextRequestId()
     let told: HoldfastError
@@ -361,6 +362,9 @@ export class Kernel {
     await this.#services.changes.close()
   }
 }
+
+/** Where a refusal can go. */
+export type Refusable = Pick<Exchange, 'respond'> & Partial<Pick<Exchange, 'head'>>
 
 const isId = (id: unknown): id is RequestId =>
   typeof id === 'string' || (typeof id === 'number' && Number.isSafeInteger(id))

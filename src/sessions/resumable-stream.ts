@@ -54,8 +54,8 @@ export class ResumableStream {
   }
 
   /** First connection: opens it, and says at once where to resume from. */
-  open(exchange: Exchange): void {
-    this.#connect(exchange)
+  open(exchange: Exchange, onDetach: () => void = () => undefined): void {
+    this.#connect(exchange, onDetach)
     exchange.openStream()
     // A priming event with empty data, which clients before 2025-11-25 fail on.
     if (this.session.revision >= '2025-11-25') exchange.writeRetry(RETRY_MS, `${this.id}.${this.#last}`)

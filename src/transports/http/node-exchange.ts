@@ -11,6 +11,9 @@ export interface NodeExchangeHost {
   corsHeaders(origin: string | undefined): Readonly<Record<string, string>> | undefined
 }
 
+/** Time for a client to read a refusal before its connection is cut. */
+const CLOSE_MS = 2000
+
 /** An exchange over `node:http`. */
 export class NodeExchange implements Exchange {
   readonly transport = 'http'
@@ -58,6 +61,11 @@ export class NodeExchange implements Exchange {
   /** The connection will not be used again. */
   closeAfterAnswer(): void {
     this.#response.shouldKeepAlive = false
+    this.#response.once('finish', () => {
+      // A client that goes on sending without reading must not hold the connection.
+      const socket = this.#request.socket
+      socket.setTimeout(CLOSE_MS, () => socket.destroy())
+    })
   }
 
   respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void {
