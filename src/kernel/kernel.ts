@@ -1,13 +1,14 @@
 import type { Notify } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
-import { BatchReply } from '../sessions/batch.ts'
-import { CANCEL_CHANNEL, cancelRequest, claimOf, initialize, serveLegacy } from '../sessions/legacy.ts'
+import { serveBatch } from '../sessions/batch.ts'
+import { CANCEL_CHANNEL, initialize, receiveNotification, serveLegacy } from '../sessions/legacy.ts'
 import { SessionStore, type StoredSession } from '../sessions/session-store.ts'
 import { SessionStreams } from '../sessions/session-streams.ts'
 import type { Exchange, LegacySession, Reply } from './exchange.ts'
 import { retryHeaders } from './invocation.ts'
 import { parseJson } from './json.ts'
+import { checkId, claimOf, isId } from './message.ts'
 import type { OpenStream } from './listen.ts'
 import { serveModern } from './modern.ts'
 import {
@@ -198,7 +199,7 @@ export class Kernel {
   }
 
   #notification(scope: string | undefined, method: string, params: JsonObject): void {
-    if (method === 'notifications/cancelled' && scope !== undefined) cancelRequest(this.#services, scope, params)
+    receiveNotification(this.#services, scope, method, params)
   }
 
   #modernNotification(exchange: Exchange, method: string, params: JsonObject): void {
@@ -263,54 +264,18 @@ export class Kernel {
           'invalid_request',
           `Batches exist in revision 2025-03-26 alone; this session is of ${revision}.`,
         )
-      this.#serveBatch(exchange, messages, session as StoredSession | undefined)
+      const isStored = session !== undefined && head !== undefined
+      serveBatch(
+        this.#services,
+        exchange,
+        isStored ? this.#streams.replyFor(exchange, session as StoredSession, undefined) : exchange,
+        messages,
+        session,
+        (reply, error, message) => this.#answerError(reply, error, message, 'legacy'),
+      )
     }
     if (head === undefined) serve(connection?.session, connection?.session?.revision ?? '2025-11-25')
     else this.#inSession(exchange, head.sessionId, version, undefined, serve)
-  }
-
-  #serveBatch(exchange: Exchange, messages: readonly unknown[], session: StoredSession | undefined): void {
-    const isAnswered = (message: unknown): boolean =>
-      !(
-        isObject(message) &&
-        message.jsonrpc === '2.0' &&
-        (('method' in message && !('id' in message)) ||
-          (!('method' in message) && ('result' in message || 'error' in message)))
-      )
-    const underlying: Reply =
-      session === undefined || exchange.head === undefined
-        ? exchange
-        : this.#streams.replyFor(exchange, session, undefined)
-    const answered = messages.filter(isAnswered)
-    if (answered.length === 0) {
-      for (const message of messages) this.#batchNotification(session, message as JsonObject)
-      return exchange.respond(202, undefined)
-    }
-    const batch = new BatchReply(underlying, answered.length)
-    for (const message of messages) {
-      if (!isAnswered(message)) {
-        this.#batchNotification(session, message as JsonObject)
-        continue
-      }
-      const reply = batch.element()
-      try {
-        if (!isObject(message) || message.jsonrpc !== '2.0' || typeof message.method !== 'string')
-          throw new HoldfastError('invalid_request', 'An element of the batch is not a JSON-RPC 2.0 message.')
-        checkId(message.id)
-        if (message.method === 'initialize')
-          throw new HoldfastError('invalid_request', '`initialize` may not stand in a batch.')
-        const params = message.params ?? {}
-        if (!isObject(params)) throw new HoldfastError('invalid_request', '`params` must be an object.')
-        serveLegacy(this.#services, exchange, reply, session, '2025-03-26', message.id, message.method, params)
-      } catch (error) {
-        this.#answerError(reply, error, message, 'legacy')
-      }
-    }
-  }
-
-  #batchNotification(session: LegacySession | undefined, message: JsonObject): void {
-    if (typeof message.method === 'string')
-      this.#notification(session?.sid, message.method, isObject(message.params) ? message.params : {})
   }
 
   /** Answers with an error that comes before any method is served. */
@@ -365,13 +330,6 @@ export class Kernel {
 
 /** Where a refusal can go. */
 export type Refusable = Pick<Exchange, 'respond'> & Partial<Pick<Exchange, 'head'>>
-
-const isId = (id: unknown): id is RequestId =>
-  typeof id === 'string' || (typeof id === 'number' && Number.isSafeInteger(id))
-
-function checkId(id: unknown): asserts id is RequestId {
-  if (!isId(id)) throw new HoldfastError('invalid_request', '`id` must be a string or a whole number.')
-}
 
 const unsupported = (version: string): HoldfastError =>
   new HoldfastError(
