@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Readable, Writable } from 'node:stream'
 import { MemoryEventBus } from '../backends/memory/event-bus.ts'
 import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import type { Notify } from '../define/context.ts'
@@ -184,7 +185,13 @@ export async function wire(
     },
     async serveStdio(streams) {
       const { input, output } = streams ?? { input: process.stdin, output: process.stdout }
-      await serveStdio(kernel, { input: input as never, output: output as never, maxBodyBytes: options.maxBodyBytes })
+      await serveStdio(kernel, {
+        input: input as Readable,
+        output: output as Writable,
+        maxBodyBytes: options.maxBodyBytes,
+        maxBufferedBytes: options.maxBufferedBytes,
+        onDrop: () => telemetry.count('dropped_notifications', 'stdio'),
+      })
       isInputOver = true
     },
     close: () => (closing ??= close()),

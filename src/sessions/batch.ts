@@ -74,7 +74,7 @@ class BatchReply {
       openStream: () => this.#stream(),
       write: (message) => this.#reply.write(message),
       keepAlive: () => this.#reply.keepAlive(),
-      end: () => this.#close(),
+      end: (answer) => this.#answer(answer),
       abandon: () => this.#close(),
     }
   }

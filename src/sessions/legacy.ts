@@ -143,7 +143,7 @@ function withHeader(exchange: Exchange, name: string, value: string): Reply {
     openStream: () => exchange.openStream({ [name]: value }),
     write: (message) => exchange.write(message),
     keepAlive: () => exchange.keepAlive(),
-    end: () => exchange.end(),
+    end: (answer) => exchange.end(answer),
     abandon: () => exchange.abandon(),
   }
 }

@@ -117,11 +117,7 @@ export class ResumableStream {
   write(message: string): void {
     if (this.#isEnding) return
     this.#lastWriteMs = this.#services.clock.monotonic()
-    if (this.#queue.length === MAX_QUEUED) {
-      // The oldest goes: a response comes last, and must not be lost.
-      this.#queue.shift()
-      this.#services.telemetry.count('dropped_notifications', 'stream_log')
-    }
+    if (this.#queue.length >= MAX_QUEUED) return this.#services.telemetry.count('dropped_notifications', 'stream_log')
     if (this.#queue.push(message) === 1) this.#enqueue(() => this.#flush(false))
   }
 
@@ -147,9 +143,10 @@ export class ResumableStream {
     this.keepAlive()
   }
 
-  end(): void {
+  end(answer?: string): void {
     if (this.#isEnding) return
     this.#isEnding = true
+    if (answer !== undefined) this.#queue.push(answer)
     this.#enqueue(async () => {
       await this.#flush(true)
       this.#disconnect()

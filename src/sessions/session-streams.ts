@@ -197,8 +197,8 @@ class SessionReply implements Reply {
   keepAlive(): void {
     this.#stream?.keepAlive()
   }
-  end(): void {
-    this.#stream?.end()
+  end(answer?: string): void {
+    this.#stream?.end(answer)
   }
   abandon(): void {
     // Not through a resumable stream: an id would invite the client to come back for an answer that never comes.

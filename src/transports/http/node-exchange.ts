@@ -110,11 +110,10 @@ export class NodeExchange implements Exchange {
   #send(text: string): void {
     const response = this.#response
     if (response.destroyed || response.writableEnded) return
-    response.write(text)
-    if (response.writableLength > this.#host.maxBufferedBytes) {
-      this.#host.onSlowReader()
-      response.destroy()
-    }
+    // What waited before counts: one message of any size must get through to a reader that reads.
+    if (response.writableLength <= this.#host.maxBufferedBytes) return void response.write(text)
+    this.#host.onSlowReader()
+    response.destroy()
   }
 
   abandon(): void {
@@ -123,7 +122,8 @@ export class NodeExchange implements Exchange {
     this.end()
   }
 
-  end(): void {
+  end(answer?: string): void {
+    if (answer !== undefined) this.write(answer)
     if (!this.#response.writableEnded) this.#response.end()
   }
 }
