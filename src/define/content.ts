@@ -1,0 +1,124 @@
+/** Hints for clients on a content block or resource (MCP 2026-07-28, "Annotations"). */
+export interface Annotations {
+  audience?: ('user' | 'assistant')[]
+  /** From 0 (optional) to 1 (required). */
+  priority?: number
+  /** ISO 8601. */
+  lastModified?: string
+}
+
+/** An icon for clients to show. */
+export interface Icon {
+  src: string
+  mimeType?: string
+  sizes?: string[]
+  theme?: 'light' | 'dark'
+}
+
+interface BlockExtras {
+  annotations?: Annotations
+  _meta?: Record<string, unknown>
+}
+export interface TextContent extends BlockExtras {
+  type: 'text'
+  text: string
+}
+export interface ImageContent extends BlockExtras {
+  type: 'image'
+  /** Base64. */
+  data: string
+  mimeType: string
+}
+export interface AudioContent extends BlockExtras {
+  type: 'audio'
+  /** Base64. */
+  data: string
+  mimeType: string
+}
+export interface EmbeddedResource extends BlockExtras {
+  type: 'resource'
+  resource: ResourceContents
+}
+export interface ResourceLink extends BlockExtras {
+  type: 'resource_link'
+  uri: string
+  name: string
+  title?: string
+  description?: string
+  mimeType?: string
+  /** Bytes. */
+  size?: number
+  icons?: Icon[]
+}
+/** A block of a tool's result or of a prompt's message. */
+export type ContentBlock = TextContent | ImageContent | AudioContent | EmbeddedResource | ResourceLink
+
+/** The contents of a resource: text, or base64 in `blob`. */
+export type ResourceContents = { uri: string; mimeType?: string; _meta?: Record<string, unknown> } & (
+  { text: string } | { blob: string }
+)
+
+/** A message of a prompt. */
+export interface PromptMessage {
+  role: 'user' | 'assistant'
+  content: ContentBlock
+}
+
+const made = new WeakSet<object>()
+function block<T extends ContentBlock>(value: T): T {
+  made.add(value)
+  return value
+}
+const base64 = (data: Uint8Array | string): string =>
+  typeof data === 'string' ? data : Buffer.from(data).toString('base64')
+
+/** A whole tool result, where a handler must say more than its content; made by {@link content.result}. */
+export interface ToolResult {
+  content: ContentBlock[]
+  structuredContent?: unknown
+  isError?: boolean
+  _meta?: Record<string, unknown>
+}
+const results = new WeakSet<object>()
+
+/**
+ * Builders for what a handler returns. A block made here is sent as it is; any other object is sent as JSON text (and, with
+ * an output schema, as `structuredContent`).
+ */
+export const content = {
+  /** Text. */
+  text: (text: string, extras: BlockExtras = {}): TextContent => block({ type: 'text', text, ...extras }),
+  /** A picture; `data` as bytes or as base64. */
+  image: (data: Uint8Array | string, mimeType: string, extras: BlockExtras = {}): ImageContent =>
+    block({ type: 'image', data: base64(data), mimeType, ...extras }),
+  /** A sound; `data` as bytes or as base64. */
+  audio: (data: Uint8Array | string, mimeType: string, extras: BlockExtras = {}): AudioContent =>
+    block({ type: 'audio', data: base64(data), mimeType, ...extras }),
+  /** A resource carried inside the result; `data` as text, or as bytes. */
+  resource: (uri: string, data: Uint8Array | string, mimeType?: string, extras: BlockExtras = {}): EmbeddedResource =>
+    block({ type: 'resource', resource: toResourceContents(uri, data, mimeType), ...extras }),
+  /** A link to a resource that the client may read. Left out of answers to revision 2025-03-26, which has no links. */
+  link: (uri: string, name: string, extras: Omit<ResourceLink, 'type' | 'uri' | 'name'> = {}): ResourceLink =>
+    block({ type: 'resource_link', uri, name, ...extras }),
+  /** A whole result: blocks beside `structuredContent`, `isError` or `_meta`. */
+  result: (result: ToolResult): ToolResult => {
+    const value = { ...result }
+    results.add(value)
+    return value
+  },
+}
+
+/** Contents of a resource from text or bytes. */
+export function toResourceContents(uri: string, data: Uint8Array | string, mimeType?: string): ResourceContents {
+  const head = mimeType === undefined ? { uri } : { uri, mimeType }
+  return typeof data === 'string' ? { ...head, text: data } : { ...head, blob: base64(data) }
+}
+
+/** Whether a value was built by one of the block builders of {@link content}. */
+export function isContentBlock(value: object): value is ContentBlock {
+  return made.has(value)
+}
+/** Whether a value was built by {@link content.result}. */
+export function isToolResult(value: object): value is ToolResult {
+  return results.has(value)
+}

@@ -1,0 +1,61 @@
+/** Severity of a log message (RFC 5424, as in MCP "Logging"), from the least to the most severe. */
+export const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/**
+ * Writes to the server's log, with the request's id, and to the client where it asked for logs
+ * (2026-07-28: `_meta["io.modelcontextprotocol/logLevel"]`; 2025: `logging/setLevel`, `info` and up before that).
+ * `fields` become `data: { message, ...fields }` on the wire; without them `data` is the message.
+ */
+export type ContextLog = { readonly [Level in LogLevel]: (message: string, fields?: Record<string, unknown>) => void }
+
+/** Who calls: the authenticated caller, or the anonymous one. */
+export interface Principal {
+  /** Who vouches for the subject: an issuer URL, or `anonymous`. */
+  readonly issuer: string
+  readonly subject: string
+  readonly tenant?: string
+  readonly scopes: readonly string[]
+}
+
+/** What the calling client says of itself. None of it is verified. */
+export interface Client {
+  readonly name?: string
+  readonly version?: string
+  /** Revision of MCP that this request is served in. */
+  readonly protocolVersion: string
+  /** Capabilities as the client declared them. */
+  readonly capabilities: Readonly<Record<string, unknown>>
+}
+
+/** Tells every client that listens that something changed. */
+export interface Notify {
+  toolsChanged(): void
+  promptsChanged(): void
+  resourcesChanged(): void
+  /** A resource has new contents; only clients that subscribed to this URI hear of it. */
+  resourceUpdated(uri: string): void
+}
+
+/** What every handler receives beside its arguments. Its members may be destructured. */
+export interface Context {
+  /** Aborts when the client cancels or (2026-07-28) disconnects, and when the server stops. Pass it on to everything that waits. */
+  readonly signal: AbortSignal
+  readonly log: ContextLog
+  /**
+   * Tells the client how far the work is, if it asked (`_meta.progressToken`). `done` must rise from call to call; a value
+   * that does not is dropped. `total` and `done` share a unit of the handler's choice.
+   */
+  readonly progress: (done: number, total?: number, message?: string) => void
+  /** Id of this request in logs, errors and traces. */
+  readonly requestId: string
+  readonly client: Client
+  readonly principal: Principal
+  readonly notify: Notify
+  /**
+   * Ends the connection of this call's stream, not the call: the client reconnects after `retryMs` (default 1000) and
+   * finds what was sent meanwhile, the result included. For long calls behind proxies that cut long streams. Does
+   * something only in a 2025-11-25 session over HTTP whose stream is open; elsewhere streams can't be resumed.
+   */
+  readonly closeStream: (retryMs?: number) => void
+}

@@ -1,0 +1,51 @@
+import { HoldfastError } from '../errors/holdfast-error.ts'
+
+/** Refuses a definition: what is wrong, where, and the remedy. */
+export function invalid(where: string, what: string, remedy: string, cause?: unknown): never {
+  throw new HoldfastError('invalid_definition', `${where}: ${what} ${remedy}`, cause === undefined ? {} : { cause })
+}
+
+/** Tool names: 1–64 of `A–Z a–z 0–9 _ . / -` (MCP 2026-07-28, tools, "Tool Names"). */
+export function checkToolName(name: unknown): asserts name is string {
+  if (typeof name !== 'string' || !/^[A-Za-z0-9_./-]{1,64}$/.test(name))
+    invalid(
+      `defineTool(${quote(name)})`,
+      'the name is not one that clients accept.',
+      'Use 1 to 64 characters out of A-Z, a-z, 0-9, "_", ".", "/" and "-".',
+    )
+}
+
+/** Names of servers, prompts and resources: any text of 1–128 characters without control characters. */
+export function checkName(what: string, name: unknown): asserts name is string {
+  if (typeof name !== 'string' || name.length === 0 || name.length > 128 || /[\u0000-\u001f\u007f]/.test(name))
+    invalid(
+      `${what}(${quote(name)})`,
+      'the name is empty, too long, or holds control characters.',
+      'Use 1 to 128 printable characters.',
+    )
+}
+
+export function checkText(where: string, field: string, value: unknown): void {
+  if (typeof value !== 'string' || value.trim() === '')
+    invalid(
+      where,
+      `\`${field}\` is ${value === undefined ? 'missing' : quote(value)}.`,
+      'Say in a sentence what it is for: models choose by it.',
+    )
+}
+
+/** Refuses a field that no definition of this kind has: a misspelt field must not pass in silence. */
+export function checkFields(where: string, options: object, known: readonly string[]): void {
+  for (const key of Object.keys(options))
+    if (!known.includes(key)) invalid(where, `there is no field \`${key}\`.`, `The fields are ${known.join(', ')}.`)
+}
+
+export function checkFunction(where: string, field: string, value: unknown): void {
+  if (typeof value !== 'function') invalid(where, `\`${field}\` is not a function.`, `Give \`${field}\` a function.`)
+}
+
+export function quote(value: unknown): string {
+  return typeof value === 'string'
+    ? JSON.stringify(value.length > 80 ? value.slice(0, 80) + '…' : value)
+    : String(value)
+}

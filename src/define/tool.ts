@@ -1,0 +1,85 @@
+import type { ContentBlock, Icon, ToolResult } from './content.ts'
+import type { Context } from './context.ts'
+import { checkFields, checkFunction, checkText, checkToolName } from './names.ts'
+import type { InferInput, InferReturn, Schema } from './schema.ts'
+
+/** Hints on how a tool behaves. Clients must not trust them (MCP 2026-07-28, `ToolAnnotations`). */
+export interface ToolAnnotations {
+  title?: string
+  readOnlyHint?: boolean
+  destructiveHint?: boolean
+  idempotentHint?: boolean
+  openWorldHint?: boolean
+}
+
+/** What a handler may return where the tool has no output schema. Other values than these are sent as JSON text. */
+export type ToolReturn =
+  string | number | boolean | null | undefined | void | ContentBlock | ToolResult | readonly ContentBlock[] | object
+
+/** What a person writes for a tool. */
+export interface ToolOptions<Input extends Schema | undefined, Output extends Schema | undefined> {
+  /** 1–64 of `A–Z a–z 0–9 _ . / -`, unique in the server. */
+  name: string
+  /** Name for people; clients show `name` without it. */
+  title?: string
+  /** What the tool does, for the model that chooses. */
+  description: string
+  /** Schema of the arguments; must describe an object. Default: no arguments. */
+  input?: Input
+  /** Schema of what `run` returns. Sent to clients, and every result is checked against it. */
+  output?: Output
+  annotations?: ToolAnnotations
+  icons?: Icon[]
+  /** Sent with the tool in lists, unchanged. */
+  _meta?: Record<string, unknown>
+  /**
+   * Does the work. Returns what is natural: a string, an object that fits `output`, blocks of {@link content}; throws
+   * {@link toolError} for an error that the model should read.
+   */
+  run(
+    args: InferInput<Input>,
+    ctx: Context,
+  ):
+    | (Output extends Schema ? InferReturn<Output> | ToolResult : ToolReturn)
+    | Promise<Output extends Schema ? InferReturn<Output> | ToolResult : ToolReturn>
+}
+
+/** A tool, ready to be given to {@link defineServer}. Pure data: making one runs nothing. */
+export interface ToolDefinition {
+  readonly kind: 'tool'
+  readonly name: string
+  readonly title?: string
+  readonly description: string
+  readonly input?: Schema
+  readonly output?: Schema
+  readonly annotations?: ToolAnnotations
+  readonly icons?: Icon[]
+  readonly _meta?: Record<string, unknown>
+  readonly run: (args: never, ctx: Context) => unknown
+}
+
+const FIELDS = ['name', 'title', 'description', 'input', 'output', 'annotations', 'icons', '_meta', 'run']
+
+/**
+ * Declares a tool.
+ *
+ * @example
+ * const add = defineTool({
+ *   name: 'add',
+ *   description: 'Adds two numbers',
+ *   input: z.object({ a: z.number(), b: z.number() }),
+ *   output: z.object({ sum: z.number() }),
+ *   run: ({ a, b }) => ({ sum: a + b }),
+ * })
+ * @throws {HoldfastError} `invalid_definition` for a bad name, a missing description, an unknown field.
+ */
+export function defineTool<Input extends Schema | undefined = undefined, Output extends Schema | undefined = undefined>(
+  options: ToolOptions<Input, Output>,
+): ToolDefinition {
+  checkToolName(options.name)
+  const where = `defineTool("${options.name}")`
+  checkFields(where, options, FIELDS)
+  checkText(where, 'description', options.description)
+  checkFunction(where, 'run', options.run)
+  return Object.freeze({ ...(options as unknown as Omit<ToolDefinition, 'kind'>), kind: 'tool' as const })
+}

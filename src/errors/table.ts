@@ -1,0 +1,235 @@
+/**
+ * Every error that Holdfast itself raises, in one table. `docs/errors.md` is generated from it, and a test holds the
+ * two to each other.
+ *
+ * `rpc` is the JSON-RPC code (a code of the specification, or one of ours outside −32768…−32000); `http` is the status
+ * of an answer whose body holds this error alone; `retryable` tells a client whether the same request may succeed
+ * later. Errors of kind `config` are thrown to the developer at start and never reach a client.
+ */
+export interface ErrorEntry {
+  readonly kind: 'wire' | 'config'
+  readonly rpc: number
+  readonly http: number
+  readonly retryable: boolean
+  /** What the error means, in a sentence. */
+  readonly summary: string
+  /** What to do about it. */
+  readonly remedy: string
+}
+
+const wire = (rpc: number, http: number, retryable: boolean, summary: string, remedy: string): ErrorEntry => ({
+  kind: 'wire',
+  rpc,
+  http,
+  retryable,
+  summary,
+  remedy,
+})
+const config = (summary: string, remedy: string): ErrorEntry => ({
+  kind: 'config',
+  rpc: -32603,
+  http: 500,
+  retryable: false,
+  summary,
+  remedy,
+})
+
+/** JSON-RPC code of our own for a caller over a limit. Outside the range that JSON-RPC and MCP reserve. */
+export const RPC_LIMITED = 42900
+/** JSON-RPC code of our own for a server that can't take the request now. */
+export const RPC_OVERLOADED = 50300
+
+export const ERRORS = {
+  parse_error: wire(
+    -32700,
+    400,
+    false,
+    'The body is not valid UTF-8 JSON.',
+    'Send one JSON-RPC 2.0 message, encoded as UTF-8.',
+  ),
+  invalid_request: wire(
+    -32600,
+    400,
+    false,
+    'The body is JSON, but not a JSON-RPC 2.0 message that may be sent here.',
+    'The message names the field that is wrong.',
+  ),
+  method_not_found: wire(
+    -32601,
+    404,
+    false,
+    'The method does not exist, or this server does not offer it.',
+    'Ask `server/discover` or `initialize` what the server offers.',
+  ),
+  invalid_params: wire(
+    -32602,
+    200,
+    false,
+    'The parameters do not fit the method.',
+    'The message names the parameter and what was expected.',
+  ),
+  invalid_meta: wire(
+    -32602,
+    400,
+    false,
+    'A required field of `params._meta` is missing or malformed.',
+    'Send `io.modelcontextprotocol/protocolVersion` and `io.modelcontextprotocol/clientCapabilities` with each request.',
+  ),
+  internal_error: wire(
+    -32603,
+    200,
+    false,
+    'The server failed.',
+    'The request id leads to the cause in the server log.',
+  ),
+  handler_aborted: wire(-32603, 200, true, 'The call was ended before its handler returned.', 'Call again.'),
+  resource_not_found: wire(
+    -32602,
+    200,
+    false,
+    'No resource has this URI.',
+    'List the resources and templates. (2025 revisions: code -32002.)',
+  ),
+  header_mismatch: wire(
+    -32020,
+    400,
+    false,
+    'A header is missing, malformed, or says something other than the body.',
+    'Send `MCP-Protocol-Version`, `Mcp-Method`, `Mcp-Name` and `Mcp-Param-*` equal to the body.',
+  ),
+  missing_client_capability: wire(
+    -32021,
+    400,
+    false,
+    'The request needs a client capability that it does not declare.',
+    'Declare the capability in `data.requiredCapabilities`, or call another tool.',
+  ),
+  unsupported_protocol_version: wire(
+    -32022,
+    400,
+    false,
+    'The protocol revision is not served here.',
+    'Use one of `data.supported`.',
+  ),
+  not_found: wire(
+    -32600,
+    404,
+    false,
+    'Nothing is served at this path.',
+    'The MCP endpoint is printed at start; the default is /mcp.',
+  ),
+  method_not_allowed: wire(
+    -32600,
+    405,
+    false,
+    'The HTTP method is not served here.',
+    'POST to the MCP endpoint; the Allow header lists the rest.',
+  ),
+  forbidden_host: wire(
+    -32600,
+    403,
+    false,
+    'The Host header names a host that is not allowed.',
+    'Add the host to `allowedHosts` (HOLDFAST_ALLOWED_HOSTS).',
+  ),
+  forbidden_origin: wire(
+    -32600,
+    403,
+    false,
+    'The Origin header names an origin that is not allowed.',
+    'Add the origin to `allowedOrigins` (HOLDFAST_ALLOWED_ORIGINS).',
+  ),
+  unsupported_media_type: wire(
+    -32600,
+    415,
+    false,
+    'The body is not application/json.',
+    'Send `Content-Type: application/json`.',
+  ),
+  not_acceptable: wire(
+    -32600,
+    406,
+    false,
+    'The client accepts neither application/json nor text/event-stream.',
+    'Send `Accept: application/json, text/event-stream`.',
+  ),
+  body_too_large: wire(-32600, 413, false, 'The body is larger than `maxBodyBytes`.', 'Send less, or raise the bound.'),
+  body_too_slow: wire(-32600, 408, true, 'The body did not arrive within `bodyTimeoutMs`.', 'Send it again, faster.'),
+  headers_too_large: wire(
+    -32600,
+    431,
+    false,
+    'The request headers are larger than `maxHeaderBytes`.',
+    'Send fewer or shorter headers.',
+  ),
+  json_too_deep: wire(-32600, 400, false, 'The JSON nests deeper than `maxJsonDepth`.', 'Flatten the message.'),
+  json_too_many_elements: wire(
+    -32600,
+    400,
+    false,
+    'The JSON has more values than `maxJsonElements`.',
+    'Send less at once.',
+  ),
+  json_string_too_long: wire(-32600, 400, false, 'A string is longer than `maxStringBytes`.', 'Send less at once.'),
+  batch_too_large: wire(-32600, 400, false, 'The batch has more messages than `maxBatch`.', 'Split the batch.'),
+  session_required: wire(
+    -32600,
+    400,
+    false,
+    'The request carries no `Mcp-Session-Id`, and no `_meta` of revision 2026-07-28.',
+    'Send `initialize` first, or use revision 2026-07-28.',
+  ),
+  session_not_found: wire(
+    -32600,
+    404,
+    false,
+    'The session does not exist, was ended, or is not yours.',
+    'Send `initialize` again.',
+  ),
+  too_many_streams: wire(
+    RPC_LIMITED,
+    429,
+    true,
+    'The caller holds as many open streams as it may.',
+    'Close one, or try again later.',
+  ),
+  idempotency_key_reused: wire(
+    -32602,
+    200,
+    false,
+    'The idempotency key was used with other arguments.',
+    'Use a new key for a new call.',
+  ),
+  overloaded: wire(
+    RPC_OVERLOADED,
+    503,
+    true,
+    'The node has as many requests in flight as it may.',
+    'Try again after `retryAfterMs`.',
+  ),
+  draining: wire(RPC_OVERLOADED, 503, true, 'The node is shutting down.', 'Try again: another node will answer.'),
+  stream_interrupted: wire(-32603, 200, true, 'The node that ran the call is gone; its answer is lost.', 'Call again.'),
+
+  invalid_definition: config(
+    'A server, tool, resource or prompt is defined wrongly.',
+    'The message names the definition, the field, and what it must be.',
+  ),
+  invalid_option: config(
+    "An option, flag or variable has a value that it can't have.",
+    'The message names it, the value, and what it must be.',
+  ),
+  unknown_option: config('An option, flag or variable does not exist.', 'The message names the nearest one that does.'),
+  port_in_use: config(
+    'The port is taken by another process.',
+    'Choose another with --port or PORT, or stop that process.',
+  ),
+  invalid_module: config(
+    'The module does not export a server definition.',
+    'Export the result of defineServer(…) by default.',
+  ),
+  backend_failed: config('A backend answered with an error.', 'The log holds the cause.'),
+  closed: config('The runtime, store or bus was used after close().', 'Create a new one.'),
+} as const satisfies Record<string, ErrorEntry>
+
+/** The name of an error in {@link ERRORS}; sent to clients as `error.data.code`. */
+export type ErrorCode = keyof typeof ERRORS

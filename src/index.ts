@@ -1,0 +1,36 @@
+export { content } from './define/content.ts'
+export type {
+  Annotations,
+  AudioContent,
+  ContentBlock,
+  EmbeddedResource,
+  Icon,
+  ImageContent,
+  PromptMessage,
+  ResourceContents,
+  ResourceLink,
+  TextContent,
+  ToolResult,
+} from './define/content.ts'
+export type { Client, Context, ContextLog, LogLevel, Notify, Principal } from './define/context.ts'
+export { definePrompt } from './define/prompt.ts'
+export type { PromptDefinition, PromptOptions, PromptReturn } from './define/prompt.ts'
+export { defineResource } from './define/resource.ts'
+export type {
+  Complete,
+  ListedResource,
+  ResourceDefinition,
+  ResourceReturn,
+  StaticResourceOptions,
+  TemplateResourceOptions,
+} from './define/resource.ts'
+export { jsonSchema } from './define/schema.ts'
+export type { JsonSchema, JsonSchemaOf, Schema } from './define/schema.ts'
+export { defineServer } from './define/server.ts'
+export type { ServerDefinition, ServerOptions } from './define/server.ts'
+export { defineTool } from './define/tool.ts'
+export type { ToolAnnotations, ToolDefinition, ToolOptions, ToolReturn } from './define/tool.ts'
+export { HoldfastError, toolError } from './errors/holdfast-error.ts'
+export type { ToolError } from './errors/holdfast-error.ts'
+export { ERRORS } from './errors/table.ts'
+export type { ErrorCode, ErrorEntry } from './errors/table.ts'

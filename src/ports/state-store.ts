@@ -1,0 +1,51 @@
+/**
+ * What nodes share: small values that expire, and bounded logs. Every key has a time to live; nothing scans.
+ *
+ * Values are bytes. Keys are built in one place ({@link ../kernel/keys.ts}); a part in braces (`{tag}`) names what must
+ * lie together, as in a Redis Cluster hash tag. Expected outcomes are return values; an error means that the store
+ * could not answer.
+ */
+export interface StateStore {
+  /** Reads several keys in one round trip. A missing or expired key is `undefined`. No order holds between keys of different tags. */
+  getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]>
+  /** Writes one key atomically. Resolves to `false`, without writing, where `onlyIf` does not hold. */
+  set(key: string, value: Uint8Array, options: { ttlMs: number; onlyIf?: 'absent' | 'present' }): Promise<boolean>
+  /** Writes only if the present value equals `expected` (`undefined`: absent). Linearizable for one key on one primary. */
+  compareAndSet(
+    key: string,
+    expected: Uint8Array | undefined,
+    value: Uint8Array,
+    options: { ttlMs: number },
+  ): Promise<boolean>
+  /** Deletes keys; resolves to how many existed. */
+  delete(keys: readonly string[]): Promise<number>
+  /**
+   * Appends to a log, if `after` is its last id (0 for an empty one) and it is not closed: so an entry is written once, and
+   * a log has one writer at a time. Ids count from 1. The oldest entries go when `maxEntries` or `maxBytes` is passed.
+   * `close: true` closes the log after this append.
+   */
+  append(log: string, after: number, entries: readonly Uint8Array[], options: AppendOptions): Promise<AppendResult>
+  /** Reads entries with an id above `id`. `truncated`: entries that would have been part of the answer are no longer kept. */
+  readAfter(log: string, id: number, limit: number): Promise<ReadResult>
+  close(): Promise<void>
+}
+
+export interface AppendOptions {
+  maxEntries: number
+  maxBytes: number
+  ttlMs: number
+  close?: boolean
+}
+
+/** `ok: false` where `after` was not the last id, or the log is closed; `last` is the last id then. */
+export interface AppendResult {
+  ok: boolean
+  last: number
+  closed: boolean
+}
+
+export interface ReadResult {
+  entries: { id: number; value: Uint8Array }[]
+  truncated: boolean
+  closed: boolean
+}
