@@ -1,3 +1,12 @@
+/** What is known of a passage when it is embedded. */
+export interface PassageText {
+  /** Of the document. */
+  title: string
+  headingPath: readonly string[]
+  /** Markdown. */
+  text: string
+}
+
 /** Turns text into vectors of length 1 whose dot product says how near two meanings are. */
 export interface Embedder {
   /** Names the model and how it is used. Vectors of different models are never compared. */
@@ -7,7 +16,7 @@ export interface Embedder {
    *
    * @throws the reason of `signal`, or an error that says why there are no vectors.
    */
-  embedPassages(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[][]>
+  embedPassages(passages: readonly PassageText[], signal?: AbortSignal): Promise<Float32Array[][]>
   /** The vector of a question. Throws as {@link embedPassages} does. */
   embedQuery(text: string, signal?: AbortSignal): Promise<Float32Array>
   /** Frees what the model holds. */

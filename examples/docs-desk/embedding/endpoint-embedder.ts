@@ -2,7 +2,7 @@ import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { embedMany } from 'ai'
 import type { EndpointSettings } from '../settings.ts'
 import { normalize } from './embedder.ts'
-import type { Embedder } from './embedder.ts'
+import type { Embedder, PassageText } from './embedder.ts'
 
 const MAX_RETRIES = 2
 
@@ -28,9 +28,14 @@ export function createEndpointEmbedder(endpoint: EndpointSettings, modelId: stri
   }
   return {
     model: `endpoint/${modelId}`,
-    embedPassages: async (texts, signal) => (await embed(texts, signal)).map((vector) => [vector]),
+    embedPassages: async (passages, signal) => (await embed(passages.map(toText), signal)).map((vector) => [vector]),
     embedQuery: async (text, signal) => (await embed([text], signal))[0]!,
     // Requests end with their signal; nothing is kept between them.
     close: () => Promise.resolve(),
   }
+}
+
+function toText({ title, headingPath, text }: PassageText): string {
+  const path = headingPath[0] === title ? headingPath : [title, ...headingPath]
+  return `${path.join(' > ')}\n${text}`
 }

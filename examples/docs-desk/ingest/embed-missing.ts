@@ -30,10 +30,7 @@ export async function embedMissing(
     const batch = await store.unembedded(embedder.model, BATCH_PASSAGES)
     if (batch.length === 0) return
     try {
-      const vectors = await embedder.embedPassages(
-        batch.map(({ text }) => text),
-        signal,
-      )
+      const vectors = await embedder.embedPassages(batch, signal)
       await store.putVectors(
         embedder.model,
         batch.map(({ hash }, index) => ({ hash, vectors: vectors[index]! })),

@@ -5,7 +5,7 @@ import { READING_VERSION, formatOf } from '../reading/read-document.ts'
 import type { ReadDocument, ReadRequest } from '../reading/read-document.ts'
 import type { IngestLimits } from '../settings.ts'
 import type { DocumentStore } from '../store/document-store.ts'
-import { sha256 } from '../store/passage-text.ts'
+import { sha256 } from '../store/sha256.ts'
 import { embedMissing } from './embed-missing.ts'
 import { readFileInRoot, resolveInRoots, sourceOf, walkFolder } from './roots.ts'
 

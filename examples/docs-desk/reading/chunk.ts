@@ -15,7 +15,7 @@ export interface Chunk {
   text: string
 }
 
-/** Longest passage, in characters: about 250 tokens of English. Chosen on the tuning half of the evaluation. */
+/** Longest passage, in characters: about 250 tokens of English, so that eight of them make a short prompt. */
 export const MAX_CHUNK_CHARACTERS = 1_000
 
 interface OpenChunk {

@@ -38,3 +38,13 @@ export function queryWords(query: string): string[] {
   const telling = words.filter((word) => !STOP_WORDS.has(word))
   return (telling.length > 0 ? telling : words).slice(0, MAX_QUERY_WORDS)
 }
+
+/** The sentences of a piece of Markdown: without code blocks, heading lines and the marks of emphasis and tables. */
+export function proseOf(markdown: string): string {
+  return withoutMarkup(markdown)
+    .replace(/^ *(```|~~~)[\s\S]*?(?:^ *\1|$(?![\s\S]))/gm, ' ')
+    .replace(/^#{1,6} .*$/gm, ' ')
+    .replace(/[*_`>|]/g, '')
+    .replace(/\s+/g, ' ')
+    .trim()
+}

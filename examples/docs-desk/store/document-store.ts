@@ -1,3 +1,4 @@
+import type { PassageText } from '../embedding/embedder.ts'
 import type { Chunk } from '../reading/chunk.ts'
 
 /** A document, as lists show it. */
@@ -44,10 +45,9 @@ export interface Passage {
   end: number
 }
 
-/** A passage that has no vector yet; `text` is what is to be embedded. */
-export interface Unembedded {
+/** A passage that has no vector yet. */
+export interface Unembedded extends PassageText {
   hash: string
-  text: string
 }
 
 /** The vectors of one passage text. */

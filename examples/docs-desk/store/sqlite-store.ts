@@ -5,13 +5,11 @@ import type { StatementSync } from 'node:sqlite'
 import { DeskError } from '../desk-error.ts'
 import { queryWords, spaceWords, splitIdentifiers, withoutMarkup } from '../search/words.ts'
 import type { DocumentStore, DocumentSummary, Hit, Passage, StoredPassages, Unembedded } from './document-store.ts'
-import { embeddingText, sha256 } from './passage-text.ts'
+import { sha256 } from './sha256.ts'
 import { SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts'
 import { VectorMatrix } from './vector-matrix.ts'
 
 const BUSY_TIMEOUT_MS = 5_000
-/** BM25 weights of title, headings and body. Chosen on the tuning half of the evaluation. */
-const FIELD_WEIGHTS = [1, 2, 1] as const
 
 /**
  * Opens the SQLite file, making it and its folder if need be. Several processes may share the file. Calls are
@@ -113,7 +111,7 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
         const addWords = sql('INSERT INTO passage_index (rowid, title, headings, body) VALUES (?, ?, ?, ?)')
         let kept = 0
         for (const chunk of chunks) {
-          const hash = sha256(embeddingText(title, chunk.headingPath, chunk.text))
+          const hash = sha256(JSON.stringify([title, chunk.headingPath, chunk.text]))
           if (before.has(hash)) kept++
           const path = JSON.stringify(chunk.headingPath)
           const row = addPassage.run(id, path, chunk.text, chunk.start, chunk.end, hash).lastInsertRowid
@@ -141,13 +139,12 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
       sql(`SELECT passages.hash, title, heading_path, passages.text ${UNEMBEDDED} GROUP BY passages.hash
            ORDER BY min(chunk) LIMIT ?`)
         .all(model, limit)
-        .map((row): Unembedded => {
-          const path = JSON.parse(row['heading_path'] as string) as string[]
-          return {
-            hash: row['hash'] as string,
-            text: embeddingText(row['title'] as string, path, row['text'] as string),
-          }
-        }),
+        .map((row): Unembedded => ({
+          hash: row['hash'] as string,
+          title: row['title'] as string,
+          headingPath: JSON.parse(row['heading_path'] as string) as string[],
+          text: row['text'] as string,
+        })),
     putVectors: async (model, passages) =>
       transact(database, () => {
         const dimensions = passages[0]?.vectors[0]?.length ?? 0
@@ -168,7 +165,7 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
       // Only letters, digits and marks are left in a word, and the quotes make each a plain term whatever it says.
       const match = words.map((word) => `"${word}"`).join(' OR ')
       return sql(
-        `SELECT rowid AS chunk, -bm25(passage_index, ${FIELD_WEIGHTS.join(', ')}) AS score
+        `SELECT rowid AS chunk, -bm25(passage_index) AS score
          FROM passage_index WHERE passage_index MATCH ? ORDER BY score DESC, rowid LIMIT ?`,
       )
         .all(match, limit)
