@@ -1,8 +1,9 @@
+import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { Icon, PromptMessage } from './content.ts'
 import type { Context } from './context.ts'
-import { checkFields, checkFunction, checkName } from './names.ts'
-import type { Complete } from './resource.ts'
-import type { InferInput, Schema } from './schema.ts'
+import { checkFields, checkFunction, checkName, invalid } from './names.ts'
+import { checkComplete, type Complete } from './resource.ts'
+import type { InferInput, JsonSchema, Schema } from './schema.ts'
 
 /** What `get` may return: text (one user message), messages, or messages with a description of their own. */
 export type PromptReturn =
@@ -23,13 +24,23 @@ export interface PromptOptions<Arguments extends Schema | undefined> {
   get(args: InferInput<Arguments>, ctx: Context): PromptReturn | Promise<PromptReturn>
 }
 
+/** An argument of a prompt as clients see it. */
+export interface PromptArgument {
+  readonly name: string
+  readonly title?: string
+  readonly description?: string
+  readonly required: boolean
+}
+
 /** A prompt, ready to be given to {@link defineServer}. */
 export interface PromptDefinition {
   readonly kind: 'prompt'
   readonly name: string
   readonly title?: string
   readonly description?: string
-  readonly arguments?: Schema
+  readonly arguments?: CompiledSchema
+  /** The arguments as `prompts/list` shows them. */
+  readonly listedArguments: readonly PromptArgument[]
   readonly complete?: Readonly<Record<string, Complete | undefined>>
   readonly icons?: Icon[]
   readonly _meta?: Record<string, unknown>
@@ -57,5 +68,30 @@ export function definePrompt<Arguments extends Schema | undefined = undefined>(
   const where = `definePrompt("${options.name}")`
   checkFields(where, options, FIELDS)
   checkFunction(where, 'get', options.get)
-  return Object.freeze({ ...(options as unknown as Omit<PromptDefinition, 'kind'>), kind: 'prompt' as const })
+  const { arguments: schema, ...rest } = options
+  const compiled = schema === undefined ? undefined : compileSchema(schema, 'input', where)
+  const listedArguments = compiled === undefined ? [] : toArguments(compiled.json, where)
+  checkComplete(
+    where,
+    options.complete,
+    listedArguments.map(({ name }) => name),
+  )
+  return Object.freeze({
+    ...(rest as unknown as Omit<PromptDefinition, 'kind' | 'arguments' | 'listedArguments'>),
+    kind: 'prompt' as const,
+    ...(compiled === undefined ? {} : { arguments: compiled }),
+    listedArguments,
+  })
+}
+
+function toArguments(schema: JsonSchema, where: string): PromptArgument[] {
+  if (schema.type !== 'object')
+    invalid(where, 'the arguments are not an object.', 'Prompt arguments are named: describe an object of strings.')
+  const required = Array.isArray(schema.required) ? (schema.required as unknown[]) : []
+  return Object.entries((schema.properties ?? {}) as Record<string, JsonSchema>).map(([name, property]) => ({
+    name,
+    ...(typeof property.title === 'string' ? { title: property.title } : {}),
+    ...(typeof property.description === 'string' ? { description: property.description } : {}),
+    required: required.includes(name),
+  }))
 }

@@ -1,6 +1,7 @@
 import type { Annotations, Icon, ResourceContents } from './content.ts'
 import type { Context } from './context.ts'
 import { checkFields, checkFunction, checkName, invalid, quote } from './names.ts'
+import { parseUriTemplate, type UriTemplate } from './uri-template.ts'
 
 /** What `read` may return: text, bytes, or contents of one or several resources. `undefined`: there is no such resource. */
 export type ResourceReturn = string | Uint8Array | ResourceContents | readonly ResourceContents[] | undefined
@@ -70,6 +71,8 @@ export interface ResourceDefinition extends Readonly<ResourceCommon> {
   readonly kind: 'resource'
   readonly uri?: string
   readonly uriTemplate?: string
+  /** The parsed `uriTemplate`. */
+  readonly template?: UriTemplate
   readonly size?: number
   readonly complete?: Readonly<Record<string, Complete | undefined>>
   readonly list?: (ctx: Context) => readonly ListedResource[] | Promise<readonly ListedResource[]>
@@ -114,5 +117,22 @@ export function defineResource(options: StaticResourceOptions | TemplateResource
     invalid(where, `${quote(uri)} has no scheme.`, 'Use an absolute URI such as doc://guide.')
   if (options.ttlMs !== undefined && (!Number.isInteger(options.ttlMs) || options.ttlMs < 0))
     invalid(where, `\`ttlMs\` is ${quote(options.ttlMs)}.`, 'Use a whole number of milliseconds, 0 or more.')
-  return Object.freeze({ ...(options as unknown as Omit<ResourceDefinition, 'kind'>), kind: 'resource' as const })
+  if (options.cacheScope !== undefined && options.cacheScope !== 'public' && options.cacheScope !== 'private')
+    invalid(where, `\`cacheScope\` is ${quote(options.cacheScope)}.`, 'Use "public" or "private".')
+  const template = isTemplate ? parseUriTemplate(uri, where) : undefined
+  if (isTemplate) checkComplete(where, options.complete, template!.names)
+  return Object.freeze({
+    ...(options as unknown as Omit<ResourceDefinition, 'kind' | 'template'>),
+    kind: 'resource' as const,
+    ...(template === undefined ? {} : { template }),
+  })
+}
+
+/** Refuses a completion for an argument that does not exist. */
+export function checkComplete(where: string, complete: object | undefined, names: readonly string[]): void {
+  for (const [name, value] of Object.entries(complete ?? {})) {
+    if (!names.includes(name))
+      invalid(where, `\`complete\` names ${quote(name)}.`, `It may name ${names.join(', ') || 'nothing'}.`)
+    checkFunction(where, `complete.${name}`, value)
+  }
 }

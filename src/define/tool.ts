@@ -1,6 +1,8 @@
+import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { ContentBlock, Icon, ToolResult } from './content.ts'
 import type { Context } from './context.ts'
-import { checkFields, checkFunction, checkText, checkToolName } from './names.ts'
+import { findHeaderParameters, type HeaderParameter } from './header-parameters.ts'
+import { checkFields, checkFunction, checkText, checkToolName, invalid } from './names.ts'
 import type { InferInput, InferReturn, Schema } from './schema.ts'
 
 /** Hints on how a tool behaves. Clients must not trust them (MCP 2026-07-28, `ToolAnnotations`). */
@@ -44,14 +46,16 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
     | Promise<Output extends Schema ? InferReturn<Output> | ToolResult : ToolReturn>
 }
 
-/** A tool, ready to be given to {@link defineServer}. Pure data: making one runs nothing. */
+/** A tool, ready to be given to {@link defineServer}. Pure data: making one runs nothing of the user's. */
 export interface ToolDefinition {
   readonly kind: 'tool'
   readonly name: string
   readonly title?: string
   readonly description: string
-  readonly input?: Schema
-  readonly output?: Schema
+  readonly input: CompiledSchema
+  readonly output?: CompiledSchema
+  /** Arguments that clients mirror in `Mcp-Param-*` headers. */
+  readonly headerParameters: readonly HeaderParameter[]
   readonly annotations?: ToolAnnotations
   readonly icons?: Icon[]
   readonly _meta?: Record<string, unknown>
@@ -59,6 +63,15 @@ export interface ToolDefinition {
 }
 
 const FIELDS = ['name', 'title', 'description', 'input', 'output', 'annotations', 'icons', '_meta', 'run']
+const NO_ARGUMENTS: CompiledSchema = {
+  json: { type: 'object', additionalProperties: false },
+  check: (value) => {
+    const extra = Object.keys(value as object)[0]
+    return extra === undefined
+      ? { value }
+      : { problem: `the tool takes no arguments, and got ${JSON.stringify(extra)}` }
+  },
+}
 
 /**
  * Declares a tool.
@@ -71,7 +84,8 @@ const FIELDS = ['name', 'title', 'description', 'input', 'output', 'annotations'
  *   output: z.object({ sum: z.number() }),
  *   run: ({ a, b }) => ({ sum: a + b }),
  * })
- * @throws {HoldfastError} `invalid_definition` for a bad name, a missing description, an unknown field.
+ * @throws {HoldfastError} `invalid_definition` for a bad name, a missing description, an unknown field, or a schema that
+ * can't be expressed as JSON Schema 2020-12.
  */
 export function defineTool<Input extends Schema | undefined = undefined, Output extends Schema | undefined = undefined>(
   options: ToolOptions<Input, Output>,
@@ -81,5 +95,22 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   checkFields(where, options, FIELDS)
   checkText(where, 'description', options.description)
   checkFunction(where, 'run', options.run)
-  return Object.freeze({ ...(options as unknown as Omit<ToolDefinition, 'kind'>), kind: 'tool' as const })
+  const { input, output, ...rest } = options
+  const compiled = input === undefined ? NO_ARGUMENTS : asObject(compileSchema(input, 'input', where), where)
+  return Object.freeze({
+    ...(rest as Omit<ToolDefinition, 'kind' | 'input' | 'output' | 'headerParameters'>),
+    kind: 'tool' as const,
+    input: compiled,
+    ...(output === undefined ? {} : { output: compileSchema(output, 'output', where) }),
+    headerParameters: findHeaderParameters(compiled.json, where),
+  })
+}
+
+/** Arguments are an object: `type: "object"` must stand at the root (MCP 2026-07-28, `Tool.inputSchema`). */
+function asObject(schema: CompiledSchema, where: string): CompiledSchema {
+  const { type } = schema.json
+  if (type === 'object') return schema
+  if (type !== undefined)
+    invalid(where, `the input schema describes ${JSON.stringify(type)}.`, 'Arguments are an object: wrap it in one.')
+  return { ...schema, json: { type: 'object', ...schema.json } }
 }

@@ -1,0 +1,139 @@
+import { LRUCache } from 'lru-cache'
+import { HoldfastError } from '../../errors/holdfast-error.ts'
+import type { Clock } from '../../ports/clock.ts'
+import type { AppendOptions, AppendResult, ReadResult, StateStore } from '../../ports/state-store.ts'
+
+interface Log {
+  entries: { id: number; value: Uint8Array }[]
+  last: number
+  closed: boolean
+  bytes: number
+}
+interface Entry {
+  value: Uint8Array | Log
+  expiresMs: number
+}
+
+/** A rough size of the book-keeping for one key, so that many small keys count too. */
+const KEY_OVERHEAD_BYTES = 200
+
+/**
+ * State in the memory of one process: the embedded default. Bounded in bytes: past the bound the keys that were not used for
+ * longest go, as if they had expired.
+ */
+export class MemoryStateStore implements StateStore {
+  readonly #clock: Clock
+  readonly #entries: LRUCache<string, Entry>
+  #isClosed = false
+
+  constructor(clock: Clock, options: { maxBytes?: number } = {}) {
+    this.#clock = clock
+    this.#entries = new LRUCache({
+      maxSize: options.maxBytes ?? 256 * 1024 * 1024,
+      sizeCalculation: (entry, key) =>
+        key.length + KEY_OVERHEAD_BYTES + (entry.value instanceof Uint8Array ? entry.value.length : entry.value.bytes),
+    })
+  }
+
+  async getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    this.#check()
+    return keys.map((key) => this.#value(key))
+  }
+
+  async set(
+    key: string,
+    value: Uint8Array,
+    { ttlMs, onlyIf }: { ttlMs: number; onlyIf?: 'absent' | 'present' },
+  ): Promise<boolean> {
+    this.#check()
+    if (onlyIf !== undefined && (onlyIf === 'present') !== (this.#live(key) !== undefined)) return false
+    this.#put(key, value, ttlMs)
+    return true
+  }
+
+  async compareAndSet(
+    key: string,
+    expected: Uint8Array | undefined,
+    value: Uint8Array,
+    { ttlMs }: { ttlMs: number },
+  ): Promise<boolean> {
+    this.#check()
+    const present = this.#value(key)
+    const isEqual =
+      expected === undefined || present === undefined ? expected === present : Buffer.compare(expected, present) === 0
+    if (isEqual) this.#put(key, value, ttlMs)
+    return isEqual
+  }
+
+  async delete(keys: readonly string[]): Promise<number> {
+    this.#check()
+    let count = 0
+    for (const key of keys) {
+      if (this.#live(key) !== undefined) count++
+      this.#entries.delete(key)
+    }
+    return count
+  }
+
+  async append(
+    key: string,
+    after: number,
+    entries: readonly Uint8Array[],
+    options: AppendOptions,
+  ): Promise<AppendResult> {
+    this.#check()
+    const log = this.#log(key) ?? { entries: [], last: 0, closed: false, bytes: 0 }
+    if (log.closed || log.last !== after) return { ok: false, last: log.last, closed: log.closed }
+    for (const value of entries) {
+      log.entries.push({ id: ++log.last, value: Uint8Array.from(value) })
+      log.bytes += value.length
+    }
+    // The newest entry stays even where it alone is over the bound: it may be the response.
+    while (log.entries.length > 1 && (log.entries.length > options.maxEntries || log.bytes > options.maxBytes))
+      log.bytes -= log.entries.shift()!.value.length
+    log.closed = options.close === true
+    this.#entries.set(key, { value: log, expiresMs: this.#clock.now() + options.ttlMs })
+    return { ok: true, last: log.last, closed: log.closed }
+  }
+
+  async readAfter(key: string, id: number, limit: number): Promise<ReadResult> {
+    this.#check()
+    const log = this.#log(key)
+    if (log === undefined) return { entries: [], truncated: id > 0, closed: false }
+    const from = log.entries.findIndex((entry) => entry.id > id)
+    const entries = from === -1 ? [] : log.entries.slice(from, from + limit)
+    const oldest = log.entries[0]?.id ?? log.last + 1
+    const isComplete = from === -1 || from + limit >= log.entries.length
+    return { entries, truncated: id + 1 < oldest, closed: log.closed && isComplete }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#entries.clear()
+  }
+
+  #live(key: string): Entry | undefined {
+    const entry = this.#entries.get(key)
+    if (entry === undefined || entry.expiresMs > this.#clock.now()) return entry
+    this.#entries.delete(key)
+    return undefined
+  }
+  #value(key: string): Uint8Array | undefined {
+    const value = this.#live(key)?.value
+    if (value !== undefined && !(value instanceof Uint8Array))
+      throw new HoldfastError('backend_failed', `The key ${key} holds a log.`)
+    return value
+  }
+  #log(key: string): Log | undefined {
+    const value = this.#live(key)?.value
+    if (value instanceof Uint8Array)
+      throw new HoldfastError('backend_failed', `The key ${key} holds a value, not a log.`)
+    return value
+  }
+  #put(key: string, value: Uint8Array, ttlMs: number): void {
+    this.#entries.set(key, { value: Uint8Array.from(value), expiresMs: this.#clock.now() + ttlMs })
+  }
+  #check(): void {
+    if (this.#isClosed) throw new HoldfastError('closed', 'The state store was closed.')
+  }
+}

@@ -1,0 +1,41 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { RuntimeOptions } from '../compose/options.ts'
+import type { ServerDefinition } from '../define/server.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+
+/** What a definition module says. */
+export interface LoadedDefinition {
+  server: ServerDefinition
+  options: RuntimeOptions
+}
+
+/** @throws {HoldfastError} `invalid_module` where the file is missing, can't be run, or exports no server. */
+export async function loadDefinition(path: string): Promise<LoadedDefinition> {
+  const file = resolve(path)
+  if (!existsSync(file)) throw new HoldfastError('invalid_module', `There is no file ${file}.`)
+  let module: { default?: { kind?: unknown }; options?: RuntimeOptions }
+  try {
+    module = (await import(pathToFileURL(file).href)) as typeof module
+  } catch (cause) {
+    if (cause instanceof HoldfastError) throw cause
+    const remedy =
+      (cause as NodeJS.ErrnoException).code === 'ERR_UNKNOWN_FILE_EXTENSION'
+        ? ' This Node does not run TypeScript: use Node 22.18 or later.'
+        : (cause as NodeJS.ErrnoException).code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX'
+          ? ' Node strips types and no more: enums, parameter properties and namespaces need a build.'
+          : ''
+    throw new HoldfastError(
+      'invalid_module',
+      `${path} can't be loaded: ${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}${remedy}`,
+      { cause },
+    )
+  }
+  if (module.default?.kind !== 'server')
+    throw new HoldfastError(
+      'invalid_module',
+      `${path} does not export a server. Write: export default defineServer({ … })`,
+    )
+  return { server: module.default as unknown as ServerDefinition, options: module.options ?? {} }
+}

@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+
+/** Runs the command line; resolves to the exit code: 0 done, 1 failed, 2 wrongly called. */
+export async function run(args: readonly string[]): Promise<number> {
+  const program = createProgram()
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    if (error instanceof HoldfastError) {
+      process.stderr.write(`error: ${error.message}\n`)
+      return 1
+    }
+    throw error
+  }
+}
+
+function createProgram(): Command {
+  const program = new Command('holdfast')
+    .description('Runs MCP servers that hold in production.')
+    .version(version(), '-V, --version', 'Print the version.')
+    .helpOption('-h, --help', 'Print this help.')
+    .helpCommand(false)
+    .showHelpAfterError('Run with --help to see what there is.')
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text) })
+  program
+    .command('serve')
+    .description('Serves a server definition over HTTP, or on standard input and output.')
+    .argument('<definition>', 'module (.ts, .js, .mjs) that exports defineServer(…) by default')
+    .option('-p, --port <number>', 'port to listen on; 0 takes a free one (PORT, default 3000)', toPort)
+    .option('-H, --host <address>', 'address to listen on (HOST, default 127.0.0.1)')
+    .option('--stdio', 'serve one client on standard input and output instead of HTTP')
+    .option('--processes <number>', 'processes that share the port (default 1)', toCount)
+    .option('--watch', 'start again when the definition, or what it imports, changes')
+    .option('--json', 'print the start-up lines as one JSON object')
+    .helpOption('-h, --help', 'Print this help.')
+    .addHelpText(
+      'after',
+      '\nEvery option of the runtime can be set in the definition module: export const options = { … }.\nVariables: HOST, PORT, LOG_LEVEL, HOLDFAST_*. See docs/operations.md.\n',
+    )
+    .action(async (definition: string, flags: ServeFlags) => {
+      const { serve } = await import('./serve.ts')
+      await serve(definition, flags)
+    })
+  return program
+}
+
+/** Flags of `holdfast serve`. */
+export interface ServeFlags {
+  port?: number
+  host?: string
+  stdio?: boolean
+  processes?: number
+  watch?: boolean
+  json?: boolean
+}
+
+function toPort(text: string): number {
+  const port = Number(text)
+  if (!/^\d+$/.test(text) || port > 65_535) throw new InvalidArgumentError('A port is a whole number from 0 to 65535.')
+  return port
+}
+
+function toCount(text: string): number {
+  const count = Number(text)
+  if (!/^\d+$/.test(text) || count < 1 || count > 64)
+    throw new InvalidArgumentError('Give a whole number from 1 to 64.')
+  return count
+}
+
+/** Version of this package. */
+export function version(): string {
+  const { version: text } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  return text
+}

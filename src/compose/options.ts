@@ -1,0 +1,182 @@
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import type { EventBus } from '../ports/event-bus.ts'
+import type { StateStore } from '../ports/state-store.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { KernelOptions } from '../kernel/services.ts'
+import type { HttpOptions } from '../transports/http/http-options.ts'
+import type { ServerOptions as ListenBounds } from '../transports/http/server.ts'
+import { nearest } from './nearest.ts'
+
+/**
+ * Settings of a runtime. Each has a default that works on one machine with nothing installed. What the environment says
+ * (`HOLDFAST_…`, see {@link resolveOptions}) goes before what stands here.
+ */
+export interface RuntimeOptions
+  extends Partial<KernelOptions>, Partial<HttpOptions>, Partial<Omit<ListenBounds, 'host' | 'port'>> {
+  /** Address to listen on. Default `127.0.0.1` (`HOST`). */
+  host?: string
+  /** Port to listen on; 0 takes a free one. Default 3000 (`PORT`). */
+  port?: number
+  /** Key ring that seals session ids, `id:base64,…` (`HOLDFAST_KEYS`). Default: made once in the data folder; in memory alone without one. */
+  keys?: string
+  /** Folder for what the embedded default keeps. Default `.holdfast` (`HOLDFAST_DATA_DIR`); `false`: nothing is written. */
+  dataDir?: string | false
+  /** `trace`, `debug`, `info`, `warn`, `error`, `fatal`, `silent`. Default `info` (`LOG_LEVEL`). */
+  logLevel?: string
+  /** File descriptor of the log: 1 is stdout, 2 is stderr. Default 1. */
+  logFd?: number
+  /** Entries of one page of a list. Default 1000: many clients read the first page alone. */
+  listPageSize?: number
+  /** Time for running calls to end when the runtime closes, before their `ctx.signal` aborts. Default 10,000 (`HOLDFAST_DRAIN_DEADLINE_MS`). */
+  drainDeadlineMs?: number
+  /** Serve on an address beyond this machine although nobody has to authenticate. Default false (`HOLDFAST_ALLOW_ANONYMOUS`). */
+  allowAnonymous?: boolean
+  /** Where nodes keep what they share. Default: this process's memory. */
+  state?: StateStore
+  /** How nodes tell each other of changes. Default: within this process. */
+  bus?: EventBus
+  /** Time. Default: the machine's clock; tests move their own. */
+  clock?: Clock
+}
+
+/** Options with every default filled in. */
+export type ResolvedOptions = KernelOptions &
+  HttpOptions &
+  ListenBounds &
+  Required<
+    Pick<RuntimeOptions, 'logLevel' | 'logFd' | 'listPageSize' | 'drainDeadlineMs' | 'allowAnonymous' | 'dataDir'>
+  > &
+  Pick<RuntimeOptions, 'keys' | 'state' | 'bus' | 'clock'>
+
+const MEBIBYTE = 1024 * 1024
+
+const DEFAULTS: ResolvedOptions = {
+  host: '127.0.0.1',
+  port: 3000,
+  path: '/mcp',
+  allowedHosts: ['localhost', '127.0.0.1', '[::1]'],
+  allowedOrigins: ['loopback'],
+  allowAnonymous: false,
+  dataDir: '.holdfast',
+  logLevel: 'info',
+  logFd: 1,
+  listPageSize: 1000,
+  drainDeadlineMs: 10_000,
+  maxBodyBytes: 4 * MEBIBYTE,
+  maxJsonDepth: 64,
+  maxJsonElements: 100_000,
+  maxStringBytes: 4 * MEBIBYTE,
+  maxBatch: 100,
+  maxHeaderBytes: 16 * 1024,
+  headersTimeoutMs: 15_000,
+  bodyTimeoutMs: 30_000,
+  keepAliveTimeoutMs: 65_000,
+  maxConnections: 20_000,
+  maxConcurrentRequests: 10_000,
+  maxStreamsPerPrincipal: 1000,
+  maxSubscriptions: 1000,
+  maxBufferedBytes: MEBIBYTE,
+  quietMs: 5000,
+  keepAliveMs: 15_000,
+  sessionTtlMs: 7 * 24 * 3_600_000,
+  resumeTtlMs: 5 * 60_000,
+  idempotencyTtlMs: 24 * 3_600_000,
+  lenientHeaders: false,
+  sessions: 'required',
+}
+
+const OPTIONAL = ['keys', 'state', 'bus', 'clock']
+const LOG_LEVEL_NAMES = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+
+/** How each variable is read, and which option it sets. */
+const VARIABLES: Readonly<Record<string, { option: keyof ResolvedOptions; read: (text: string) => unknown }>> = {
+  HOST: { option: 'host', read: (text) => text },
+  PORT: { option: 'port', read: Number },
+  LOG_LEVEL: { option: 'logLevel', read: (text) => text.toLowerCase() },
+  HOLDFAST_DATA_DIR: { option: 'dataDir', read: (text) => text },
+  HOLDFAST_KEYS: { option: 'keys', read: (text) => text },
+  HOLDFAST_ALLOWED_HOSTS: { option: 'allowedHosts', read: list },
+  HOLDFAST_ALLOWED_ORIGINS: { option: 'allowedOrigins', read: list },
+  HOLDFAST_ALLOW_ANONYMOUS: { option: 'allowAnonymous', read: flag },
+  HOLDFAST_LENIENT_HEADERS: { option: 'lenientHeaders', read: flag },
+  HOLDFAST_DRAIN_DEADLINE_MS: { option: 'drainDeadlineMs', read: Number },
+}
+
+function list(text: string): string[] {
+  return text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+}
+function flag(text: string): unknown {
+  return text === '1' || text === 'true' ? true : text === '0' || text === 'false' ? false : text
+}
+
+/** What Kubernetes puts into every pod for a Service named `holdfast`. */
+const KUBERNETES = /^HOLDFAST_(PORT|SERVICE_)/
+
+/**
+ * Fills in the defaults. Order: `flags`, environment, `code`, default.
+ * @throws {HoldfastError} `unknown_option` for an option or `HOLDFAST_` variable that does not exist, `invalid_option` for a bad value.
+ */
+export function resolveOptions(
+  code: RuntimeOptions,
+  env: Readonly<Record<string, string | undefined>>,
+  flags: RuntimeOptions = {},
+): ResolvedOptions {
+  const known = [...Object.keys(DEFAULTS), ...OPTIONAL]
+  for (const name of [...Object.keys(code), ...Object.keys(flags)])
+    if (!known.includes(name))
+      throw new HoldfastError(
+        'unknown_option',
+        `There is no option \`${name}\`${nearest(name, known, ' Did you mean', '`')}`,
+      )
+  const resolved: Record<string, unknown> = { ...DEFAULTS, ...defined(code) }
+  for (const [name, text] of Object.entries(env)) {
+    if (text === undefined || text === '') continue
+    const variable = Object.hasOwn(VARIABLES, name) ? VARIABLES[name] : undefined
+    if (variable !== undefined) {
+      resolved[variable.option] = variable.read(text)
+      check(variable.option, resolved[variable.option], name)
+    } else if (name.startsWith('HOLDFAST_') && !KUBERNETES.test(name))
+      throw new HoldfastError(
+        'unknown_option',
+        `There is no variable ${name}${nearest(name, Object.keys(VARIABLES), ' Did you mean', '')}`,
+      )
+  }
+  Object.assign(resolved, defined(flags))
+  for (const [name, value] of Object.entries(resolved)) check(name as keyof ResolvedOptions, value, `\`${name}\``)
+  return resolved as unknown as ResolvedOptions
+}
+
+const defined = (options: object): object =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+
+function check(option: keyof ResolvedOptions, value: unknown, name: string): void {
+  const refuse = (expected: string): never => {
+    throw new HoldfastError('invalid_option', `${name} is ${JSON.stringify(value)}; it must be ${expected}.`)
+  }
+  const fallback = DEFAULTS[option]
+  if (option === 'port') {
+    if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > 65_535)
+      refuse('a port: a whole number from 0 to 65535')
+  } else if (option === 'logLevel') {
+    if (!LOG_LEVEL_NAMES.includes(value as string)) refuse(`one of ${LOG_LEVEL_NAMES.join(', ')}`)
+  } else if (option === 'sessions') {
+    if (value !== 'required' && value !== 'optional') refuse('"required" or "optional"')
+  } else if (option === 'dataDir') {
+    if (value !== false && (typeof value !== 'string' || value === '')) refuse('a folder, or false')
+  } else if (option === 'path') {
+    if (typeof value !== 'string' || !/^\/[\w./-]*$/.test(value)) refuse('a path such as "/mcp"')
+  } else if (typeof fallback === 'number') {
+    if (!Number.isSafeInteger(value) || (value as number) < 1) refuse('a whole number, 1 or more')
+  } else if (typeof fallback === 'boolean') {
+    if (typeof value !== 'boolean') refuse('true or false')
+  } else if (Array.isArray(fallback)) {
+    if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) refuse('a list of texts')
+  } else if (typeof fallback === 'string' && typeof value !== 'string') refuse('a text')
+}
+
+/** Whether an address reaches this machine alone. */
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)

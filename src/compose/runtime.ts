@@ -1,0 +1,163 @@
+import { randomBytes } from 'node:crypto'
+import { MemoryEventBus } from '../backends/memory/event-bus.ts'
+import { MemoryStateStore } from '../backends/memory/state-store.ts'
+import type { Notify } from '../define/context.ts'
+import type { ServerDefinition } from '../define/server.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import { compileCatalog } from '../kernel/catalog.ts'
+import { ChangeHub } from '../kernel/changes.ts'
+import { Kernel } from '../kernel/kernel.ts'
+import type { Services } from '../kernel/services.ts'
+import { Ticker } from '../kernel/ticker.ts'
+import { systemClock } from '../ports/clock.ts'
+import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
+import { createFetchHandler, type FetchHandler } from '../transports/http/fetch-handler.ts'
+import { createNodeHandler, type HttpParts, type NodeHandler } from '../transports/http/node-handler.ts'
+import { Probes } from '../transports/http/probes.ts'
+import { listen, type HttpServer } from '../transports/http/server.ts'
+import { serveStdio } from '../transports/stdio/stdio.ts'
+import { openKeyRing } from './keys.ts'
+import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
+
+const TICK_MS = 500
+
+/** A server definition, wired and ready to serve. */
+export interface Runtime {
+  /** Tells clients that something changed. */
+  readonly notify: Notify
+  /**
+   * Listens for HTTP; resolves with the address once connections are taken.
+   * @throws {HoldfastError} `port_in_use`, `invalid_option`
+   */
+  listen(where?: { host?: string; port?: number }): Promise<Listening>
+  /** Serves MCP inside Express, Fastify, or a `node:http` server of your own, on whatever path it is mounted. */
+  readonly nodeHandler: NodeHandler
+  /** Serves MCP inside Hono and other web-standard frameworks, on whatever path it is mounted. */
+  readonly fetch: FetchHandler
+  /** Serves one client on standard input and output; resolves when the input ends. */
+  serveStdio(streams?: { input: NodeJS.ReadableStream; output: NodeJS.WritableStream }): Promise<void>
+  /**
+   * Ends in order: takes no new requests, ends streams, waits for running calls until `drainDeadlineMs`, aborts the rest.
+   * May be called twice.
+   */
+  close(): Promise<void>
+}
+
+/** Where a runtime listens. */
+export interface Listening {
+  readonly host: string
+  readonly port: number
+  /** The MCP endpoint. */
+  readonly url: string
+}
+
+/** What the parts of this package that sit beside the runtime (testing, CLI) may reach. */
+export interface RuntimeInternals {
+  readonly kernel: Kernel
+  readonly telemetry: RuntimeTelemetry
+  readonly options: ResolvedOptions
+}
+const internals = new WeakMap<Runtime, RuntimeInternals>()
+/** For `testing/` and `cli/`; not part of the public surface. */
+export function internalsOf(runtime: Runtime): RuntimeInternals {
+  return internals.get(runtime)!
+}
+
+/**
+ * Wires a server definition to its backends and telemetry.
+ *
+ * @example
+ * const runtime = await createRuntime(server)
+ * const { url } = await runtime.listen({ port: 3000 })
+ * @throws {HoldfastError} `unknown_option`, `invalid_option`
+ */
+export async function createRuntime(server: ServerDefinition, options: RuntimeOptions = {}): Promise<Runtime> {
+  return wire(server, resolveOptions(options, process.env))
+}
+
+/** {@link createRuntime} with options that are resolved already. */
+export async function wire(server: ServerDefinition, options: ResolvedOptions): Promise<Runtime> {
+  if ((server as { kind?: unknown } | undefined)?.kind !== 'server')
+    throw new HoldfastError(
+      'invalid_module',
+      'createRuntime was not given a server. Give it the result of defineServer({ … }).',
+    )
+  const clock = options.clock ?? systemClock
+  const state = options.state ?? new MemoryStateStore(clock)
+  const bus = options.bus ?? new MemoryEventBus()
+  let isReady = true
+  let httpServer: HttpServer | undefined
+  let closing: Promise<void> | undefined
+  const telemetry = await RuntimeTelemetry.create(
+    { level: options.logLevel, fd: options.logFd },
+    { running: () => kernel.runningCount, openStreams: () => kernel.openStreamCount, isReady: () => isReady },
+  )
+  const ticker = new Ticker(clock, TICK_MS)
+  const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
+  let counter = 0
+  const services: Services = {
+    options,
+    catalog: compileCatalog(server, options.listPageSize),
+    telemetry,
+    clock,
+    state,
+    bus,
+    keys: openKeyRing(options.keys, options.dataDir),
+    ticker,
+    changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
+    running: new Set(),
+    cancellable: new Map(),
+    openListens: new Map(),
+    nodeId,
+    nextRequestId: () => `${nodeId}-${(++counter).toString(36)}`,
+  }
+  const kernel = new Kernel(services)
+  await kernel.start()
+  const probes = new Probes({
+    isReady: () => isReady,
+    metrics: () => telemetry.metrics.render(),
+    onError: (error) => telemetry.failure(undefined, 'The metrics could not be rendered.', error),
+  })
+  const parts: HttpParts = { kernel, options, telemetry, clock, ticker, probes }
+
+  const close = async (): Promise<void> => {
+    isReady = false
+    const serverClosed = httpServer?.close()
+    kernel.shutdown()
+    const deadlineMs = clock.monotonic() + options.drainDeadlineMs
+    while (kernel.runningCount > 0 && clock.monotonic() < deadlineMs) await clock.sleep(20)
+    kernel.stopRunning()
+    // Handlers that heed the abort still get their answers out.
+    for (let turn = 0; turn < 10 && kernel.runningCount > 0; turn++) await clock.sleep(20)
+    httpServer?.cut()
+    await serverClosed
+    await kernel.close()
+    if (options.state === undefined) await state.close()
+    if (options.bus === undefined) await bus.close()
+    telemetry.close()
+  }
+
+  const runtime: Runtime = {
+    notify: services.changes.notify,
+    nodeHandler: createNodeHandler(parts, true),
+    fetch: createFetchHandler(parts),
+    async listen(where = {}) {
+      const host = where.host ?? options.host
+      if (!isLoopback(host) && !options.allowAnonymous)
+        throw new HoldfastError(
+          'invalid_option',
+          `Listening on ${host} would let anyone who reaches this machine call the tools. Set HOLDFAST_ALLOW_ANONYMOUS=1 (allowAnonymous) if that is meant, or listen on 127.0.0.1.`,
+        )
+      httpServer = await listen(createNodeHandler(parts, false), { ...options, host, port: where.port ?? options.port })
+      const name = host.includes(':') ? `[${host}]` : host
+      return { host, port: httpServer.port, url: `http://${name}:${httpServer.port}${options.path}` }
+    },
+    async serveStdio(streams) {
+      const { input, output } = streams ?? { input: process.stdin, output: process.stdout }
+      await serveStdio(kernel, { input: input as never, output: output as never, maxBodyBytes: options.maxBodyBytes })
+    },
+    close: () => (closing ??= close()),
+  }
+  internals.set(runtime, { kernel, telemetry, options })
+  return runtime
+}

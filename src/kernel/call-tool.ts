@@ -1,0 +1,108 @@
+import type { Checked } from '../define/compile-schema.ts'
+import type { HeaderParameter } from '../define/header-parameters.ts'
+import type { ToolDefinition } from '../define/tool.ts'
+import { HoldfastError, ToolError } from '../errors/holdfast-error.ts'
+import { InvocationContext } from './context.ts'
+import type { RequestHead } from './exchange.ts'
+import { decodeHeader } from './headers.ts'
+import { withIdempotencyKey } from './idempotency.ts'
+import type { Invocation, Outcome } from './invocation.ts'
+import { isObject, isPromise, OWN_META, type JsonObject } from './protocol.ts'
+import { BadResult, toolFailure, toToolOutcome } from './tool-result.ts'
+
+/**
+ * `tools/call`: look up, compare headers, check the arguments, run, render. Synchronous as long as the handler is, since a
+ * promise for each stage would cost more than the stages.
+ */
+export function callTool(invocation: Invocation): Outcome | PromiseLike<Outcome> {
+  const { params, meta, era } = invocation.facts
+  const name = params.name
+  if (typeof name !== 'string') throw new HoldfastError('invalid_params', '`params.name` must be a string.')
+  const tool = invocation.services.catalog.tools.get(name)
+  if (tool === undefined)
+    throw new HoldfastError('invalid_params', `There is no tool ${JSON.stringify(name)}. List them with tools/list.`)
+  const args = params.arguments ?? {}
+  if (!isObject(args)) throw new HoldfastError('invalid_params', '`params.arguments` must be an object.')
+  if (era === 'modern' && tool.headerParameters.length > 0 && invocation.exchange.head !== undefined)
+    checkHeaderParameters(tool.headerParameters, args, invocation.exchange.head)
+  const key = meta[OWN_META.idempotencyKey]
+  return key === undefined
+    ? checkAndRun(invocation, tool, args)
+    : withIdempotencyKey(invocation, key, tool.name, args, () => checkAndRun(invocation, tool, args))
+}
+
+function checkAndRun(invocation: Invocation, tool: ToolDefinition, args: JsonObject): Outcome | PromiseLike<Outcome> {
+  const checked = tool.input.check(args)
+  return isPromise(checked)
+    ? checked.then((done) => runTool(invocation, tool, done))
+    : runTool(invocation, tool, checked)
+}
+
+function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked): Outcome | PromiseLike<Outcome> {
+  if (checked.problem !== undefined) {
+    const message = `Invalid arguments for the tool "${tool.name}": ${checked.problem}`
+    // Since 2025-11-25 the model is told, so that it can mend its call (SEP-1303).
+    if (invocation.facts.revision < '2025-11-25') throw new HoldfastError('invalid_params', message)
+    return toolFailure(message)
+  }
+  const { telemetry } = invocation.services
+  let value: unknown
+  try {
+    value = telemetry.run(invocation.operation, () =>
+      tool.run(checked.value as never, new InvocationContext(invocation)),
+    )
+    if (!isPromise(value)) {
+      const outcome = toToolOutcome(tool, value, invocation.facts.revision)
+      return isPromise(outcome) ? outcome.then(undefined, (error: unknown) => failed(invocation, tool, error)) : outcome
+    }
+  } catch (error) {
+    return failed(invocation, tool, error)
+  }
+  return value.then(
+    async (result) => {
+      try {
+        return await toToolOutcome(tool, result, invocation.facts.revision)
+      } catch (error) {
+        return failed(invocation, tool, error)
+      }
+    },
+    (error: unknown) => failed(invocation, tool, error),
+  )
+}
+
+/** A thrown error is a result that the model reads; only a `ToolError`'s message is meant for it. */
+function failed(invocation: Invocation, tool: ToolDefinition, error: unknown): Outcome {
+  if (error instanceof ToolError) return toolFailure(error.message)
+  const { telemetry } = invocation.services
+  if (!invocation.isDone) telemetry.failure(invocation.operation, `The tool "${tool.name}" failed.`, error)
+  return toolFailure(
+    error instanceof BadResult
+      ? `The tool "${tool.name}" returned a result that it may not return (request ${invocation.requestId}).`
+      : `The tool "${tool.name}" failed unexpectedly (request ${invocation.requestId}).`,
+  )
+}
+
+/** MCP 2026-07-28, tools: a value in the arguments needs its header, and the header must say the same. */
+function checkHeaderParameters(parameters: readonly HeaderParameter[], args: JsonObject, head: RequestHead): void {
+  for (const { header, path, type } of parameters) {
+    const value = path.reduce<unknown>(
+      (node, key) => (isObject(node) && Object.hasOwn(node, key) ? node[key] : undefined),
+      args,
+    )
+    const raw = head.header(header)
+    if (value === undefined || value === null) {
+      if (raw !== undefined)
+        throw new HoldfastError('header_mismatch', `The header ${header} is there, but \`${path.join('.')}\` is not.`)
+      continue
+    }
+    if (raw === undefined)
+      throw new HoldfastError('header_mismatch', `The header ${header} is missing; it must say \`${path.join('.')}\`.`)
+    const text = decodeHeader(raw, header)
+    const isSame =
+      type === 'integer'
+        ? typeof value === 'number' && text.trim() !== '' && Number(text) === value
+        : text === String(value)
+    if (!isSame)
+      throw new HoldfastError('header_mismatch', `The header ${header} does not say the same as \`${path.join('.')}\`.`)
+  }
+}

@@ -1,0 +1,77 @@
+import type { Client, Principal } from '../define/context.ts'
+import type { LegacyRevision } from './protocol.ts'
+
+/** What the kernel needs of an HTTP request's headers. Absent on stdio and in memory, which have none. */
+export interface RequestHead {
+  /** `MCP-Protocol-Version`, trimmed. */
+  readonly protocolVersion: string | undefined
+  readonly mcpMethod: string | undefined
+  readonly mcpName: string | undefined
+  readonly sessionId: string | undefined
+  readonly lastEventId: string | undefined
+  readonly acceptsJson: boolean
+  readonly acceptsStream: boolean
+  /** Another header, by its lower-case name. */
+  header(name: string): string | undefined
+}
+
+/** Either {@link respond} once, or {@link openStream}, {@link write}…, {@link end}. */
+export interface Reply {
+  /** Answers with one body (JSON), or with none (`undefined`). */
+  respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void
+  /** Turns the answer into a stream of messages. */
+  openStream(): void
+  /** Sends one message on the stream. */
+  write(message: string): void
+  /** Sends what keeps proxies from cutting a quiet stream. */
+  keepAlive(): void
+  /** Ends the stream. */
+  end(): void
+  /** Ends without an answer, where none may follow (a cancelled request). */
+  abandon(): void
+  /** Ends the connection of a stream that the client can resume; what is written later waits for it. */
+  pause?(retryMs: number): void
+}
+
+/** JSON text, or its bytes where they were ready before. */
+export type Body = string | Uint8Array
+
+/** A connection that carries many messages (stdio, memory): where request ids are unique, and what the era of 2025 remembers. */
+export interface Connection {
+  readonly scope: string
+  /** Sends a message that belongs to no request. */
+  write(message: string): void
+  /** Set by the kernel when `initialize` was served. */
+  session: LegacySession | undefined
+}
+
+/** What a 2025 session is to the methods that are served in it. */
+export interface LegacySession {
+  /** Id of the session in keys of the store; not the id that clients hold. */
+  readonly sid: string
+  readonly revision: LegacyRevision
+  readonly client: Client
+  /** Least severe level that the client wants, as an index of LOG_LEVELS. */
+  readonly logLevel: number
+  setLogLevel(level: number): Promise<void>
+  subscribe(uri: string): Promise<void>
+  unsubscribe(uri: string): Promise<void>
+}
+
+/** One message from a client, and the way back to it. Transports implement it; the kernel answers through it. */
+export interface Exchange extends Reply {
+  readonly transport: 'http' | 'stdio' | 'memory'
+  readonly head: RequestHead | undefined
+  readonly connection: Connection | undefined
+  readonly principal: Principal
+  /** Address of the peer, for logs and traces. */
+  readonly address: string | undefined
+  readonly port: number | undefined
+  openStream(headers?: Readonly<Record<string, string>>): void
+  /** `eventId`: where the client can resume after this message. */
+  write(message: string, eventId?: string): void
+  /** Sends an event without a message: says where to resume from, and after which time. */
+  writeRetry(retryMs: number, eventId?: string): void
+  /** Set by the kernel; the transport calls it once if the client goes away before the answer is complete. */
+  onDisconnect: (() => void) | undefined
+}

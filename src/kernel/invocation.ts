@@ -1,0 +1,250 @@
+import { LOG_LEVELS, type Client, type Principal } from '../define/context.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import { ERRORS } from '../errors/table.ts'
+import type { Operation, OperationEnd } from '../ports/telemetry.ts'
+import type { Body, Exchange, LegacySession, Reply } from './exchange.ts'
+import type { JsonObject, RequestId, Revision } from './protocol.ts'
+import { errorBody, notificationBody, resultBody, type Era } from './rpc.ts'
+import type { Services } from './services.ts'
+import type { Ticking } from './ticker.ts'
+
+/** What a request is, before it is served. */
+export interface InvocationFacts {
+  readonly rpcId: RequestId
+  readonly method: string
+  readonly params: JsonObject
+  readonly meta: JsonObject
+  readonly revision: Revision
+  readonly era: Era
+  readonly client: Client
+  readonly session: LegacySession | undefined
+  /** Least severe level that the client hears, as an index of LOG_LEVELS; `undefined`: none. */
+  readonly logLevel: number | undefined
+}
+
+/** The result of a method: the members of its `result` as JSON (without braces), and the handler's own `_meta`. */
+export interface Outcome {
+  readonly members: string | Buffer
+  readonly meta?: JsonObject | undefined
+  /** The tool failed; told to telemetry. */
+  readonly isError?: boolean
+}
+
+/**
+ * One request being served, from its message to its answer.
+ *
+ * Stages: `pending` (nothing sent) → `streaming` (from the first notification, or after `quietMs`) → `done`.
+ * 1. Exactly one of {@link succeed}, {@link fail}, {@link abandon} ends it; what comes later is dropped.
+ * 2. After the end nothing is sent, whatever the handler still does.
+ * 3. Telemetry hears of the start once and of the end once.
+ */
+export class Invocation implements Ticking {
+  readonly services: Services
+  readonly exchange: Exchange
+  readonly facts: InvocationFacts
+  readonly requestId: string
+  readonly startedMs: number
+  operation!: Operation
+  #reply: Reply
+  #stage: 'pending' | 'streaming' | 'done' = 'pending'
+  #controller: AbortController | undefined
+  #lastWriteMs = 0
+  #lastProgress = -Infinity
+  #key: string | undefined
+
+  constructor(services: Services, exchange: Exchange, reply: Reply, facts: InvocationFacts) {
+    this.services = services
+    this.exchange = exchange
+    this.facts = facts
+    this.#reply = reply
+    this.requestId = services.nextRequestId()
+    this.startedMs = services.clock.monotonic()
+  }
+
+  get principal(): Principal {
+    return this.exchange.principal
+  }
+  get isDone(): boolean {
+    return this.#stage === 'done'
+  }
+
+  /** Made on first use: most handlers never look at it. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#stage === 'done' && !this.#controller.signal.aborted) this.#controller.abort(endedReason())
+    return this.#controller.signal
+  }
+
+  /** The handler did not return at once: from here on the request can be cancelled, and is kept alive. */
+  wait(): void {
+    if (this.#stage === 'done') return
+    const { services, exchange, facts } = this
+    services.running.add(this)
+    services.ticker.add(this)
+    const scope = facts.session?.sid ?? exchange.connection?.scope
+    if (scope !== undefined) services.cancellable.set((this.#key = cancelKey(scope, facts.rpcId)), this)
+    // A 2025 disconnect cancels nothing (2025-11-25, transports, "Sending Messages to the Server").
+    if (facts.era === 'modern' && exchange.onDisconnect === undefined)
+      exchange.onDisconnect = () => this.abandon('cancelled')
+  }
+
+  tick(nowMs: number): void {
+    const { quietMs, keepAliveMs } = this.services.options
+    if (this.#stage === 'pending') {
+      if (nowMs - this.startedMs >= quietMs) this.#stream(nowMs)
+    } else if (nowMs - this.#lastWriteMs >= keepAliveMs) {
+      this.#lastWriteMs = nowMs
+      this.#reply.keepAlive()
+    }
+  }
+
+  /** Sends a notification of this request; dropped where the client takes no stream, or after the end. */
+  emit(message: string): void {
+    if (this.#stage === 'done') return
+    if (this.#stage === 'pending' && !this.#stream(this.services.clock.monotonic())) return
+    this.#lastWriteMs = this.services.clock.monotonic()
+    this.#reply.write(message)
+  }
+
+  #stream(nowMs: number): boolean {
+    if (this.exchange.head?.acceptsStream === false) return false
+    this.#stage = 'streaming'
+    this.#lastWriteMs = nowMs
+    this.#reply.openStream()
+    return true
+  }
+
+  progress(done: number, total: number | undefined, message: string | undefined): void {
+    const token = this.facts.meta.progressToken
+    // MCP 2026-07-28, progress: the value MUST increase with each notification.
+    if (
+      (typeof token !== 'string' && typeof token !== 'number') ||
+      !(done > this.#lastProgress) ||
+      !Number.isFinite(done)
+    )
+      return
+    this.#lastProgress = done
+    this.emit(
+      notificationBody('notifications/progress', {
+        progressToken: token,
+        progress: done,
+        ...(total === undefined ? {} : { total }),
+        ...(message === undefined ? {} : { message }),
+      }),
+    )
+  }
+
+  log(level: number, message: string, fields: Record<string, unknown> | undefined): void {
+    const name = LOG_LEVELS[level]!
+    this.services.telemetry.handlerLog(this.operation, name, message, fields)
+    if (this.facts.logLevel === undefined || level < this.facts.logLevel) return
+    const data = fields === undefined ? message : { message, ...fields }
+    this.emit(
+      notificationBody('notifications/message', { level: name, logger: this.services.catalog.server.name, data }),
+    )
+  }
+
+  closeStream(retryMs: number): void {
+    if (this.#stage === 'streaming' || (this.#stage === 'pending' && this.#stream(this.services.clock.monotonic())))
+      this.#reply.pause?.(retryMs)
+  }
+
+  succeed({ members, meta, isError }: Outcome): void {
+    if (!this.#end(isError === true ? 'tool_error' : undefined, undefined, 200)) return
+    this.#send(200, this.#result(members, meta))
+  }
+
+  #result(members: string | Buffer, meta: JsonObject | undefined): Body {
+    const { facts, services } = this
+    const isModern = facts.era === 'modern'
+    const head = isModern ? '{"resultType":"complete",' : '{'
+    const tail = isModern
+      ? (members.length === 0 ? '"_meta":' : ',"_meta":') +
+        (meta === undefined
+          ? services.catalog.resultMeta
+          : JSON.stringify({ ...services.catalog.resultMetaObject, ...meta })) +
+        '}'
+      : (meta === undefined || facts.revision < '2025-06-18'
+          ? ''
+          : (members.length === 0 ? '' : ',') + `"_meta":${JSON.stringify(meta)}`) + '}'
+    if (typeof members === 'string') return resultBody(facts.rpcId, head + members + tail)
+    return Buffer.concat([
+      Buffer.from(`{"jsonrpc":"2.0","id":${JSON.stringify(facts.rpcId)},"result":${head}`),
+      members,
+      Buffer.from(`${tail}}`),
+    ])
+  }
+
+  fail(error: HoldfastError): void {
+    const { rpc, http } = ERRORS[error.code]
+    // 2025: an error in answer to a request is an ordinary answer; 429 and 503 tell proxies the same in both eras.
+    const status = this.facts.era === 'modern' || http === 429 || http === 503 ? http : 200
+    const code = this.facts.era === 'legacy' && error.code === 'resource_not_found' ? -32002 : rpc
+    if (!this.#end(String(code), code, status)) return
+    this.#send(status, errorBody(error, this.facts.rpcId, this.requestId, this.facts.era), retryHeaders(error))
+  }
+
+  /** Ends without an answer: the client has gone, or has cancelled. */
+  abandon(errorType: 'cancelled'): void {
+    if (!this.#end(errorType, undefined, 200)) return
+    this.#controller?.abort(endedReason())
+    this.#reply.abandon()
+  }
+
+  /** Ends where the answer was written by another: nothing more is sent. */
+  settle(errorType: 'cancelled' | undefined): void {
+    this.#end(errorType, undefined, 200)
+  }
+
+  /** Tells the handler to stop, for a reason of the server's; the answer is what it then returns. */
+  stop(reason: HoldfastError): void {
+    if (this.#stage === 'done') return
+    this.#controller ??= new AbortController()
+    this.#controller.abort(reason)
+  }
+
+  #end(errorType: string | undefined, rpcCode: number | undefined, httpStatus: number): boolean {
+    if (this.#stage === 'done') return false
+    this.#wasStreaming = this.#stage === 'streaming'
+    this.#stage = 'done'
+    const { services } = this
+    services.running.delete(this)
+    services.ticker.delete(this)
+    if (this.#key !== undefined && services.cancellable.get(this.#key) === this) services.cancellable.delete(this.#key)
+    const end: OperationEnd = {
+      durationSeconds: (services.clock.monotonic() - this.startedMs) / 1000,
+      httpStatus: this.#wasStreaming ? 200 : httpStatus,
+      errorType,
+      rpcCode,
+    }
+    services.telemetry.end(this.operation, end)
+    return true
+  }
+  #wasStreaming = false
+
+  #send(status: number, body: Body, headers?: Readonly<Record<string, string>>): void {
+    if (!this.#wasStreaming && this.exchange.head?.acceptsJson === false) {
+      this.#wasStreaming = true
+      this.#reply.openStream()
+    }
+    if (this.#wasStreaming) {
+      this.#reply.write(typeof body === 'string' ? body : Buffer.from(body).toString())
+      this.#reply.end()
+    } else this.#reply.respond(status, body, headers)
+  }
+}
+
+/** Key of a running request among those that `notifications/cancelled` can name. */
+export function cancelKey(scope: string, rpcId: RequestId): string {
+  return `${scope} ${typeof rpcId} ${rpcId}`
+}
+
+/** `Retry-After` in whole seconds, for errors that carry `retryAfterMs`. */
+export function retryHeaders(error: HoldfastError): Record<string, string> | undefined {
+  const retryAfterMs = error.data?.retryAfterMs
+  return typeof retryAfterMs === 'number' ? { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) } : undefined
+}
+
+function endedReason(): HoldfastError {
+  return new HoldfastError('handler_aborted', 'The client cancelled the request, or went away.')
+}

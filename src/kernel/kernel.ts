@@ -1,0 +1,379 @@
+import type { Notify } from '../define/context.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import { ERRORS } from '../errors/table.ts'
+import { BatchReply } from '../sessions/batch.ts'
+import { CANCEL_CHANNEL, cancelRequest, claimOf, initialize, serveLegacy } from '../sessions/legacy.ts'
+import { SessionStore, type StoredSession } from '../sessions/session-store.ts'
+import { SessionStreams } from '../sessions/session-streams.ts'
+import type { Exchange, LegacySession, Reply } from './exchange.ts'
+import { retryHeaders } from './invocation.ts'
+import { parseJson } from './json.ts'
+import type { OpenStream } from './listen.ts'
+import { serveModern } from './modern.ts'
+import {
+  isLegacy,
+  isModern,
+  isObject,
+  LEGACY,
+  META,
+  MODERN,
+  type JsonObject,
+  type LegacyRevision,
+  type RequestId,
+} from './protocol.ts'
+import { errorBody, resultBody, type Era } from './rpc.ts'
+import type { Services } from './services.ts'
+import { StreamLimit } from './stream-limit.ts'
+
+/**
+ * The protocol: takes messages from transports, decides which era serves each, and answers. The numbers in comments are
+ * those of the rules in `docs/design/protocol-eras.md`; the body decides the era, headers confirm it.
+ */
+export class Kernel {
+  readonly #services: Services
+  readonly #sessions: SessionStore
+  readonly #streams: SessionStreams
+  readonly #openStreams = new Set<OpenStream>()
+  readonly #limit: StreamLimit
+  #unsubscribeCancel: (() => Promise<void>) | undefined
+
+  constructor(services: Services) {
+    this.#services = services
+    this.#limit = new StreamLimit(services.options.maxStreamsPerPrincipal)
+    this.#sessions = new SessionStore(services)
+    this.#streams = new SessionStreams(services, this.#sessions, this.#limit, this.#openStreams)
+  }
+
+  /** Subscribes to what other nodes tell this one. */
+  async start(): Promise<void> {
+    const { bus, cancellable } = this.#services
+    this.#unsubscribeCancel = await bus.subscribe(
+      CANCEL_CHANNEL,
+      (message) => cancellable.get(Buffer.from(message).toString())?.abandon('cancelled'),
+      () => undefined, // a lost cancellation is a call that runs to its end, as the specification allows
+    )
+  }
+
+  get notify(): Notify {
+    return this.#services.changes.notify
+  }
+  /** Requests whose handlers run now. */
+  get runningCount(): number {
+    return this.#services.running.size
+  }
+  /** Streams that follow changes now. */
+  get openStreamCount(): number {
+    return this.#openStreams.size
+  }
+
+  /** A message: the body of a POST, or a line of stdio. Never throws. */
+  receive(exchange: Exchange, bytes: Buffer): void {
+    let message: unknown
+    try {
+      message = parseJson(bytes, this.#services.options)
+      this.#route(exchange, message)
+    } catch (error) {
+      this.refuse(exchange, error, message)
+    }
+  }
+
+  /** GET: a stream of a 2025 session (rule 1). */
+  openStream(exchange: Exchange): void {
+    this.#sessionOperation(exchange, 'GET', async (session) => {
+      if (exchange.head?.acceptsStream === false)
+        throw new HoldfastError('not_acceptable', 'A GET is answered with text/event-stream: accept it.')
+      const { lastEventId } = exchange.head!
+      await (lastEventId === undefined
+        ? this.#streams.open(exchange, session)
+        : this.#streams.resume(exchange, session, lastEventId))
+    })
+  }
+
+  /** DELETE: ends a 2025 session (rule 1). */
+  endSession(exchange: Exchange): void {
+    this.#sessionOperation(exchange, 'DELETE', async (session) => {
+      await session.end()
+      exchange.respond(204, undefined)
+    })
+  }
+
+  #sessionOperation(
+    exchange: Exchange,
+    method: 'GET' | 'DELETE',
+    serve: (session: StoredSession) => Promise<void>,
+  ): void {
+    const { protocolVersion: version, sessionId } = exchange.head!
+    if (sessionId !== undefined && version !== undefined && !isLegacy(version) && !isModern(version))
+      return this.refuse(exchange, unsupported(version), undefined)
+    if (sessionId === undefined || isModern(version)) {
+      const isDelete = method === 'DELETE' && !isModern(version)
+      const error = isDelete
+        ? new HoldfastError('session_required', 'DELETE ends the session that Mcp-Session-Id names; there is none.')
+        : new HoldfastError(
+            'method_not_allowed',
+            `${method} is for sessions of the 2025 revisions; send requests with POST.`,
+          )
+      return this.refuse(exchange, error, undefined)
+    }
+    this.#sessions
+      .open(sessionId, exchange.principal)
+      .then(serve)
+      .catch((error: unknown) => this.refuse(exchange, error, undefined))
+  }
+
+  #route(exchange: Exchange, message: unknown): void {
+    const { head } = exchange
+    if (Array.isArray(message)) return this.#batch(exchange, message) // 3
+    if (!isObject(message) || message.jsonrpc !== '2.0')
+      throw new HoldfastError(
+        'invalid_request',
+        'The body must be a JSON-RPC 2.0 message: an object with `"jsonrpc": "2.0"`.',
+      )
+    const { id, method } = message
+    if (method === undefined && ('result' in message || 'error' in message)) return this.#response(exchange) // 4
+    if (typeof method !== 'string') throw new HoldfastError('invalid_request', '`method` must be a string.') // 5
+    const isNotification = !('id' in message)
+    if (!isNotification) checkId(id)
+    const params = message.params ?? {}
+    if (!isObject(params)) throw new HoldfastError('invalid_request', '`params` must be an object.')
+    const claim = claimOf(params)
+    const version = head?.protocolVersion
+    const sessionId = head?.sessionId
+    if (claim !== undefined && !(isLegacy(claim) && sessionId !== undefined)) {
+      if (typeof claim !== 'string')
+        throw new HoldfastError('invalid_meta', `\`params._meta["${META.protocolVersion}"]\` must be a string.`) // 6
+      if (isNotification) return this.#modernNotification(exchange, method, params)
+      return serveModern(
+        this.#services,
+        exchange,
+        this.#openStreams,
+        this.#limit,
+        id as RequestId,
+        method,
+        params,
+        params._meta as JsonObject,
+      )
+    }
+    if (head === undefined) return this.#connectionMessage(exchange, isNotification, id as RequestId, method, params)
+    if (method === 'initialize' && !isNotification)
+      return initialize(this.#services, exchange, this.#sessions, id as RequestId, params) // 7
+    if (version !== undefined && isModern(version)) {
+      if (isNotification) return exchange.respond(202, undefined) // 8
+      throw new HoldfastError(
+        'invalid_meta',
+        `Revision ${version} needs \`params._meta["${META.protocolVersion}"]\` and \`params._meta["${META.clientCapabilities}"]\`.`,
+      )
+    }
+    if (version !== undefined && !isLegacy(version)) throw unsupported(version) // 9
+    this.#inSession(exchange, sessionId, version, (session, revision) => {
+      if (isNotification) {
+        this.#notification(session?.sid, method, params)
+        return exchange.respond(202, undefined)
+      }
+      const reply = session === undefined ? exchange : this.#streams.replyFor(exchange, session, id as RequestId)
+      serveLegacy(this.#services, exchange, reply, session, revision, id as RequestId, method, params)
+    }) // 10
+  }
+
+  /** Opens the session that a request names, or serves it alone where that is allowed. */
+  #inSession(
+    exchange: Exchange,
+    sessionId: string | undefined,
+    version: LegacyRevision | undefined,
+    serve: (session: StoredSession | undefined, revision: LegacyRevision) => void,
+  ): void {
+    if (sessionId === undefined) {
+      if (this.#services.options.sessions === 'required')
+        throw new HoldfastError(
+          'session_required',
+          'Send `initialize` first, and its Mcp-Session-Id with each request; or use revision 2026-07-28.',
+        )
+      return serve(undefined, version ?? '2025-03-26')
+    }
+    this.#sessions
+      .open(sessionId, exchange.principal)
+      .then((session) => serve(session, session.revision))
+      .catch((error: unknown) => this.refuse(exchange, error, undefined))
+  }
+
+  #notification(scope: string | undefined, method: string, params: JsonObject): void {
+    if (method === 'notifications/cancelled' && scope !== undefined) cancelRequest(this.#services, scope, params)
+  }
+
+  #modernNotification(exchange: Exchange, method: string, params: JsonObject): void {
+    // Over HTTP a client cancels by closing the stream; the notification is for stdio (MCP 2026-07-28, cancellation).
+    if (exchange.connection !== undefined) this.#notification(exchange.connection.scope, method, params)
+    exchange.respond(202, undefined)
+  }
+
+  /** stdio and memory: no headers, and one session at most. */
+  #connectionMessage(
+    exchange: Exchange,
+    isNotification: boolean,
+    id: RequestId,
+    method: string,
+    params: JsonObject,
+  ): void {
+    const connection = exchange.connection!
+    if (isNotification) {
+      this.#notification(connection.scope, method, params)
+      return exchange.respond(202, undefined)
+    }
+    if (method === 'initialize') return initialize(this.#services, exchange, this.#sessions, id, params)
+    const { session } = connection
+    if (session === undefined) {
+      if (method === 'ping') return exchange.respond(200, resultBody(id, '{}'))
+      throw new HoldfastError(
+        'invalid_meta',
+        `Send \`params._meta["${META.protocolVersion}"]\` and \`params._meta["${META.clientCapabilities}"]\`, or \`initialize\` first.`,
+      )
+    }
+    serveLegacy(this.#services, exchange, exchange, session, session.revision, id, method, params)
+  }
+
+  /** A client's answer. Nothing was asked, so there is nothing that it answers. */
+  #response(exchange: Exchange): void {
+    const { head } = exchange
+    if (head === undefined) return exchange.respond(202, undefined)
+    const { protocolVersion: version, sessionId } = head
+    if (sessionId === undefined || !(version === undefined || isLegacy(version)))
+      throw new HoldfastError(
+        'invalid_request',
+        'A response belongs to a session of the 2025 revisions; this request names none.',
+      )
+    this.#inSession(exchange, sessionId, undefined, () => exchange.respond(202, undefined))
+  }
+
+  #batch(exchange: Exchange, messages: readonly unknown[]): void {
+    const { head, connection } = exchange
+    const version = head?.protocolVersion
+    if (
+      (version !== undefined && !isLegacy(version)) ||
+      messages.some((message) => isObject(message) && claimOf(message.params) !== undefined)
+    )
+      throw new HoldfastError('invalid_request', 'Batches exist in revision 2025-03-26 alone.')
+    if (messages.length === 0) throw new HoldfastError('invalid_request', 'The batch is empty.')
+    const { maxBatch } = this.#services.options
+    if (messages.length > maxBatch)
+      throw new HoldfastError('batch_too_large', `The batch has ${messages.length} messages; ${maxBatch} are allowed.`)
+    const serve = (session: LegacySession | undefined, revision: LegacyRevision): void => {
+      if (revision !== '2025-03-26')
+        throw new HoldfastError(
+          'invalid_request',
+          `Batches exist in revision 2025-03-26 alone; this session is of ${revision}.`,
+        )
+      this.#serveBatch(exchange, messages, session as StoredSession | undefined)
+    }
+    if (head === undefined) serve(connection?.session, connection?.session?.revision ?? '2025-11-25')
+    else this.#inSession(exchange, head.sessionId, version, serve)
+  }
+
+  #serveBatch(exchange: Exchange, messages: readonly unknown[], session: StoredSession | undefined): void {
+    const isAnswered = (message: unknown): boolean =>
+      !(
+        isObject(message) &&
+        message.jsonrpc === '2.0' &&
+        (('method' in message && !('id' in message)) ||
+          (!('method' in message) && ('result' in message || 'error' in message)))
+      )
+    const underlying: Reply =
+      session === undefined || exchange.head === undefined
+        ? exchange
+        : this.#streams.replyFor(exchange, session, undefined)
+    const answered = messages.filter(isAnswered)
+    if (answered.length === 0) {
+      for (const message of messages) this.#batchNotification(session, message as JsonObject)
+      return exchange.respond(202, undefined)
+    }
+    const batch = new BatchReply(underlying, answered.length)
+    for (const message of messages) {
+      if (!isAnswered(message)) {
+        this.#batchNotification(session, message as JsonObject)
+        continue
+      }
+      const reply = batch.element()
+      try {
+        if (!isObject(message) || message.jsonrpc !== '2.0' || typeof message.method !== 'string')
+          throw new HoldfastError('invalid_request', 'An element of the batch is not a JSON-RPC 2.0 message.')
+        checkId(message.id)
+        if (message.method === 'initialize')
+          throw new HoldfastError('invalid_request', '`initialize` may not stand in a batch.')
+        const params = message.params ?? {}
+        if (!isObject(params)) throw new HoldfastError('invalid_request', '`params` must be an object.')
+        serveLegacy(this.#services, exchange, reply, session, '2025-03-26', message.id, message.method, params)
+      } catch (error) {
+        this.#answerError(reply, error, message, 'legacy')
+      }
+    }
+  }
+
+  #batchNotification(session: LegacySession | undefined, message: JsonObject): void {
+    if (typeof message.method === 'string')
+      this.#notification(session?.sid, message.method, isObject(message.params) ? message.params : {})
+  }
+
+  /** Answers with an error that comes before any method is served. */
+  refuse(exchange: Exchange, error: unknown, message: unknown): void {
+    const era: Era =
+      isObject(message) && claimOf(message.params) === undefined && isLegacy(exchange.head?.protocolVersion)
+        ? 'legacy'
+        : 'modern'
+    this.#answerError(exchange, error, message, era)
+  }
+
+  #answerError(reply: Reply, error: unknown, message: unknown, era: Era): void {
+    const { telemetry } = this.#services
+    const requestId = this.#services.nextRequestId()
+    let told: HoldfastError
+    if (error instanceof HoldfastError && ERRORS[error.code].kind === 'wire') told = error
+    else {
+      telemetry.failure(undefined, `A message could not be served (request ${requestId}).`, error)
+      told = new HoldfastError('internal_error', `The server failed (request ${requestId}).`)
+    }
+    const { http } = ERRORS[told.code]
+    // Before a method is served, an error is one of the exchange: a status of 200 would hide it.
+    const status = told.code === 'internal_error' ? 500 : http === 200 ? 400 : http
+    telemetry.refused(requestId, told.code, status)
+    const headers = {
+      ...retryHeaders(told),
+      ...(told.code === 'method_not_allowed' ? { allow: 'POST, GET, DELETE, OPTIONS' } : {}),
+    }
+    const id = isObject(message) && isId(message.id) && 'method' in message ? message.id : undefined
+    reply.respond(status, errorBody(told, id, requestId, era), headers)
+  }
+
+  /** Ends the streams in order, and tells handlers that still run to stop. */
+  shutdown(): void {
+    for (const stream of this.#openStreams) stream.shutdown()
+  }
+  /** Tells every handler that still runs to stop. */
+  stopRunning(): void {
+    const reason = new HoldfastError('draining', 'The server is stopping.')
+    for (const invocation of this.#services.running) invocation.stop(reason)
+  }
+
+  async close(): Promise<void> {
+    this.shutdown()
+    this.stopRunning()
+    this.#services.ticker.close()
+    await this.#unsubscribeCancel?.()
+    await this.#streams.close()
+    await this.#services.changes.close()
+  }
+}
+
+const isId = (id: unknown): id is RequestId =>
+  typeof id === 'string' || (typeof id === 'number' && Number.isSafeInteger(id))
+
+function checkId(id: unknown): asserts id is RequestId {
+  if (!isId(id)) throw new HoldfastError('invalid_request', '`id` must be a string or a whole number.')
+}
+
+const unsupported = (version: string): HoldfastError =>
+  new HoldfastError(
+    'unsupported_protocol_version',
+    `Revision ${JSON.stringify(version.slice(0, 40))} is not served here.`,
+    {
+      data: { supported: [...MODERN, ...LEGACY], requested: version },
+    },
+  )

@@ -1,0 +1,135 @@
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import { changeNotification, type Change, type ChangeListener } from './changes.ts'
+import type { Exchange } from './exchange.ts'
+import { describe } from './methods.ts'
+import { isObject, META, type JsonObject, type RequestId } from './protocol.ts'
+import { notificationBody, resultBody } from './rpc.ts'
+import type { Services } from './services.ts'
+import type { StreamLimit } from './stream-limit.ts'
+import type { Ticking } from './ticker.ts'
+
+/** A stream that follows changes, of either era. */
+export interface OpenStream {
+  /** Ends the stream in an orderly way: the server stops. */
+  shutdown(): void
+}
+
+/** What `subscriptions/listen` asks for, as far as this server has it. */
+interface Filter {
+  readonly lists: ReadonlySet<'tools' | 'prompts' | 'resources'>
+  readonly uris: ReadonlySet<string>
+  readonly acknowledged: JsonObject
+}
+
+/** @throws {HoldfastError} `invalid_params` */
+function readFilter(params: JsonObject, { catalog, options }: Services): Filter {
+  const asked = params.notifications
+  if (!isObject(asked))
+    throw new HoldfastError('invalid_params', `\`params.notifications\` must be an object; it is ${describe(asked)}.`)
+  const capabilities = catalog.capabilities()
+  const lists = new Set<'tools' | 'prompts' | 'resources'>()
+  const acknowledged: JsonObject = {}
+  for (const list of ['tools', 'prompts', 'resources'] as const) {
+    const flag = asked[`${list}ListChanged`]
+    if (flag !== undefined && typeof flag !== 'boolean')
+      throw new HoldfastError('invalid_params', `\`params.notifications.${list}ListChanged\` must be a boolean.`)
+    if (flag === true && capabilities[list] !== undefined) {
+      lists.add(list)
+      acknowledged[`${list}ListChanged`] = true
+    }
+  }
+  const uris = asked.resourceSubscriptions
+  if (uris !== undefined && !(Array.isArray(uris) && uris.every((uri) => typeof uri === 'string')))
+    throw new HoldfastError(
+      'invalid_params',
+      '`params.notifications.resourceSubscriptions` must be an array of strings.',
+    )
+  const followed = new Set(capabilities.resources === undefined ? [] : ((uris ?? []) as string[]))
+  if (followed.size > options.maxSubscriptions)
+    throw new HoldfastError(
+      'invalid_params',
+      `One stream may follow ${options.maxSubscriptions} resources; this one names ${followed.size}.`,
+    )
+  if (followed.size > 0) acknowledged.resourceSubscriptions = [...followed]
+  return { lists, uris: followed, acknowledged }
+}
+
+/**
+ * `subscriptions/listen` (MCP 2026-07-28, subscriptions): acknowledges first, then sends what was asked for and nothing
+ * else, each message with the subscription's id, until the client goes or the server stops.
+ */
+export async function listen(
+  services: Services,
+  exchange: Exchange,
+  streams: Set<OpenStream>,
+  limit: StreamLimit,
+  rpcId: RequestId,
+  params: JsonObject,
+): Promise<Ended> {
+  const filter = readFilter(params, services)
+  if (exchange.head?.acceptsStream === false)
+    throw new HoldfastError('not_acceptable', '`subscriptions/listen` answers with text/event-stream: accept it.')
+  const giveBack = limit.take(exchange)
+  const meta = { [META.subscriptionId]: rpcId }
+  let end!: (how: Ended) => void
+  const ended = new Promise<Ended>((resolve) => (end = resolve))
+  const held: string[] = []
+  let isAcknowledged = false
+  let lastWriteMs = services.clock.monotonic()
+  const write = (message: string): void => {
+    lastWriteMs = services.clock.monotonic()
+    exchange.write(message)
+  }
+  const listener: ChangeListener = {
+    lists: filter.lists,
+    uris: filter.uris,
+    onChange(change: Change) {
+      const { method, params: body } = changeNotification(change, meta)
+      if (isAcknowledged) write(notificationBody(method, body))
+      else held.push(notificationBody(method, body))
+    },
+  }
+  const ticking: Ticking = {
+    tick(nowMs) {
+      if (nowMs - lastWriteMs < services.options.keepAliveMs) return
+      lastWriteMs = nowMs
+      exchange.keepAlive()
+    },
+  }
+  const stream: OpenStream = { shutdown: () => end('server') }
+  exchange.onDisconnect = () => end('client')
+  const cancelScope = exchange.connection?.scope
+  const cancel =
+    cancelScope === undefined ? undefined : { key: `${cancelScope} ${typeof rpcId} ${rpcId}`, end: () => end('client') }
+  try {
+    await services.changes.add(listener)
+    streams.add(stream)
+    if (cancel !== undefined) services.openListens.set(cancel.key, cancel.end)
+    exchange.openStream()
+    write(
+      notificationBody('notifications/subscriptions/acknowledged', { notifications: filter.acknowledged, _meta: meta }),
+    )
+    isAcknowledged = true
+    for (const message of held.splice(0)) write(message)
+    services.ticker.add(ticking)
+    const how = await ended
+    if (how === 'server') {
+      // stdio has no stream to close: its teardown says `cancelled` for this id first.
+      if (exchange.connection !== undefined)
+        exchange.write(notificationBody('notifications/cancelled', { requestId: rpcId }))
+      const result = { resultType: 'complete', _meta: { ...services.catalog.resultMetaObject, ...meta } }
+      exchange.write(resultBody(rpcId, JSON.stringify(result)))
+    }
+    exchange.end()
+    return how
+  } finally {
+    if (cancel !== undefined) services.openListens.delete(cancel.key)
+    streams.delete(stream)
+    services.ticker.delete(ticking)
+    giveBack()
+    await services.changes.remove(listener)
+  }
+}
+
+/** Who ended a stream. */
+export type Ended = 'client' | 'server'

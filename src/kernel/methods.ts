@@ -1,0 +1,223 @@
+import { toResourceContents, type PromptMessage, type ResourceContents } from '../define/content.ts'
+import type { Complete, ListedResource, ResourceDefinition, ResourceReturn } from '../define/resource.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import { callTool } from './call-tool.ts'
+import type { ListKind } from './catalog.ts'
+import { InvocationContext } from './context.ts'
+import type { Invocation, Outcome } from './invocation.ts'
+import { forRevision } from './tool-result.ts'
+import { isModern, isObject, MODERN, type JsonObject } from './protocol.ts'
+
+/** Serves one method: resolves to its result, or throws what the client is told. */
+export type Method = (invocation: Invocation) => Outcome | PromiseLike<Outcome>
+
+/** The methods that both eras have, by name. Whether the server offers one is asked first, by {@link isOffered}. */
+export const SHARED_METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
+  ['tools/call', callTool],
+  ['tools/list', listMethod('tools')],
+  ['prompts/list', listMethod('prompts')],
+  ['resources/templates/list', listMethod('resourceTemplates')],
+  ['resources/list', listResources],
+  ['resources/read', readResource],
+  ['prompts/get', getPrompt],
+  ['completion/complete', complete],
+])
+
+/** Every method that some revision serves; only these become labels. */
+export const KNOWN_METHODS: ReadonlySet<string> = new Set([
+  ...SHARED_METHODS.keys(),
+  'server/discover',
+  'subscriptions/listen',
+  'initialize',
+  'ping',
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+])
+
+/** Whether the server has the capability that a method belongs to. */
+export function isOffered(method: string, { services: { catalog } }: Pick<Invocation, 'services'>): boolean {
+  if (method.startsWith('tools/')) return catalog.tools.size > 0
+  if (method.startsWith('prompts/')) return catalog.prompts.size > 0
+  if (method.startsWith('resources/')) return catalog.server.resources.length > 0
+  if (method === 'completion/complete') return catalog.hasCompletions
+  return true
+}
+
+/** `server/discover` (2026-07-28). */
+export function discover({ services: { catalog } }: Invocation): Outcome {
+  const result = {
+    supportedVersions: MODERN,
+    capabilities: catalog.capabilities(),
+    ...(catalog.server.instructions === undefined ? {} : { instructions: catalog.server.instructions }),
+    ttlMs: 60_000,
+    cacheScope: 'public',
+  }
+  return { members: JSON.stringify(result).slice(1, -1) }
+}
+
+/** A required string among the parameters. */
+export function stringParam(params: JsonObject, name: string): string {
+  const value = params[name]
+  if (typeof value !== 'string')
+    throw new HoldfastError('invalid_params', `\`params.${name}\` must be a string; it is ${describe(value)}.`)
+  return value
+}
+
+export function describe(value: unknown): string {
+  return value === undefined
+    ? 'missing'
+    : value === null
+      ? 'null'
+      : Array.isArray(value)
+        ? 'an array'
+        : `of type ${typeof value}`
+}
+
+function cursorParam(params: JsonObject): string | undefined {
+  return params.cursor === undefined ? undefined : stringParam(params, 'cursor')
+}
+
+function listMethod(kind: ListKind): Method {
+  return ({ services, facts }) => ({ members: services.catalog.page(kind, facts.revision, cursorParam(facts.params)) })
+}
+
+function listResources(invocation: Invocation): Outcome | PromiseLike<Outcome> {
+  const { services, facts } = invocation
+  const listers = services.catalog.templates.filter((template) => template.list !== undefined)
+  const cursor = cursorParam(facts.params)
+  if (listers.length === 0) return { members: services.catalog.page('resources', facts.revision, cursor) }
+  const ctx = new InvocationContext(invocation)
+  return (async () => {
+    const added: ListedResource[] = (await Promise.all(listers.map((template) => template.list!(ctx)))).flat()
+    return { members: services.catalog.resourcePage(facts.revision, cursor, added) }
+  })()
+}
+
+async function readResource(invocation: Invocation): Promise<Outcome> {
+  const { facts } = invocation
+  const uri = stringParam(facts.params, 'uri')
+  const found = findResource(invocation, uri)
+  const value = found && (await found.resource.read(found.target as never, new InvocationContext(invocation)))
+  if (found === undefined || value === undefined)
+    throw new HoldfastError('resource_not_found', `There is no resource ${JSON.stringify(uri)}.`, { data: { uri } })
+  const contents = toContents(uri, value, found.resource)
+  const { ttlMs = 0, cacheScope = 'private' } = found.resource
+  const hints = isModern(facts.revision) ? `,"ttlMs":${ttlMs},"cacheScope":"${cacheScope}"` : ''
+  return { members: `"contents":${JSON.stringify(contents)}${hints}` }
+}
+
+function findResource(
+  { services: { catalog } }: Invocation,
+  uri: string,
+): { resource: ResourceDefinition; target: unknown } | undefined {
+  const resource = catalog.resources.get(uri)
+  if (resource !== undefined) return { resource, target: uri }
+  for (const template of catalog.templates) {
+    const variables = template.template!.match(uri)
+    if (variables !== undefined) return { resource: template, target: variables }
+  }
+  return undefined
+}
+
+function toContents(
+  uri: string,
+  value: Exclude<ResourceReturn, undefined>,
+  { mimeType }: ResourceDefinition,
+): readonly ResourceContents[] {
+  if (typeof value === 'string' || value instanceof Uint8Array) return [toResourceContents(uri, value, mimeType)]
+  return (Array.isArray(value) ? value : [value]) as readonly ResourceContents[]
+}
+
+async function getPrompt(invocation: Invocation): Promise<Outcome> {
+  const { services, facts } = invocation
+  const name = stringParam(facts.params, 'name')
+  const prompt = services.catalog.prompts.get(name)
+  if (prompt === undefined)
+    throw new HoldfastError(
+      'invalid_params',
+      `There is no prompt ${JSON.stringify(name)}. List them with prompts/list.`,
+    )
+  const given = facts.params.arguments ?? {}
+  if (!isObject(given))
+    throw new HoldfastError('invalid_params', `\`params.arguments\` must be an object; it is ${describe(given)}.`)
+  for (const [key, value] of Object.entries(given))
+    if (typeof value !== 'string')
+      throw new HoldfastError(
+        'invalid_params',
+        `\`params.arguments.${key}\` must be a string; it is ${describe(value)}.`,
+      )
+  const checked = prompt.arguments === undefined ? { value: given } : await prompt.arguments.check(given)
+  if (checked.problem !== undefined)
+    throw new HoldfastError('invalid_params', `The arguments of the prompt "${name}" do not fit: ${checked.problem}.`)
+  const value = await prompt.get(checked.value as never, new InvocationContext(invocation))
+  const result: { description?: string; messages: readonly PromptMessage[] } =
+    typeof value === 'string'
+      ? { messages: [{ role: 'user', content: { type: 'text', text: value } }] }
+      : 'messages' in value
+        ? value
+        : { messages: value }
+  const description = result.description ?? prompt.description
+  const messages = isModern(facts.revision)
+    ? result.messages
+    : result.messages.map((message) => ({ ...message, content: forRevision(message.content, facts.revision) }))
+  return {
+    members: JSON.stringify({ ...(description === undefined ? {} : { description }), messages }).slice(1, -1),
+  }
+}
+
+/** At most so many values reach the client (MCP 2026-07-28, completion, `values`). */
+const MAX_COMPLETIONS = 100
+
+async function complete(invocation: Invocation): Promise<Outcome> {
+  const { params } = invocation.facts
+  const { ref, argument, context } = params
+  if (!isObject(argument) || typeof argument.name !== 'string' || typeof argument.value !== 'string')
+    throw new HoldfastError('invalid_params', '`params.argument` must be { name: string, value: string }.')
+  const chosen = isObject(context) && isObject(context.arguments) ? context.arguments : {}
+  for (const [key, value] of Object.entries(chosen))
+    if (typeof value !== 'string')
+      throw new HoldfastError(
+        'invalid_params',
+        `\`params.context.arguments.${key}\` must be a string; it is ${describe(value)}.`,
+      )
+  const completer = findCompleter(invocation, ref, argument.name)
+  const values =
+    completer === undefined
+      ? []
+      : await completer(
+          argument.value,
+          { arguments: chosen as Record<string, string> },
+          new InvocationContext(invocation),
+        )
+  const hasMore = values.length > MAX_COMPLETIONS
+  return {
+    members: `"completion":${JSON.stringify({ values: values.slice(0, MAX_COMPLETIONS), total: values.length, hasMore })}`,
+  }
+}
+
+function findCompleter({ services: { catalog } }: Invocation, ref: unknown, argument: string): Complete | undefined {
+  const refuse = (what: string): never => {
+    throw new HoldfastError('invalid_params', what)
+  }
+  if (!isObject(ref)) return refuse(`\`params.ref\` must be an object; it is ${describe(ref)}.`)
+  let completers: Readonly<Record<string, Complete | undefined>> | undefined
+  let names: readonly string[]
+  if (ref.type === 'ref/prompt') {
+    const prompt =
+      catalog.prompts.get(stringParam(ref, 'name')) ?? refuse(`There is no prompt ${JSON.stringify(ref.name)}.`)
+    completers = prompt.complete
+    names = prompt.listedArguments.map(({ name }) => name)
+  } else if (ref.type === 'ref/resource') {
+    const uri = stringParam(ref, 'uri')
+    const template = catalog.templates.find(({ uriTemplate }) => uriTemplate === uri)
+    // A fixed resource has nothing to complete, but may be asked for.
+    if (template === undefined && !catalog.resources.has(uri))
+      refuse(`There is no resource template ${JSON.stringify(uri)}.`)
+    completers = template?.complete
+    names = template?.template!.names ?? []
+  } else return refuse(`\`params.ref.type\` must be "ref/prompt" or "ref/resource"; it is ${JSON.stringify(ref.type)}.`)
+  if (!names.includes(argument))
+    refuse(`There is no argument ${JSON.stringify(argument)}; there is ${names.join(', ') || 'none'}.`)
+  return completers !== undefined && Object.hasOwn(completers, argument) ? completers[argument] : undefined
+}

@@ -1,0 +1,160 @@
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import { LOG_LEVELS, type Client } from '../define/context.ts'
+import { begin, dispatch, toWireError } from './dispatch.ts'
+import type { Exchange, RequestHead } from './exchange.ts'
+import { decodeHeader } from './headers.ts'
+import { Invocation } from './invocation.ts'
+import { listen, type OpenStream } from './listen.ts'
+import { describe, discover, isOffered, SHARED_METHODS, type Method } from './methods.ts'
+import {
+  isLegacy,
+  isModern,
+  isObject,
+  LATEST_MODERN,
+  META,
+  MODERN,
+  type JsonObject,
+  type RequestId,
+} from './protocol.ts'
+import type { Services } from './services.ts'
+import type { StreamLimit } from './stream-limit.ts'
+
+const METHODS: ReadonlyMap<string, Method> = new Map([...SHARED_METHODS, ['server/discover', discover]])
+
+/** Which parameter `Mcp-Name` mirrors (MCP 2026-07-28, streamable HTTP, "Standard headers"). */
+const NAME_PARAMETER: ReadonlyMap<string, string> = new Map([
+  ['tools/call', 'name'],
+  ['prompts/get', 'name'],
+  ['resources/read', 'uri'],
+])
+
+/** A request of revision 2026-07-28: everything it needs stands in the request itself. */
+export function serveModern(
+  services: Services,
+  exchange: Exchange,
+  streams: Set<OpenStream>,
+  limit: StreamLimit,
+  rpcId: RequestId,
+  method: string,
+  params: JsonObject,
+  meta: JsonObject,
+): void {
+  const { head } = exchange
+  const claim = meta[META.protocolVersion] as string
+  if (head !== undefined) checkVersionHeader(services, head, claim)
+  if (!isModern(claim))
+    throw new HoldfastError(
+      'unsupported_protocol_version',
+      `Revision ${JSON.stringify(claim)} is not served without a session.`,
+      {
+        data: { supported: MODERN, requested: claim },
+      },
+    )
+  const capabilities = meta[META.clientCapabilities]
+  if (!isObject(capabilities))
+    throw new HoldfastError(
+      'invalid_meta',
+      `\`params._meta["${META.clientCapabilities}"]\` must be an object; it is ${describe(capabilities)}.`,
+    )
+  if (head !== undefined) checkMirrors(services, head, method, params)
+  const isListen = method === 'subscriptions/listen'
+  const served = METHODS.get(method)
+  if ((served === undefined && !isListen) || !isOffered(method, { services }))
+    throw new HoldfastError(
+      'method_not_found',
+      `This server does not offer the method ${JSON.stringify(method.slice(0, 100))}.`,
+    )
+  const logLevel = readLogLevel(meta[META.logLevel])
+  const invocation = new Invocation(services, exchange, exchange, {
+    rpcId,
+    method,
+    params,
+    meta,
+    revision: LATEST_MODERN,
+    era: 'modern',
+    client: new ModernClient(meta, capabilities),
+    session: undefined,
+    logLevel,
+  })
+  if (!isListen) return dispatch(invocation, served!)
+  // A listen stream is no call that waits: it is not counted as running, and writes its answer itself.
+  begin(invocation)
+  listen(services, exchange, streams, limit, rpcId, params).then(
+    (how) => invocation.settle(how === 'client' ? 'cancelled' : undefined),
+    (error: unknown) => invocation.fail(toWireError(invocation, error)),
+  )
+}
+
+class ModernClient implements Client {
+  readonly protocolVersion = LATEST_MODERN
+  readonly capabilities: JsonObject
+  readonly #meta: JsonObject
+  constructor(meta: JsonObject, capabilities: JsonObject) {
+    this.#meta = meta
+    this.capabilities = capabilities
+  }
+  get name(): string {
+    return this.#info('name')
+  }
+  get version(): string {
+    return this.#info('version')
+  }
+  #info(field: string): string {
+    const info = this.#meta[META.clientInfo]
+    const value = isObject(info) ? info[field] : undefined
+    return typeof value === 'string' ? value : ''
+  }
+}
+
+function readLogLevel(level: unknown): number | undefined {
+  if (level === undefined) return undefined
+  const index = LOG_LEVELS.indexOf(level as never)
+  if (index === -1)
+    throw new HoldfastError(
+      'invalid_params',
+      `\`params._meta["${META.logLevel}"]\` must be one of ${LOG_LEVELS.join(', ')}.`,
+    )
+  return index
+}
+
+function checkVersionHeader({ options, telemetry }: Services, head: RequestHead, claim: string): void {
+  const version = head.protocolVersion
+  if (version === claim) return
+  if (options.lenientHeaders && (version === undefined || isLegacy(version)))
+    return telemetry.count('lenient', 'protocol_version')
+  throw new HoldfastError(
+    'header_mismatch',
+    version === undefined
+      ? `The header MCP-Protocol-Version is missing; it must be ${JSON.stringify(claim)}, as in \`_meta\`.`
+      : `The header MCP-Protocol-Version is ${JSON.stringify(version)}, but \`_meta\` says ${JSON.stringify(claim)}.`,
+  )
+}
+
+function checkMirrors(services: Services, head: RequestHead, method: string, params: JsonObject): void {
+  checkMirror(services, 'Mcp-Method', head.mcpMethod, method)
+  const parameter = NAME_PARAMETER.get(method)
+  if (parameter === undefined) return
+  const expected = params[parameter]
+  // A parameter of the wrong type is refused as such, by the method.
+  if (typeof expected === 'string') checkMirror(services, 'Mcp-Name', head.mcpName, expected)
+}
+
+function checkMirror(
+  { options, telemetry }: Services,
+  name: string,
+  value: string | undefined,
+  expected: string,
+): void {
+  if (value === undefined) {
+    if (options.lenientHeaders) return telemetry.count('lenient', name.toLowerCase())
+    throw new HoldfastError(
+      'header_mismatch',
+      `The header ${name} is missing; the body says ${JSON.stringify(expected.slice(0, 100))}.`,
+    )
+  }
+  if (decodeHeader(value, name) !== expected)
+    throw new HoldfastError(
+      'header_mismatch',
+      `The header ${name} says something other than the body (${JSON.stringify(expected.slice(0, 100))}).`,
+    )
+}

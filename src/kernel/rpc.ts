@@ -1,0 +1,39 @@
+import type { HoldfastError } from '../errors/holdfast-error.ts'
+import { ERRORS } from '../errors/table.ts'
+import type { RequestId } from './protocol.ts'
+
+/** How an error reads in an era: 2025 has another code for a missing resource. */
+export type Era = 'modern' | 'legacy'
+
+/** A JSON-RPC error response. Without an id (none was read) the member is left out: revision 2026-07-28 forbids `null`. */
+export function errorBody(error: HoldfastError, id: RequestId | undefined, requestId: string, era: Era): string {
+  return JSON.stringify({
+    jsonrpc: '2.0',
+    ...(id === undefined ? {} : { id }),
+    error: errorObject(error, requestId, era),
+  })
+}
+
+/** The `error` member: code, message, and our data: `{ code, retryable, retryAfterMs?, requestId }`. */
+export function errorObject(
+  error: HoldfastError,
+  requestId: string,
+  era: Era,
+): { code: number; message: string; data: object } {
+  const { rpc, retryable } = ERRORS[error.code]
+  return {
+    code: era === 'legacy' && error.code === 'resource_not_found' ? -32002 : rpc,
+    message: error.message,
+    data: { ...error.data, code: error.code, retryable, requestId },
+  }
+}
+
+/** A JSON-RPC response whose `result` is already JSON. */
+export function resultBody(id: RequestId, result: string): string {
+  return `{"jsonrpc":"2.0","id":${typeof id === 'number' ? id : JSON.stringify(id)},"result":${result}}`
+}
+
+/** A JSON-RPC notification. */
+export function notificationBody(method: string, params?: object): string {
+  return JSON.stringify(params === undefined ? { jsonrpc: '2.0', method } : { jsonrpc: '2.0', method, params })
+}

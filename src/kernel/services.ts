@@ -1,0 +1,57 @@
+import type { Clock } from '../ports/clock.ts'
+import type { EventBus } from '../ports/event-bus.ts'
+import type { StateStore } from '../ports/state-store.ts'
+import type { Telemetry } from '../ports/telemetry.ts'
+import type { Catalog } from './catalog.ts'
+import type { ChangeHub } from './changes.ts'
+import type { Invocation } from './invocation.ts'
+import type { JsonBounds } from './json.ts'
+import type { KeyRing } from './key-ring.ts'
+import type { Ticker } from './ticker.ts'
+
+/** Bounds and times of the kernel. Defaults stand in `compose/options.ts`, and in the operations guide. */
+export interface KernelOptions extends JsonBounds {
+  /** Messages of one batch (revision 2025-03-26). */
+  maxBatch: number
+  /** Requests in flight on this node; more are answered with `overloaded`. */
+  maxConcurrentRequests: number
+  /** Open streams (`subscriptions/listen`, GET) of one caller. */
+  maxStreamsPerPrincipal: number
+  /** URIs that one session or `subscriptions/listen` may follow. */
+  maxSubscriptions: number
+  /** A call that has said nothing for so long becomes a stream, so that keep-alives can be sent. */
+  quietMs: number
+  /** Between two keep-alives of a quiet stream. */
+  keepAliveMs: number
+  /** How long a 2025 session id is good for after `initialize`. */
+  sessionTtlMs: number
+  /** How long a broken 2025 stream waits for its client to resume it. */
+  resumeTtlMs: number
+  /** How long the outcome of a call with an idempotency key is kept. */
+  idempotencyTtlMs: number
+  /** Serve clients whose headers and `_meta` disagree on the era; breaks a MUST. */
+  lenientHeaders: boolean
+  /** Serve 2025 requests that carry no session id, alone, without the client's capabilities. */
+  sessions: 'required' | 'optional'
+}
+
+/** What the parts of the kernel share. */
+export interface Services {
+  readonly options: KernelOptions
+  readonly catalog: Catalog
+  readonly telemetry: Telemetry
+  readonly clock: Clock
+  readonly state: StateStore
+  readonly bus: EventBus
+  readonly keys: KeyRing
+  readonly ticker: Ticker
+  readonly changes: ChangeHub
+  /** Requests whose handlers are running. */
+  readonly running: Set<Invocation>
+  /** Running requests by connection or session and id, for `notifications/cancelled`. */
+  readonly cancellable: Map<string, Invocation>
+  /** Open `subscriptions/listen` of connections that cancel by id (stdio). */
+  readonly openListens: Map<string, () => void>
+  readonly nodeId: string
+  nextRequestId(): string
+}

@@ -1,0 +1,68 @@
+/**
+ * What the kernel tells of itself. One implementation writes logs, metrics and traces (`src/telemetry/`); the port keeps
+ * the kernel free of their libraries.
+ */
+export interface Telemetry {
+  /** A request of the protocol begins. */
+  start(operation: OperationStart): Operation
+  /** The operation is over. Called once for each `start`. */
+  end(operation: Operation, end: OperationEnd): void
+  /** Runs a handler so that what it does belongs to the operation's trace. */
+  run<T>(operation: Operation, fn: () => T): T
+  /** A message was refused before it became an operation. */
+  refused(requestId: string, code: string, httpStatus: number): void
+  /** Something failed inside that no client may see the details of. */
+  failure(operation: Operation | undefined, message: string, error: unknown): void
+  /** A handler's own log line. */
+  handlerLog(operation: Operation, level: string, message: string, fields: object | undefined): void
+  /** One more of something that operators count. */
+  count(counter: Counter, label?: string): void
+}
+
+/** Things counted beside operations; `label` tells their kind. */
+export type Counter =
+  /** Requests served in the lenient header mode, which breaks a MUST; labelled with what was forgiven. */
+  | 'lenient'
+  /** Streams cut because their reader was too slow. */
+  | 'slow_readers'
+  /** Answers given without the state store, because it did not answer; labelled with what was left out. */
+  | 'degraded'
+  /** Notifications dropped because their stream could not take them; labelled with the reason. */
+  | 'dropped_notifications'
+  /** Repeated calls answered from an idempotency key's stored outcome. */
+  | 'idempotent_replays'
+
+export interface OperationStart {
+  readonly requestId: string
+  readonly method: string
+  /** Tool or prompt name, once known to exist; `_unknown` for one that doesn't. */
+  readonly tool?: string | undefined
+  readonly prompt?: string | undefined
+  readonly resourceUri?: string | undefined
+  readonly rpcId: string | number
+  readonly protocolVersion: string
+  readonly sessionId: string | undefined
+  readonly transport: 'http' | 'stdio' | 'memory'
+  readonly address: string | undefined
+  readonly port: number | undefined
+  /** W3C trace context from `params._meta`. */
+  readonly traceparent: string | undefined
+  readonly tracestate: string | undefined
+  readonly baggage: string | undefined
+}
+
+/** A begun operation; opaque to the kernel but for these. */
+export interface Operation {
+  readonly start: OperationStart
+}
+
+export interface OperationEnd {
+  /** Seconds since the start. */
+  readonly durationSeconds: number
+  /** HTTP status of the answer; 200 where it was streamed. */
+  readonly httpStatus: number
+  /** JSON-RPC error code, `tool_error`, `cancelled`, or nothing. */
+  readonly errorType: string | undefined
+  /** JSON-RPC error code, where the answer is an error. */
+  readonly rpcCode: number | undefined
+}

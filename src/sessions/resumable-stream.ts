@@ -1,0 +1,186 @@
+import type { Exchange } from '../kernel/exchange.ts'
+import type { Services } from '../kernel/services.ts'
+import type { StoredSession } from './session-store.ts'
+
+/** Bounds of one stream's log: what a client can still fetch after a break. */
+const LOG_MAX_ENTRIES = 1000
+const LOG_MAX_BYTES = 4 * 1024 * 1024
+/** Messages that wait for the store. */
+const MAX_QUEUED = 1000
+const RETRY_MS = 1000
+
+export const streamLogKey = (sid: string, streamId: string): string => `stream:{${sid}}:${streamId}`
+
+/**
+ * An SSE stream of a 2025 session that outlives its connection (2025-11-25, transports, "Resumability and Redelivery").
+ *
+ * Each message is appended to the stream's log and only then written to the connection, with the id
+ * `<stream>.<log id>`; a client that lost the connection says the last id it saw, and gets what followed.
+ *
+ * 1. All work on the log runs in one chain ({@link #enqueue}): no gap and no repeat between catching up and going on live.
+ * 2. `append` names the last id, so the log has one writer: a refused append means that another node took the stream over,
+ *    and this one falls silent.
+ * 3. With the store down, messages go to the connection without an id; counted.
+ * 4. The connection may come and go ({@link attach}, {@link detach}); the stream ends with {@link end}.
+ */
+export class ResumableStream {
+  readonly id: string
+  readonly session: StoredSession
+  readonly #services: Services
+  readonly #onEnd: (stream: ResumableStream) => void
+  #exchange: Exchange | undefined
+  #onDetach: (() => void) | undefined
+  #last: number
+  #queue: string[] = []
+  #chain: Promise<void> = Promise.resolve()
+  #isEnding = false
+  #isFollowed = false
+  #lastWriteMs = 0
+  /** When the connection was lost, by the monotonic clock; `undefined` while there is one. */
+  detachedMs: number | undefined
+
+  constructor(
+    services: Services,
+    session: StoredSession,
+    id: string,
+    last: number,
+    onEnd: (stream: ResumableStream) => void,
+  ) {
+    this.#services = services
+    this.session = session
+    this.id = id
+    this.#last = last
+    this.#onEnd = onEnd
+  }
+
+  /** First connection: opens it, and says at once where to resume from. */
+  open(exchange: Exchange): void {
+    this.#connect(exchange)
+    exchange.openStream()
+    // A priming event with empty data, which clients before 2025-11-25 fail on.
+    if (this.session.revision >= '2025-11-25') exchange.writeRetry(RETRY_MS, `${this.id}.${this.#last}`)
+  }
+
+  /** A later connection takes the place of the present one, and gets what followed `after`. */
+  attach(exchange: Exchange, after: number, onDetach: () => void): void {
+    this.#disconnect()
+    this.#enqueue(async () => {
+      const { entries, closed } = await this.#services.state.readAfter(
+        streamLogKey(this.session.sid, this.id),
+        after,
+        LOG_MAX_ENTRIES,
+      )
+      this.#connect(exchange, onDetach)
+      for (const { id, value } of entries) exchange.write(Buffer.from(value).toString(), `${this.id}.${id}`)
+      if (closed) this.#disconnect()
+    })
+  }
+
+  #connect(exchange: Exchange, onDetach?: () => void): void {
+    this.#exchange = exchange
+    this.#onDetach = onDetach
+    this.detachedMs = undefined
+    exchange.onDisconnect = () => {
+      if (this.#exchange === exchange) this.#disconnect()
+    }
+  }
+
+  /** Ends the present connection, if there is one. */
+  #disconnect(): void {
+    const exchange = this.#exchange
+    if (exchange === undefined) return
+    this.#exchange = undefined
+    this.detachedMs = this.#services.clock.monotonic()
+    this.#onDetach?.()
+    exchange.end()
+  }
+
+  /** The client went on at another node: from now on that node is told of each message, and writes it. */
+  follow(): void {
+    this.#isFollowed = true
+    this.#enqueue(async () => {
+      this.#disconnect()
+      await this.#services.bus.publish(streamLogKey(this.session.sid, this.id), Buffer.of(0))
+    })
+  }
+
+  /** Tells the client to come back after `retryMs`, and ends the connection; the stream goes on. */
+  pause(retryMs: number): void {
+    this.#enqueue(async () => {
+      const exchange = this.#exchange
+      if (exchange === undefined) return
+      exchange.writeRetry(retryMs)
+      this.#disconnect()
+    })
+  }
+
+  write(message: string): void {
+    if (this.#isEnding) return
+    this.#lastWriteMs = this.#services.clock.monotonic()
+    if (this.#queue.length === MAX_QUEUED) {
+      // The oldest goes: a response comes last, and must not be lost.
+      this.#queue.shift()
+      this.#services.telemetry.count('dropped_notifications', 'stream_log')
+    }
+    if (this.#queue.push(message) === 1) this.#enqueue(() => this.#flush(false))
+  }
+
+  keepAlive(): void {
+    this.#exchange?.keepAlive()
+  }
+  /** Sends a keep-alive where nothing was written for long. */
+  keepAliveAt(nowMs: number): void {
+    if (nowMs - this.#lastWriteMs < this.#services.options.keepAliveMs) return
+    this.#lastWriteMs = nowMs
+    this.keepAlive()
+  }
+
+  end(): void {
+    if (this.#isEnding) return
+    this.#isEnding = true
+    this.#enqueue(async () => {
+      await this.#flush(true)
+      this.#disconnect()
+      this.#onEnd(this)
+    })
+  }
+
+  async #flush(close: boolean): Promise<void> {
+    const messages = this.#queue
+    this.#queue = []
+    if (messages.length === 0 && !close) return
+    const { state, telemetry, options } = this.#services
+    let first: number | undefined
+    try {
+      const result = await state.append(
+        streamLogKey(this.session.sid, this.id),
+        this.#last,
+        messages.map((message) => Buffer.from(message)),
+        { maxEntries: LOG_MAX_ENTRIES, maxBytes: LOG_MAX_BYTES, ttlMs: options.resumeTtlMs, close },
+      )
+      if (!result.ok) return this.#fallSilent()
+      first = this.#last + 1
+      this.#last = result.last
+    } catch {
+      telemetry.count('degraded', 'stream_log')
+    }
+    messages.forEach((message, index) =>
+      this.#exchange?.write(message, first === undefined ? undefined : `${this.id}.${first + index}`),
+    )
+    if (this.#isFollowed)
+      await this.#services.bus.publish(streamLogKey(this.session.sid, this.id), Buffer.of(close ? 1 : 0))
+  }
+
+  #fallSilent(): void {
+    this.#isEnding = true
+    this.#disconnect()
+    this.#onEnd(this)
+  }
+
+  #enqueue(work: () => Promise<void>): void {
+    this.#chain = this.#chain.then(work).catch((error: unknown) => {
+      this.#services.telemetry.failure(undefined, 'A resumable stream failed.', error)
+      this.#disconnect()
+    })
+  }
+}

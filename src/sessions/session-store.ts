@@ -1,0 +1,166 @@
+import type { Client, Principal } from '../define/context.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import type { LegacySession } from '../kernel/exchange.ts'
+import type { JsonObject, LegacyRevision } from '../kernel/protocol.ts'
+import type { Services } from '../kernel/services.ts'
+import { ownerOf, SealedSessions, type SessionFacts } from './sealed-id.ts'
+
+/** What nodes share of a session: almost nothing. One small key, absent until something is set. */
+interface Record {
+  /** The session was ended by DELETE. */
+  ended?: true
+  logLevel?: number
+  uris?: string[]
+}
+
+/** Level before `logging/setLevel`: servers may choose (2025-11-25, logging); `info` and up is sent. */
+const DEFAULT_LOG_LEVEL = 1
+
+const recordKey = (sid: string): string => `session:{${sid}}`
+/** Channel on which a session's nodes tell each other that its record or the owner of its stream changed. */
+export const sessionChannel = (sid: string): string => `session:{${sid}}`
+
+/** A session as one request sees it. */
+export class StoredSession implements LegacySession {
+  readonly facts: SessionFacts
+  readonly client: Client
+  readonly #services: Services
+  readonly #record: Record
+
+  constructor(services: Services, facts: SessionFacts, record: Record) {
+    this.#services = services
+    this.facts = facts
+    this.#record = record
+    this.client = {
+      name: facts.clientName,
+      version: facts.clientVersion,
+      protocolVersion: facts.revision,
+      capabilities: facts.capabilities,
+    }
+  }
+  get sid(): string {
+    return this.facts.sid
+  }
+  get revision(): LegacyRevision {
+    return this.facts.revision
+  }
+  get logLevel(): number {
+    return this.#record.logLevel ?? DEFAULT_LOG_LEVEL
+  }
+  get uris(): readonly string[] {
+    return this.#record.uris ?? []
+  }
+  get ttlMs(): number {
+    return Math.max(1, this.facts.issuedAtMs + this.#services.options.sessionTtlMs - this.#services.clock.now())
+  }
+
+  setLogLevel(level: number): Promise<void> {
+    return this.#update((record) => ({ ...record, logLevel: level }))
+  }
+  subscribe(uri: string): Promise<void> {
+    const { maxSubscriptions } = this.#services.options
+    return this.#update((record) => {
+      const uris = new Set(record.uris).add(uri)
+      if (uris.size > maxSubscriptions)
+        throw new HoldfastError(
+          'invalid_params',
+          `A session may follow ${maxSubscriptions} resources; unsubscribe from one first.`,
+        )
+      return { ...record, uris: [...uris] }
+    })
+  }
+  unsubscribe(uri: string): Promise<void> {
+    return this.#update((record) => ({ ...record, uris: (record.uris ?? []).filter((other) => other !== uri) }))
+  }
+  end(): Promise<void> {
+    return this.#update(() => ({ ended: true }))
+  }
+
+  async #update(change: (record: Record) => Record): Promise<void> {
+    const { state, bus } = this.#services
+    const key = recordKey(this.sid)
+    for (;;) {
+      const [before] = await state.getMany([key])
+      const record = before === undefined ? {} : (JSON.parse(Buffer.from(before).toString()) as Record)
+      if (record.ended === true) throw sessionNotFound()
+      const after = Buffer.from(JSON.stringify(change(record)))
+      if (await state.compareAndSet(key, before, after, { ttlMs: this.ttlMs })) break
+    }
+    await bus.publish(sessionChannel(this.sid), Buffer.from('record'))
+  }
+}
+
+const sessionNotFound = (): HoldfastError =>
+  new HoldfastError(
+    'session_not_found',
+    'This session does not exist, was ended, or is not yours. Send `initialize` again.',
+  )
+
+/** Opens sessions: from the sealed id, and one small read. */
+export class SessionStore {
+  readonly #services: Services
+  readonly #sealed: SealedSessions
+
+  constructor(services: Services) {
+    this.#services = services
+    this.#sealed = new SealedSessions(services.keys)
+  }
+
+  /** Makes a session; returns the id for the client. */
+  create(
+    principal: Principal,
+    revision: LegacyRevision,
+    capabilities: JsonObject,
+    clientName: string,
+    clientVersion: string,
+  ): { id: string; session: StoredSession } {
+    const issuedAtMs = this.#services.clock.now()
+    const { id, facts } = this.#sealed.seal({
+      revision,
+      capabilities,
+      clientName,
+      clientVersion,
+      owner: ownerOf(principal),
+      issuedAtMs,
+    })
+    return { id, session: new StoredSession(this.#services, facts, {}) }
+  }
+
+  /**
+   * Opens a session for a request of `principal`.
+   * @throws {HoldfastError} `session_not_found` for an id that is not ours, expired, ended, or another principal's: the four
+   * read the same, so that nobody learns of a session that is not theirs.
+   */
+  async open(id: string, principal: Principal): Promise<StoredSession> {
+    const { clock, options } = this.#services
+    const facts = this.#sealed.open(id)
+    if (
+      facts === undefined ||
+      facts.owner !== ownerOf(principal) ||
+      clock.now() - facts.issuedAtMs > options.sessionTtlMs
+    )
+      throw sessionNotFound()
+    const record = await this.#read(facts.sid)
+    if (record.ended === true) throw sessionNotFound()
+    return new StoredSession(this.#services, facts, record)
+  }
+
+  /** The same session with its present record. @throws {HoldfastError} `session_not_found` where it was ended. */
+  async reopen({ facts }: StoredSession): Promise<StoredSession> {
+    const record = await this.#read(facts.sid)
+    if (record.ended === true) throw sessionNotFound()
+    return new StoredSession(this.#services, facts, record)
+  }
+
+  async #read(sid: string): Promise<Record> {
+    const { state, telemetry } = this.#services
+    try {
+      const [bytes] = await state.getMany([recordKey(sid)])
+      return bytes === undefined ? {} : (JSON.parse(Buffer.from(bytes).toString()) as Record)
+    } catch {
+      // The seal says enough to go on: a DELETE is honoured late, the log level is the default. Counted, so that it is seen.
+      telemetry.count('degraded', 'session_record')
+      return {}
+    }
+  }
+}

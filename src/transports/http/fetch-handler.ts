@@ -1,0 +1,152 @@
+import { ANONYMOUS } from '../../define/context.ts'
+import { HoldfastError } from '../../errors/holdfast-error.ts'
+import type { Body, Exchange } from '../../kernel/exchange.ts'
+import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
+import { HttpHead, isJson, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
+import type { HttpParts } from './node-handler.ts'
+
+/** Serves MCP on a web-standard request, whatever its path: `export default { fetch }`, Hono, and their like. */
+export type FetchHandler = (request: Request) => Promise<Response>
+
+export function createFetchHandler(parts: HttpParts): FetchHandler {
+  const { kernel, options } = parts
+  const gate = new Gate(options)
+  return async (request) => {
+    const exchange = new FetchExchange(request, parts, gate)
+    try {
+      const origin = request.headers.get('origin') ?? undefined
+      gate.check(request.headers.get('host') ?? new URL(request.url).host, origin)
+      if (request.method === 'POST') kernel.receive(exchange, await readBody(request, parts, exchange.head))
+      else if (request.method === 'GET') kernel.openStream(exchange)
+      else if (request.method === 'DELETE') kernel.endSession(exchange)
+      else if (request.method === 'OPTIONS' && origin !== undefined)
+        return new Response(null, {
+          status: 204,
+          headers: preflightHeaders(origin, request.headers.get('access-control-request-headers') ?? undefined),
+        })
+      else throw new HoldfastError('method_not_allowed', `The method ${request.method} is not served here.`)
+    } catch (error) {
+      kernel.refuse(exchange, error, undefined)
+    }
+    return exchange.response
+  }
+
+  async function readBody(request: Request, { clock, ticker }: HttpParts, head: HttpHead): Promise<Buffer> {
+    if (!isJson(request.headers.get('content-type') ?? undefined))
+      throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
+    if (!head.acceptsJson && !head.acceptsStream)
+      throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
+    const { maxBodyBytes, bodyTimeoutMs } = options
+    const tooLarge = (): HoldfastError =>
+      new HoldfastError('body_too_large', `The body is larger than ${maxBodyBytes} bytes.`)
+    if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw tooLarge()
+    if (request.body === null) return Buffer.alloc(0)
+    const reader = request.body.getReader()
+    const chunks: Uint8Array[] = []
+    let length = 0
+    let isLate = false
+    const sinceMs = clock.monotonic()
+    const deadline = {
+      tick(nowMs: number) {
+        if (nowMs - sinceMs <= bodyTimeoutMs) return
+        isLate = true
+        reader.cancel().catch(() => undefined) // the read below ends either way
+      },
+    }
+    ticker.add(deadline)
+    try {
+      for (;;) {
+        const { done, value } = await reader.read()
+        if (isLate) throw new HoldfastError('body_too_slow', `The body did not arrive within ${bodyTimeoutMs} ms.`)
+        if (done) return Buffer.concat(chunks, length)
+        length += value.length
+        if (length > maxBodyBytes) throw tooLarge()
+        chunks.push(value)
+      }
+    } finally {
+      ticker.delete(deadline)
+    }
+  }
+}
+
+const encoder = new TextEncoder()
+
+class FetchExchange implements Exchange {
+  readonly transport = 'http'
+  readonly connection = undefined
+  readonly principal = ANONYMOUS
+  readonly address = undefined
+  readonly port = undefined
+  readonly head: HttpHead
+  readonly response: Promise<Response>
+  onDisconnect: (() => void) | undefined
+  readonly #cors: Record<string, string>
+  readonly #parts: HttpParts
+  #resolve!: (response: Response) => void
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined
+  #isAnswered = false
+
+  constructor(request: Request, parts: HttpParts, gate: Gate) {
+    this.head = new HttpHead((name) => request.headers.get(name) ?? undefined)
+    const origin = request.headers.get('origin')
+    this.#cors = origin !== null && gate.allowsOrigin(origin) ? corsHeaders(origin) : {}
+    this.#parts = parts
+    this.response = new Promise((resolve) => (this.#resolve = resolve))
+    request.signal.addEventListener('abort', () => this.#disconnect(), { once: true })
+  }
+
+  #disconnect(): void {
+    if (this.#isAnswered && this.#controller === undefined) return
+    this.#controller = undefined
+    this.onDisconnect?.()
+  }
+
+  respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void {
+    if (this.#isAnswered) return
+    this.#isAnswered = true
+    const all: Record<string, string> = { ...this.#cors, ...headers }
+    if (body !== undefined) all['content-type'] = 'application/json'
+    this.#resolve(new Response((body as string | undefined) ?? null, { status, headers: all }))
+  }
+
+  openStream(headers?: Readonly<Record<string, string>>): void {
+    if (this.#isAnswered) return
+    this.#isAnswered = true
+    const stream = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => void (this.#controller = controller),
+        cancel: () => this.#disconnect(),
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: this.#parts.options.maxBufferedBytes }),
+    )
+    this.#resolve(new Response(stream, { status: 200, headers: { ...SSE_HEADERS, ...this.#cors, ...headers } }))
+  }
+
+  write(message: string, eventId?: string): void {
+    this.#send(sseEvent(message, eventId))
+  }
+  writeRetry(retryMs: number, eventId?: string): void {
+    this.#send(sseRetry(retryMs, eventId))
+  }
+  keepAlive(): void {
+    this.#send(SSE_KEEP_ALIVE)
+  }
+  #send(text: string): void {
+    const controller = this.#controller
+    if (controller === undefined) return
+    controller.enqueue(encoder.encode(text))
+    if ((controller.desiredSize ?? 0) >= 0) return
+    this.#parts.telemetry.count('slow_readers', 'fetch')
+    controller.error(new Error('The reader of this stream is too slow.'))
+    this.#disconnect()
+  }
+  abandon(): void {
+    if (this.head.acceptsStream) this.openStream()
+    else this.respond(202, undefined)
+    this.end()
+  }
+  end(): void {
+    this.#controller?.close()
+    this.#controller = undefined
+  }
+}

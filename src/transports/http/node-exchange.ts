@@ -1,0 +1,122 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Principal } from '../../define/context.ts'
+import type { Body, Exchange } from '../../kernel/exchange.ts'
+import { HttpHead, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
+
+/** What an exchange needs of the handler that made it. */
+export interface NodeExchangeHost {
+  readonly maxBufferedBytes: number
+  onSlowReader(): void
+  /** Headers that this answer carries besides its own (CORS), or `undefined`. */
+  corsHeaders(origin: string | undefined): Readonly<Record<string, string>> | undefined
+}
+
+/** An exchange over `node:http`. */
+export class NodeExchange implements Exchange {
+  readonly transport = 'http'
+  readonly connection = undefined
+  readonly principal: Principal
+  readonly head: HttpHead
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #host: NodeExchangeHost
+  #onDisconnect: (() => void) | undefined
+  #isWatched = false
+
+  constructor(request: IncomingMessage, response: ServerResponse, principal: Principal, host: NodeExchangeHost) {
+    this.#request = request
+    this.#response = response
+    this.#host = host
+    this.principal = principal
+    const headers = request.headers
+    this.head = new HttpHead((name) => headers[name] as string | undefined)
+  }
+
+  get address(): string | undefined {
+    return this.#request.socket.remoteAddress
+  }
+  get port(): number | undefined {
+    return this.#request.socket.remotePort
+  }
+
+  get onDisconnect(): (() => void) | undefined {
+    return this.#onDisconnect
+  }
+  /** Watching costs a listener, so it begins when somebody wants to know. */
+  set onDisconnect(callback: (() => void) | undefined) {
+    this.#onDisconnect = callback
+    if (this.#isWatched || callback === undefined) return
+    this.#isWatched = true
+    const response = this.#response
+    response.on('close', () => {
+      if (!response.writableFinished) this.#onDisconnect?.()
+    })
+    // A reset connection is a disconnection, not a failure of the process.
+    response.on('error', () => this.#onDisconnect?.())
+  }
+
+  /** The connection will not be used again. */
+  closeAfterAnswer(): void {
+    this.#response.shouldKeepAlive = false
+  }
+
+  respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void {
+    const response = this.#response
+    if (response.headersSent || response.destroyed) return
+    const raw: (string | number)[] = []
+    if (body !== undefined) raw.push('content-type', 'application/json')
+    if (status !== 204)
+      raw.push(
+        'content-length',
+        body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length,
+      )
+    this.#addHeaders(raw, headers)
+    response.writeHead(status, raw as string[])
+    response.end(body)
+  }
+
+  openStream(headers?: Readonly<Record<string, string>>): void {
+    const response = this.#response
+    if (response.headersSent || response.destroyed) return
+    const raw = Object.entries(SSE_HEADERS).flat()
+    this.#addHeaders(raw, headers)
+    response.writeHead(200, raw)
+    response.flushHeaders()
+  }
+
+  #addHeaders(raw: (string | number)[], headers: Readonly<Record<string, string>> | undefined): void {
+    const cors = this.#host.corsHeaders(this.#request.headers.origin)
+    if (cors !== undefined) for (const name in cors) raw.push(name, cors[name]!)
+    if (headers !== undefined) for (const name in headers) raw.push(name, headers[name]!)
+  }
+
+  write(message: string, eventId?: string): void {
+    this.#send(sseEvent(message, eventId))
+  }
+  writeRetry(retryMs: number, eventId?: string): void {
+    this.#send(sseRetry(retryMs, eventId))
+  }
+  keepAlive(): void {
+    this.#send(SSE_KEEP_ALIVE)
+  }
+
+  #send(text: string): void {
+    const response = this.#response
+    if (response.destroyed || response.writableEnded) return
+    response.write(text)
+    if (response.writableLength > this.#host.maxBufferedBytes) {
+      this.#host.onSlowReader()
+      response.destroy()
+    }
+  }
+
+  abandon(): void {
+    if (this.head.acceptsStream) this.openStream()
+    else this.respond(202, undefined)
+    this.end()
+  }
+
+  end(): void {
+    if (!this.#response.writableEnded) this.#response.end()
+  }
+}

@@ -1,0 +1,109 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { ANONYMOUS } from '../../define/context.ts'
+import { HoldfastError } from '../../errors/holdfast-error.ts'
+import type { Kernel } from '../../kernel/kernel.ts'
+import type { Ticker } from '../../kernel/ticker.ts'
+import type { Clock } from '../../ports/clock.ts'
+import type { Telemetry } from '../../ports/telemetry.ts'
+import { readBody } from './body.ts'
+import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
+import { isJson } from './head.ts'
+import type { HttpOptions } from './http-options.ts'
+import { NodeExchange, type NodeExchangeHost } from './node-exchange.ts'
+import type { Probes } from './probes.ts'
+
+/** What the HTTP transport works with. */
+export interface HttpParts {
+  readonly kernel: Kernel
+  readonly options: HttpOptions
+  readonly telemetry: Telemetry
+  readonly clock: Clock
+  readonly ticker: Ticker
+  readonly probes: Probes
+}
+
+/** A request listener for `node:http`, Express, Fastify and their like. */
+export type NodeHandler = (request: IncomingMessage, response: ServerResponse) => void
+
+/** A body up to this size that nobody wants is read to its end, so that the connection can be used again. */
+const DRAIN_BYTES = 64 * 1024
+
+/**
+ * Serves the endpoint, the probes and the metrics. In this order: path, `Host` and `Origin`, method, content type, declared
+ * length, and only then the body.
+ *
+ * @param anyPath serve MCP on whatever path the request has, and nothing else: for frameworks that route themselves.
+ */
+export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandler {
+  const { kernel, options, probes, telemetry } = parts
+  const gate = new Gate(options)
+  const host: NodeExchangeHost = {
+    maxBufferedBytes: options.maxBufferedBytes,
+    onSlowReader: () => telemetry.count('slow_readers', 'http'),
+    corsHeaders: (origin) => (origin !== undefined && gate.allowsOrigin(origin) ? corsHeaders(origin) : undefined),
+  }
+  const onRequest = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange): void => {
+    const { headers, method } = request
+    gate.check(headers.host, headers.origin)
+    if (method === 'POST') return onPost(request, exchange)
+    if (method === 'GET') return kernel.openStream(exchange)
+    if (method === 'DELETE') return kernel.endSession(exchange)
+    if (method === 'OPTIONS' && headers.origin !== undefined)
+      return void response
+        .writeHead(204, preflightHeaders(headers.origin, headers['access-control-request-headers']))
+        .end()
+    throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
+  }
+  const onPost = (request: IncomingMessage, exchange: NodeExchange): void => {
+    if (!isJson(request.headers['content-type']))
+      throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
+    if (!exchange.head.acceptsJson && !exchange.head.acceptsStream)
+      throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
+    readBody(
+      request,
+      options,
+      parts,
+      (bytes) => kernel.receive(exchange, bytes),
+      (error) => refuse(request, exchange, error),
+    )
+  }
+  const refuse = (request: IncomingMessage, exchange: NodeExchange, error: unknown): void => {
+    discard(request, exchange, options.maxBodyBytes)
+    kernel.refuse(exchange, error, undefined)
+  }
+  return (request, response) => {
+    const exchange = new NodeExchange(request, response, ANONYMOUS, host)
+    try {
+      if (!anyPath && request.url !== options.path) {
+        const path = request.url!.split('?', 1)[0]!
+        if (path !== options.path) {
+          if (probes.serve(path, request, response)) return
+          throw new HoldfastError(
+            'not_found',
+            `Nothing is served at ${path.slice(0, 100)}; the MCP endpoint is ${options.path}.`,
+          )
+        }
+      }
+      onRequest(request, response, exchange)
+    } catch (error) {
+      refuse(request, exchange, error)
+    }
+  }
+}
+
+/**
+ * Gets rid of a body that nobody will read. A small one is drained, so that the connection stays of use; with a big one the
+ * connection is closed after the answer, and what still comes is thrown away meanwhile: to close at once would reset it, and
+ * the client would never read why.
+ */
+function discard(request: IncomingMessage, exchange: NodeExchange, maxBodyBytes: number): void {
+  if (request.complete) return
+  const declared = Number(request.headers['content-length'])
+  if (declared <= DRAIN_BYTES) return void request.resume()
+  exchange.closeAfterAnswer()
+  let length = 0
+  request.on('data', (chunk: Buffer) => {
+    length += chunk.length
+    if (length > maxBodyBytes) request.destroy()
+  })
+}

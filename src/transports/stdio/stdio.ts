@@ -1,0 +1,87 @@
+import type { Readable, Writable } from 'node:stream'
+import { ANONYMOUS } from '../../define/context.ts'
+import { HoldfastError } from '../../errors/holdfast-error.ts'
+import type { Body, Connection, Exchange } from '../../kernel/exchange.ts'
+import type { Kernel } from '../../kernel/kernel.ts'
+
+/** Where messages come from and go to: one JSON-RPC message a line (MCP 2026-07-28, stdio). */
+export interface StdioStreams {
+  readonly input: Readable
+  readonly output: Writable
+  /** Bytes of one line. */
+  readonly maxBodyBytes: number
+}
+
+const NEWLINE = 0x0a
+
+/** Serves one client on a pair of streams; resolves when the input ends. */
+export async function serveStdio(kernel: Kernel, { input, output, maxBodyBytes }: StdioStreams): Promise<void> {
+  const send = (text: string): void => void output.write(`${text}\n`)
+  const connection: Connection = { scope: 'stdio', write: send, session: undefined }
+  // The client has closed its end: what is left to say has no reader.
+  output.on('error', () => input.destroy())
+  const receive = (line: Buffer): void => {
+    if (line.length > 0) kernel.receive(new LineExchange('stdio', connection, send), line)
+  }
+  let parts: Buffer[] = []
+  let length = 0
+  let isSkipping = false
+  const take = (part: Buffer): void => {
+    length += part.length
+    if (length <= maxBodyBytes) parts.push(part)
+    else if (!isSkipping) {
+      isSkipping = true
+      parts = []
+      kernel.refuse(
+        new LineExchange('stdio', connection, send),
+        new HoldfastError('body_too_large', `A line is longer than ${maxBodyBytes} bytes.`),
+        undefined,
+      )
+    }
+  }
+  for await (const chunk of input as AsyncIterable<Buffer>) {
+    let from = 0
+    for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, from)) {
+      take(chunk.subarray(from, end))
+      if (!isSkipping) receive(trimReturn(parts.length === 1 ? parts[0]! : Buffer.concat(parts)))
+      parts = []
+      length = 0
+      isSkipping = false
+      from = end + 1
+    }
+    take(chunk.subarray(from))
+  }
+}
+
+function trimReturn(line: Buffer): Buffer {
+  return line.at(-1) === 0x0d ? line.subarray(0, -1) : line
+}
+
+/** An exchange whose answer and notifications are messages on one channel: stdio, and clients in memory. */
+export class LineExchange implements Exchange {
+  readonly transport: 'stdio' | 'memory'
+  readonly connection: Connection
+  readonly head = undefined
+  readonly principal = ANONYMOUS
+  readonly address = undefined
+  readonly port = undefined
+  onDisconnect: (() => void) | undefined
+  readonly #send: (text: string) => void
+
+  constructor(transport: 'stdio' | 'memory', connection: Connection, send: (text: string) => void) {
+    this.transport = transport
+    this.connection = connection
+    this.#send = send
+  }
+  respond(_status: number, body: Body | undefined): void {
+    if (body !== undefined) this.#send(typeof body === 'string' ? body : Buffer.from(body).toString())
+  }
+  openStream(): void {}
+  write(message: string): void {
+    this.#send(message)
+  }
+  writeRetry(): void {}
+  keepAlive(): void {}
+  abandon(): void {}
+  end(): void {}
+}
