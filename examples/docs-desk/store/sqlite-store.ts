@@ -62,10 +62,16 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
     statements.set(text, statement)
     return statement
   }
+  // Writing to the index moves the last row id to one of its own rows, which may be beyond the safe integers.
+  const indexSql = (text: string): StatementSync => {
+    const statement = sql(text)
+    statement.setReadBigInts(true)
+    return statement
+  }
   const matrix = new VectorMatrix(database)
 
   const removePassages = (document: string): void => {
-    sql('DELETE FROM passage_index WHERE rowid IN (SELECT chunk FROM passages WHERE document = ?)').run(document)
+    indexSql('DELETE FROM passage_index WHERE rowid IN (SELECT chunk FROM passages WHERE document = ?)').run(document)
     sql('DELETE FROM passages WHERE document = ?').run(document)
   }
   const hashesOf = (document: string): Set<string> =>
@@ -108,7 +114,7 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
         const addPassage = sql(
           'INSERT INTO passages (document, heading_path, text, start, "end", hash) VALUES (?, ?, ?, ?, ?, ?)',
         )
-        const addWords = sql('INSERT INTO passage_index (rowid, title, headings, body) VALUES (?, ?, ?, ?)')
+        const addWords = indexSql('INSERT INTO passage_index (rowid, title, headings, body) VALUES (?, ?, ?, ?)')
         let kept = 0
         for (const chunk of chunks) {
           const hash = sha256(JSON.stringify([title, chunk.headingPath, chunk.text]))
