@@ -62,8 +62,9 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
     statements.set(text, statement)
     return statement
   }
-  // Writing to the index moves the last row id to one of its own rows, which may be beyond the safe integers.
-  const indexSql = (text: string): StatementSync => {
+  // The index moves SQLite's last row id to rows of its own, whose numbers are beyond the safe integers, and every later
+  // write reports that number.
+  const write = (text: string): StatementSync => {
     const statement = sql(text)
     statement.setReadBigInts(true)
     return statement
@@ -71,8 +72,8 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
   const matrix = new VectorMatrix(database)
 
   const removePassages = (document: string): void => {
-    indexSql('DELETE FROM passage_index WHERE rowid IN (SELECT chunk FROM passages WHERE document = ?)').run(document)
-    sql('DELETE FROM passages WHERE document = ?').run(document)
+    write('DELETE FROM passage_index WHERE rowid IN (SELECT chunk FROM passages WHERE document = ?)').run(document)
+    write('DELETE FROM passages WHERE document = ?').run(document)
   }
   const hashesOf = (document: string): Set<string> =>
     new Set(
@@ -82,7 +83,7 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
     )
   const removeUnusedVectors = (hashes: Iterable<string>): void => {
     for (const hash of hashes)
-      sql('DELETE FROM vectors WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM passages WHERE hash = ?1)').run(hash)
+      write('DELETE FROM vectors WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM passages WHERE hash = ?1)').run(hash)
   }
 
   return {
@@ -106,15 +107,15 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
       transact(database, (): StoredPassages => {
         const before = hashesOf(id)
         removePassages(id)
-        sql(
+        write(
           `INSERT INTO documents (id, title, source, content_hash, text, stored_at) VALUES (?, ?, ?, ?, ?, ?)
            ON CONFLICT (id) DO UPDATE SET title = excluded.title, source = excluded.source,
              content_hash = excluded.content_hash, text = excluded.text, stored_at = excluded.stored_at`,
         ).run(id, title, source, contentHash, text, new Date().toISOString())
-        const addPassage = sql(
+        const addPassage = write(
           'INSERT INTO passages (document, heading_path, text, start, "end", hash) VALUES (?, ?, ?, ?, ?, ?)',
         )
-        const addWords = indexSql('INSERT INTO passage_index (rowid, title, headings, body) VALUES (?, ?, ?, ?)')
+        const addWords = write('INSERT INTO passage_index (rowid, title, headings, body) VALUES (?, ?, ?, ?)')
         let kept = 0
         for (const chunk of chunks) {
           const hash = sha256(JSON.stringify([title, chunk.headingPath, chunk.text]))
@@ -135,9 +136,9 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
       transact(database, () => {
         const before = hashesOf(id)
         removePassages(id)
-        const { changes } = sql('DELETE FROM documents WHERE id = ?').run(id)
+        const { changes } = write('DELETE FROM documents WHERE id = ?').run(id)
         removeUnusedVectors(before)
-        return changes > 0
+        return changes > 0n
       }),
     countUnembedded: async (model) =>
       sql(`SELECT count(DISTINCT passages.hash) AS count ${UNEMBEDDED}`).get(model)?.['count'] as number,
@@ -155,8 +156,8 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
       transact(database, () => {
         const dimensions = passages[0]?.vectors[0]?.length ?? 0
         // An endpoint may serve another model under the old name; vectors of two lengths cannot be compared.
-        sql('DELETE FROM vectors WHERE model = ? AND dimensions <> ?').run(model, dimensions)
-        const add = sql(`INSERT OR REPLACE INTO vectors (hash, model, part, dimensions, vector)
+        write('DELETE FROM vectors WHERE model = ? AND dimensions <> ?').run(model, dimensions)
+        const add = write(`INSERT OR REPLACE INTO vectors (hash, model, part, dimensions, vector)
           SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM passages WHERE hash = ?1)`)
         for (const { hash, vectors } of passages)
           vectors.forEach((vector, part) => {
