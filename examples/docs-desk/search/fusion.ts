@@ -8,7 +8,7 @@ export interface FusionWeights {
   rankConstant: number
 }
 
-export const FUSION_WEIGHTS: FusionWeights = { text: 1, vectors: 0.5, rankConstant: 10 }
+export const FUSION_WEIGHTS: FusionWeights = { text: 1, vectors: 0.3, rankConstant: 10 }
 
 /**
  * Reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009): a passage's score is the sum of
