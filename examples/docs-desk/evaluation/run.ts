@@ -108,3 +108,10 @@ function report(questions: readonly Question[], scores: ReadonlyMap<string, Reco
       questions.filter((question) => question.style === style),
     )
 }
+
+/** Whether hybrid search beats full text alone on both figures. */
+function isBetter(questions: readonly Question[], scores: ReadonlyMap<string, Record<Method, Score>>): boolean {
+  const average = (method: Method, figure: keyof Score): number =>
+    mean(questions.map(({ id }) => scores.get(id)![method][figure]))
+  return (['recall', 'ndcg'] as const).every((figure) => average('hybrid', figure) > average('full text', figure))
+}

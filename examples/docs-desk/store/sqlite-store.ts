@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { StatementSync } from 'node:sqlite'
 import { DeskError } from '../desk-error.ts'
 import { queryWords, spaceWords, splitIdentifiers, withoutMarkup } from '../search/words.ts'
+import { databaseVersion } from './database-version.ts'
 import type { DocumentStore, DocumentSummary, Hit, Passage, StoredPassages, Unembedded } from './document-store.ts'
 import { sha256 } from './sha256.ts'
 import { SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts'
@@ -70,6 +71,7 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
     return statement
   }
   const matrix = new VectorMatrix(database)
+  let counted: { version: string; count: number } | undefined
 
   const removePassages = (document: string): void => {
     write('DELETE FROM passage_index WHERE rowid IN (SELECT chunk FROM passages WHERE document = ?)').run(document)
@@ -140,8 +142,15 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
         removeUnusedVectors(before)
         return changes > 0n
       }),
-    countUnembedded: async (model) =>
-      sql(`SELECT count(DISTINCT passages.hash) AS count ${UNEMBEDDED}`).get(model)?.['count'] as number,
+    async countUnembedded(model) {
+      const version = `${databaseVersion(database)}/${model}`
+      // Every search asks, and counting reads the whole index of passages.
+      if (counted?.version !== version) {
+        const row = sql(`SELECT count(DISTINCT passages.hash) AS count ${UNEMBEDDED}`).get(model)
+        counted = { version, count: row?.['count'] as number }
+      }
+      return counted.count
+    },
     unembedded: async (model, limit) =>
       sql(`SELECT passages.hash, title, heading_path, passages.text ${UNEMBEDDED} GROUP BY passages.hash
            ORDER BY min(chunk) LIMIT ?`)

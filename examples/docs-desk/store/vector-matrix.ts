@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { databaseVersion } from './database-version.ts'
 import type { Hit } from './document-store.ts'
 
 interface Loaded {
@@ -40,7 +41,7 @@ export class VectorMatrix {
   }
 
   #load(model: string, dimensions: number): Loaded {
-    const version = `${this.#version()}/${dimensions}`
+    const version = `${databaseVersion(this.#database)}/${dimensions}`
     const known = this.#loaded.get(model)
     if (known?.version === version) return known
     const rows = this.#database
@@ -58,12 +59,5 @@ export class VectorMatrix {
     })
     this.#loaded.set(model, loaded)
     return loaded
-  }
-
-  /** Changes with every commit of another connection (`data_version`) and with every change of this one. */
-  #version(): string {
-    const others = this.#database.prepare('PRAGMA data_version').get()?.['data_version']
-    const own = this.#database.prepare('SELECT total_changes() AS changes').get()?.['changes']
-    return `${String(others)}/${String(own)}`
   }
 }
