@@ -22,8 +22,6 @@ export function createEndpointEmbedder(endpoint: EndpointSettings, modelId: stri
       maxRetries: MAX_RETRIES,
       abortSignal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     })
-    if (embeddings.length !== values.length)
-      throw new Error(`The endpoint gave ${embeddings.length} vectors for ${values.length} texts.`)
     return embeddings.map(normalize)
   }
   return {

@@ -10,7 +10,7 @@ import type { ReadText } from './markdown.ts'
  * @throws {Error} for a broken or encrypted file.
  */
 export async function readPdf(bytes: Uint8Array): Promise<ReadText> {
-  const pdf = await getDocumentProxy(new Uint8Array(bytes))
+  const pdf = await getDocumentProxy(new Uint8Array(bytes), { verbosity: 0 })
   try {
     const pages = (await extractText(pdf, { mergePages: false })).text
     const blocks: Block[] = []

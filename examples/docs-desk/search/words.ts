@@ -28,7 +28,7 @@ export function splitIdentifiers(text: string): string {
 
 /** Markdown without link targets, image targets, tags and comments, which are not what a passage is about. */
 export function withoutMarkup(markdown: string): string {
-  return markdown.replace(/(\[[^[\]]*\])\([^()\s]*\)/g, '$1').replace(/<!--[\s\S]*?-->|<\/?[a-zA-Z][^<>]*>/g, ' ')
+  return markdown.replace(/\[([^[\]]*)\]\([^()\s]*\)/g, '$1').replace(/<!--[\s\S]*?-->|<\/?[a-zA-Z][^<>]*>/g, ' ')
 }
 
 /** The words to look up for a query: lower case, each once, without stop words unless there is nothing else. */

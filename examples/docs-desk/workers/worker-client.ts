@@ -77,6 +77,8 @@ export class WorkerClient<Request, Response> {
 
   #start(): Worker {
     const worker = new Worker(this.#module, {
+      // Flags of the process, such as those of a test runner or a debugger, are not meant for this thread.
+      execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: this.#options.maxHeapMebibytes },
     })
     worker.on('message', (reply: WorkerReply<Response>) => {
