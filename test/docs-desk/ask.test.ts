@@ -107,7 +107,9 @@ describe('ask with a language model', () => {
   it("throws the reason of the caller's abort, and ends the request", async () => {
     const controller = new AbortController()
     const reason = new Error('enough')
-    const { desk } = await openAnsweringDesk(() => void controller.abort(reason))
+    const { desk } = await openAnsweringDesk(() => {
+      controller.abort(reason)
+    })
     await expect(desk.ask('coffee?', controller.signal)).rejects.toBe(reason)
   })
 
@@ -142,7 +144,7 @@ describe('embeddings of an endpoint', () => {
     data: Array.from({ length: count }, (_, index) => ({
       object: 'embedding',
       index,
-      embedding: new Array(dimensions).fill(index + 1),
+      embedding: Array.from({ length: dimensions }, () => index + 1),
     })),
     usage: { prompt_tokens: 1, total_tokens: 1 },
   })

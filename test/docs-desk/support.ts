@@ -55,7 +55,7 @@ export class WordEmbedder implements Embedder {
 }
 
 function toVector(text: string): Float32Array {
-  const counts = new Array<number>(WORD_DIMENSIONS).fill(0)
+  const counts = Array.from({ length: WORD_DIMENSIONS }, () => 0)
   for (const word of text.toLowerCase().match(/\p{L}+/gu) ?? []) {
     let hash = 7
     for (const character of word) hash = (hash * 31 + character.codePointAt(0)!) % 65_521

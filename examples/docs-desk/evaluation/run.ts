@@ -107,6 +107,10 @@ function report(questions: readonly Question[], scores: ReadonlyMap<string, Reco
       `Style: ${style}`,
       questions.filter((question) => question.style === style),
     )
+  if (!isBetter(questions, scores)) {
+    console.error('\nHybrid search is not better than full text alone.')
+    process.exitCode = 1
+  }
 }
 
 /** Whether hybrid search beats full text alone on both figures. */

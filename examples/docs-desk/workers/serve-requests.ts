@@ -10,16 +10,16 @@ export interface WorkerRequest<Request> {
 export type WorkerReply<Response> = { id: number; response: Response } | { id: number; error: string }
 
 /** Answers the requests of a `WorkerClient`, one after the other. Called once, in the worker's module. */
-export function serveRequests<Request, Response>(answer: (request: Request) => Promise<Response>): void {
+export function serveRequests(answer: (request: never) => Promise<unknown>): void {
   const port = parentPort
   if (!port) throw new Error('This module runs in a worker thread only.')
   let last: Promise<void> = Promise.resolve()
-  port.on('message', ({ id, request }: WorkerRequest<Request>) => {
+  port.on('message', ({ id, request }: WorkerRequest<never>) => {
     last = last
       .then(() => answer(request))
       .then(
-        (response): WorkerReply<Response> => ({ id, response }),
-        (error: unknown): WorkerReply<Response> => ({ id, error: errorMessage(error) }),
+        (response): WorkerReply<unknown> => ({ id, response }),
+        (error: unknown): WorkerReply<unknown> => ({ id, error: errorMessage(error) }),
       )
       .then((reply) => port.postMessage(reply))
   })

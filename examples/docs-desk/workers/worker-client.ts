@@ -66,7 +66,8 @@ export class WorkerClient<Request, Response> {
     const { timeoutMs } = this.#options
     const timer = setTimeout(() => void this.#end(new Error(`It took longer than ${timeoutMs} ms.`)), timeoutMs)
     try {
-      worker.postMessage({ id: ++this.#lastId, request } satisfies WorkerRequest<Request>)
+      // The empty list says that nothing is handed over; all is copied.
+      worker.postMessage({ id: ++this.#lastId, request } satisfies WorkerRequest<Request>, [])
       return await promise
     } finally {
       clearTimeout(timer)
