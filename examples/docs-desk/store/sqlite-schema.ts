@@ -31,11 +31,10 @@ CREATE INDEX passages_by_hash ON passages (hash);
 CREATE TABLE vectors (
   hash       TEXT NOT NULL,
   model      TEXT NOT NULL,
-  part       INTEGER NOT NULL,
   dimensions INTEGER NOT NULL,
-  vector     BLOB NOT NULL,
-  PRIMARY KEY (hash, model, part)
-) STRICT, WITHOUT ROWID;
+  parts      BLOB NOT NULL, -- the vectors, one after the other, as 32-bit floats of this machine
+  PRIMARY KEY (hash, model)
+) STRICT;
 
 CREATE VIRTUAL TABLE passage_index USING fts5 (
   title, headings, body,

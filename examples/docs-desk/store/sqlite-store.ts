@@ -166,14 +166,9 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
         const dimensions = passages[0]?.vectors[0]?.length ?? 0
         // An endpoint may serve another model under the old name; vectors of two lengths cannot be compared.
         write('DELETE FROM vectors WHERE model = ? AND dimensions <> ?').run(model, dimensions)
-        const add = write(`INSERT OR REPLACE INTO vectors (hash, model, part, dimensions, vector)
-          SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM passages WHERE hash = ?1)`)
-        for (const { hash, vectors } of passages)
-          vectors.forEach((vector, part) => {
-            if (vector.length !== dimensions)
-              throw new Error(`Model "${model}" gave vectors of ${dimensions} and of ${vector.length} dimensions.`)
-            add.run(hash, model, part, dimensions, new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength))
-          })
+        const add = write(`INSERT OR REPLACE INTO vectors (hash, model, dimensions, parts)
+          SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM passages WHERE hash = ?1)`)
+        for (const { hash, vectors } of passages) add.run(hash, model, dimensions, toBlob(model, dimensions, vectors))
       }),
     async searchText(query, limit) {
       const words = queryWords(query)
@@ -204,6 +199,16 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
 
 function toIndexWords(text: string): string {
   return spaceWords(`${text} ${splitIdentifiers(text)}`)
+}
+
+function toBlob(model: string, dimensions: number, vectors: readonly Float32Array[]): Uint8Array {
+  const parts = new Float32Array(vectors.length * dimensions)
+  vectors.forEach((vector, part) => {
+    if (vector.length !== dimensions)
+      throw new Error(`Model "${model}" gave vectors of ${dimensions} and of ${vector.length} dimensions.`)
+    parts.set(vector, part * dimensions)
+  })
+  return new Uint8Array(parts.buffer)
 }
 
 type Row = Record<string, unknown>

@@ -45,18 +45,20 @@ export class VectorMatrix {
     const known = this.#loaded.get(model)
     if (known?.version === version) return known
     const rows = this.#database
-      .prepare('SELECT chunk, vector FROM passages JOIN vectors USING (hash) WHERE model = ? AND dimensions = ?')
+      .prepare('SELECT chunk, parts FROM passages JOIN vectors USING (hash) WHERE model = ? AND dimensions = ?')
       .all(model, dimensions)
-    const loaded: Loaded = {
-      version,
-      chunks: new Int32Array(rows.length),
-      values: new Float32Array(rows.length * dimensions),
-    }
+      .map((row) => ({ chunk: row['chunk'] as number, parts: row['parts'] as Uint8Array }))
+    const vectorBytes = dimensions * Float32Array.BYTES_PER_ELEMENT
+    const count = rows.reduce((sum, { parts }) => sum + parts.byteLength / vectorBytes, 0)
+    const loaded: Loaded = { version, chunks: new Int32Array(count), values: new Float32Array(count * dimensions) }
     const bytes = new Uint8Array(loaded.values.buffer)
-    rows.forEach((row, index) => {
-      loaded.chunks[index] = row['chunk'] as number
-      bytes.set(row['vector'] as Uint8Array, index * dimensions * 4)
-    })
+    let vector = 0
+    for (const { chunk, parts } of rows) {
+      bytes.set(parts, vector * vectorBytes)
+      const end = vector + parts.byteLength / vectorBytes
+      loaded.chunks.fill(chunk, vector, end)
+      vector = end
+    }
     this.#loaded.set(model, loaded)
     return loaded
   }
