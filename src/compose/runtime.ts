@@ -156,7 +156,7 @@ export async function wire(
     await kernel.close()
     if (options.state === undefined) await state.close()
     if (options.bus === undefined) await bus.close()
-    telemetry.close()
+    await telemetry.close()
     clearInterval(alive)
   }
 

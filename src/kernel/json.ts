@@ -5,7 +5,7 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 export interface JsonBounds {
   /** Levels of arrays and objects. */
   maxJsonDepth: number
-  /** Values in arrays and objects together, keys not counted. */
+  /** Values in arrays and objects together, keys not counted; an array or object counts itself too, and an empty one twice. */
   maxJsonElements: number
   /** Bytes of one string, as it stands in the message. */
   maxStringBytes: number

@@ -3,7 +3,7 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 import { dispatch } from '../kernel/dispatch.ts'
 import type { Exchange, LegacySession, Reply } from '../kernel/exchange.ts'
 import { cancelKey, Invocation, type Outcome } from '../kernel/invocation.ts'
-import { isOffered, SHARED_METHODS, stringParam, type Method } from '../kernel/methods.ts'
+import { isOffered, refuseMethod, SHARED_METHODS, stringParam, type Method } from '../kernel/methods.ts'
 import {
   isLegacy,
   isObject,
@@ -71,17 +71,7 @@ export function serveLegacy(
     logLevel: session?.logLevel,
   })
   const served = METHODS.get(method)
-  dispatch(
-    invocation,
-    served !== undefined && isOffered(method, invocation)
-      ? served
-      : () => {
-          throw new HoldfastError(
-            'method_not_found',
-            `This server does not offer the method ${JSON.stringify(method.slice(0, 100))}.`,
-          )
-        },
-  )
+  dispatch(invocation, served !== undefined && isOffered(method, invocation) ? served : refuseMethod)
 }
 
 /** `initialize`: agrees on a revision, and opens a session (over HTTP: its id is in the header `Mcp-Session-Id`). */
