@@ -1,13 +1,25 @@
-import { afterAll, beforeAll, describe, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { post } from './support/messages.ts'
+import { RawConnection } from './support/raw-connection.ts'
+import { FRAMING, WIRE_BODIES } from './support/rows-framing.ts'
+import { HEADS, TARGETS } from './support/rows-heads.ts'
 import { BOUNDS, type Sender } from './support/rows.ts'
 import { BODIES, MESSAGES } from './support/rows-messages.ts'
 import { META, PARAMS, POLLUTION } from './support/rows-params.ts'
 import { SESSIONS } from './support/rows-sessions.ts'
-import { expectAnswer, expectUnharmed, overFetch, overHttp, overStdio, type Transport } from './support/transports.ts'
+import {
+  expectAnswer,
+  expectUnharmed,
+  NORMAL,
+  overFetch,
+  overHttp,
+  overStdio,
+  type Transport,
+} from './support/transports.ts'
 
 /** Every hostile message that needs no transport of its own. */
 const MESSAGE_ROWS = [...BODIES, ...MESSAGES, ...META, ...PARAMS, ...POLLUTION, ...SESSIONS]
-const OPTIONS = { ...BOUNDS, bodyTimeoutMs: 300 }
+const OPTIONS = { ...BOUNDS, bodyTimeoutMs: 300, headersTimeoutMs: 300 }
 
 describe.each([
   ['over HTTP', overHttp],
@@ -39,4 +51,45 @@ describe.each(SENDERS)('a hostile line on stdio from a client of %s', (as) => {
     expectAnswer(await transport.send({ ...row, expected }), expected)
     await expectUnharmed(transport)
   })
+})
+
+describe('a hostile request over HTTP', () => {
+  let http: Awaited<ReturnType<typeof overHttp>>
+  beforeAll(async () => {
+    http = await overHttp(OPTIONS)
+  })
+  afterAll(() => http[Symbol.asyncDispose]())
+
+  it.each([...WIRE_BODIES, ...FRAMING, ...HEADS, ...TARGETS])(
+    '$sends is answered as it should be, and harms nobody',
+    async (row) => {
+      const { send, expected, headers = {}, isHead = false, then, interim } = row
+      const connection = await RawConnection.open(http.port)
+      try {
+        const sent = send(connection, http.session)
+        if (expected !== 'nobody') {
+          const answer = await connection.next({ isHead })
+          const message = answer.body === '' ? undefined : (JSON.parse(answer.body) as unknown)
+          if (!('bare' in expected)) expectAnswer({ ...answer, message }, expected)
+          else
+            expect({ bare: expected.bare, message }).toEqual({
+              bare: expect.arrayContaining([answer.status]),
+              message: undefined,
+            })
+          for (const [name, value] of Object.entries(headers)) expect(answer.headers.get(name), name).toMatch(value)
+        }
+        await sent
+        if (interim !== undefined) expect(connection.interim).toHaveLength(interim)
+        if (then === 'closed') await connection.closed()
+        else {
+          connection.write(post(NORMAL.body, NORMAL.headers))
+          const { body } = await connection.next()
+          expect(JSON.parse(body)).toMatchObject({ id: 'normal', result: { content: [{ text: '3' }] } })
+        }
+      } finally {
+        connection.destroy()
+      }
+      await expectUnharmed(http)
+    },
+  )
 })

@@ -26,7 +26,13 @@ export interface Transport extends AsyncDisposable {
 export const QUIET: RuntimeOptions = { dataDir: false, logLevel: 'silent' }
 
 const ADD = modern('tools/call', { name: 'add', arguments: { a: 1, b: 2 } }, 'normal')
-const NORMAL = { body: JSON.stringify(ADD), as: 'modern', headers: modernHeaders(ADD), expected: isThree } as const
+/** A call that is in order. */
+export const NORMAL = {
+  body: JSON.stringify(ADD),
+  as: 'modern',
+  headers: modernHeaders(ADD),
+  expected: isThree,
+} as const
 
 /** The process is as it was: a normal call is answered, nothing runs on, no prototype has grown. */
 export async function expectUnharmed(transport: Transport): Promise<void> {
