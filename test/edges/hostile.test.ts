@@ -54,7 +54,7 @@ describe.each(SENDERS)('a hostile line on stdio from a client of %s', (as) => {
 })
 
 describe('a hostile request over HTTP', () => {
-  let http: Awaited<ReturnType<typeof overHttp>>
+  let http: HttpTransport
   beforeAll(async () => {
     http = await overHttp(OPTIONS)
   })

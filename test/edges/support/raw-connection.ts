@@ -77,6 +77,17 @@ export class RawConnection {
   }
   readonly interim: Answer[] = []
 
+  /** What has come and was not taken by {@link next}. */
+  get unread(): string {
+    return this.#received.toString('latin1')
+  }
+
+  /** Resolves when a text has come, wherever it stands. @throws {Error} where it does not in time. */
+  async saw(text: string, timeoutMs = 5000): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs
+    while (!this.#received.includes(text)) await this.#changed(deadlineMs, `No ${text} within ${timeoutMs} ms.`)
+  }
+
   /** Resolves when the peer has closed. @throws {Error} where it does not in time. */
   async closed(timeoutMs = 5000): Promise<void> {
     const deadlineMs = performance.now() + timeoutMs

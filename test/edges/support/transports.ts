@@ -78,12 +78,18 @@ function headersOf(row: Pick<MessageRow, 'as' | 'headers'>, session: string | un
   return Object.fromEntries(all.filter((entry): entry is [string, string] => entry[1] !== undefined))
 }
 
+/** A listening runtime. */
+export interface HttpTransport extends Transport {
+  readonly port: number
+  readonly url: string
+  /** The id of a session of a 2025 revision. */
+  session(as: Sender): Promise<string>
+}
+
 /** Over a real socket, byte by byte. */
-export async function overHttp(
-  options: RuntimeOptions,
-): Promise<Transport & { readonly port: number; session(as: Sender): Promise<string> }> {
-  const runtime = await createRuntime(createFixture(), { ...QUIET, ...options })
-  const { port } = await runtime.listen({ port: 0 })
+export async function overHttp(options: RuntimeOptions, server = createFixture()): Promise<HttpTransport> {
+  const runtime = await createRuntime(server, { ...QUIET, ...options })
+  const { port, url } = await runtime.listen({ port: 0 })
   const sessions = new Map<Sender, string>()
   const request = async (bytes: Buffer): Promise<Observed> => {
     const connection = await RawConnection.open(port)
@@ -106,6 +112,7 @@ export async function overHttp(
   return {
     runtime,
     port,
+    url,
     session,
     async send(row) {
       const id = isLegacySender(row.as) ? await session(row.as) : undefined
