@@ -1,3 +1,4 @@
+/** The measured server: one tool, text content alone, and everything that Holdfast does for a server switched on. */
 import { defineServer, defineTool } from 'holdfast'
 import * as z from 'zod'
 

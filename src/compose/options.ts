@@ -7,6 +7,8 @@ import type { HttpOptions } from '../transports/http/http-options.ts'
 import type { ServerOptions as ListenBounds } from '../transports/http/server.ts'
 import { nearest } from './nearest.ts'
 
+export { generateKeys } from '../kernel/key-ring.ts'
+
 /**
  * Settings of a runtime. Each has a default that works on one machine with nothing installed. What the environment says
  * (`HOLDFAST_…`, see {@link resolveOptions}) goes before what stands here.

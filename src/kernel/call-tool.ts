@@ -101,7 +101,7 @@ function checkHeaderParameters(parameters: readonly HeaderParameter[], args: Jso
     const isSame =
       type === 'integer'
         ? typeof value === 'number' && text.trim() !== '' && Number(text) === value
-        : text === String(value)
+        : (typeof value === 'string' || typeof value === 'boolean') && text === String(value)
     if (!isSame)
       throw new HoldfastError('header_mismatch', `The header ${header} does not say the same as \`${path.join('.')}\`.`)
   }

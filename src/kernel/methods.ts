@@ -89,7 +89,7 @@ function listResources(invocation: Invocation): Outcome | PromiseLike<Outcome> {
   if (listers.length === 0) return { members: services.catalog.page('resources', facts.revision, cursor) }
   const ctx = new InvocationContext(invocation)
   return (async () => {
-    const added: ListedResource[] = (await Promise.all(listers.map((template) => template.list!(ctx)))).flat()
+    const added: ListedResource[] = (await Promise.all(listers.map(async (template) => template.list!(ctx)))).flat()
     return { members: services.catalog.resourcePage(facts.revision, cursor, added) }
   })()
 }

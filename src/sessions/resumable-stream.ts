@@ -125,6 +125,18 @@ export class ResumableStream {
     if (this.#queue.push(message) === 1) this.#enqueue(() => this.#flush(false))
   }
 
+  /** Stops to run the stream here, without ending it: the client comes back, and whichever node it reaches goes on. */
+  leave(): void {
+    if (this.#isEnding) return
+    this.#isEnding = true
+    this.#enqueue(async () => {
+      await this.#flush(false)
+      this.#exchange?.writeRetry(RETRY_MS)
+      this.#disconnect()
+      this.#onEnd(this)
+    })
+  }
+
   keepAlive(): void {
     this.#exchange?.keepAlive()
   }

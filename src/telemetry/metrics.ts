@@ -42,6 +42,9 @@ const COUNTERS: Readonly<Record<Counter | 'refusals', { name: string; help: stri
   },
 }
 
+/** The metrics of one process as plain values. */
+export type MetricsSnapshot = readonly object[]
+
 /** The numbers of one runtime. Kept here, rendered by prom-client, which is loaded when somebody first asks. */
 export class Metrics {
   readonly operations = new OperationHistogram()
@@ -67,6 +70,12 @@ export class Metrics {
     this.#registry ??= this.#createRegistry()
     const registry = await this.#registry
     return { contentType: registry.contentType, body: await registry.metrics() }
+  }
+
+  /** The same as values, for the sum over several processes. */
+  async snapshot(): Promise<MetricsSnapshot> {
+    this.#registry ??= this.#createRegistry()
+    return (await this.#registry).getMetricsAsJSON()
   }
 
   close(): void {

@@ -77,6 +77,8 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
       if (!anyPath && request.url !== options.path) {
         const path = request.url!.split('?', 1)[0]!
         if (path !== options.path) {
+          // Balancers ask for health by address; metrics are for who may name this host.
+          if (path === '/metrics') gate.check(request.headers.host, request.headers.origin)
           if (probes.serve(path, request, response)) return
           throw new HoldfastError(
             'not_found',

@@ -23,6 +23,8 @@ export interface HttpServer {
   readonly port: number
   /** Takes no new connections; open ones end with their request. Resolves when all are closed. */
   close(): Promise<void>
+  /** Closes connections that carry no request now. */
+  closeIdle(): void
   /** Cuts what is still open. */
   cut(): void
 }
@@ -48,13 +50,18 @@ export async function listen(handler: NodeHandler, options: ServerOptions): Prom
     server.listen(options.port, options.host, resolve)
   })
   const { port } = server.address() as AddressInfo
-  return { host: options.host, port, close: () => close(server), cut: () => server.closeAllConnections() }
+  return {
+    host: options.host,
+    port,
+    close: () => close(server),
+    closeIdle: () => server.closeIdleConnections(),
+    cut: () => server.closeAllConnections(),
+  }
 }
 
 function close(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve())
-    server.closeIdleConnections()
   })
 }
 

@@ -1,0 +1,56 @@
+/** What every section of the bench is given. */
+import type { Cores } from './cores.ts'
+import type { LoadProcess } from './load-process.ts'
+import type { Target } from './targets.ts'
+
+/** How long and how often things are measured. */
+export interface Budget {
+  rounds: number
+  /** Load before the first round, per server. */
+  warmupMs: number
+  /** Load before the clock starts, in each round. */
+  settleMs: number
+  durationMs: number
+  connections: number
+  spawns: number
+  streams: number
+  listed: number
+}
+
+export const fullBudget: Budget = {
+  rounds: 5,
+  warmupMs: 3000,
+  settleMs: 500,
+  durationMs: 3000,
+  connections: 48,
+  spawns: 11,
+  streams: 10_000,
+  listed: 1000,
+}
+
+export const quickBudget: Budget = {
+  ...fullBudget,
+  rounds: 3,
+  warmupMs: 1500,
+  settleMs: 300,
+  durationMs: 1000,
+  spawns: 3,
+  streams: 1000,
+}
+
+export interface Context {
+  cores: Cores
+  load: LoadProcess
+  budget: Budget
+  targets: readonly Target[]
+  /** A folder that is removed at the end. */
+  scratchDir: string
+}
+
+/** What a section found: text for people, data for the file, and whether every answer was right. */
+export interface SectionReport {
+  title: string
+  text: string
+  data: unknown
+  failures: number
+}

@@ -1,0 +1,26 @@
+/** Entry of the load process: takes jobs over IPC, one at a time, and answers each with its result or its error. */
+import { runLoad } from './generator.ts'
+import type { LoadJob } from './generator.ts'
+import { closeStreams, openStreams } from './streams.ts'
+import type { StreamJob } from './streams.ts'
+
+/** What the load process can be told to do. */
+export type LoadCommand =
+  { kind: 'load'; job: LoadJob } | { kind: 'open-streams'; job: StreamJob } | { kind: 'close-streams' }
+
+async function run(command: LoadCommand): Promise<unknown> {
+  if (command.kind === 'load') return runLoad(command.job)
+  if (command.kind === 'open-streams') return openStreams(command.job)
+  return closeStreams()
+}
+
+process.on('message', (command: LoadCommand) => {
+  run(command).then(
+    (result) => process.send!({ result }),
+    (error: Error) =>
+      process.send!({ error: error.cause === undefined ? error.message : `${error.message}: ${String(error.cause)}` }),
+  )
+})
+// The terminal's Ctrl-C reaches the whole group; the parent decides when this process ends.
+process.on('SIGINT', () => undefined)
+process.on('disconnect', () => process.exit(0))

@@ -1,0 +1,135 @@
+/** `npm run bench`: measures Holdfast beside its peers and plain `node:http`. See README.md here. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { killAll } from './lib/children.ts'
+import { fullBudget, quickBudget } from './lib/context.ts'
+import type { Context, SectionReport } from './lib/context.ts'
+import { claimCores } from './lib/cores.ts'
+import { LoadProcess } from './lib/load-process.ts'
+import { describeMachine } from './lib/machine.ts'
+import { installPeers, peersInstalled, peerVersions } from './lib/peers.ts'
+import { clearProgress } from './lib/progress.ts'
+import { writeResults } from './lib/results.ts'
+import type { Results } from './lib/results.ts'
+import { allTargets, missing, selectTargets } from './lib/targets.ts'
+import type { Target } from './lib/targets.ts'
+import { idleStreams } from './sections/idle-streams.ts'
+import { startUp } from './sections/start-up.ts'
+import { throughput } from './sections/throughput.ts'
+import { toolList } from './sections/tool-list.ts'
+
+interface Options {
+  quick?: true
+  json?: true
+  peers: boolean
+  only?: string[]
+  sections: string[]
+}
+
+const sections: Record<string, (context: Context) => Promise<SectionReport | undefined>> = {
+  call: (context) => throughput(context, 'add', 'tools/call'),
+  'start-up': startUp,
+  streams: idleStreams,
+  list: toolList,
+}
+
+/** Prints for people: to stdout, or to stderr where stdout carries the JSON. */
+function say(text: string): void {
+  clearProgress()
+  const stream = options.json === true ? process.stderr : process.stdout
+  stream.write(`${text}\n`)
+}
+
+function parseOptions(): Options {
+  const byComma = (value: string): string[] => value.split(',').map((name) => name.trim())
+  const sectionNames = (value: string): string[] => {
+    const names = byComma(value)
+    const unknown = names.find((name) => !Object.hasOwn(sections, name))
+    if (unknown === undefined) return names
+    throw new InvalidArgumentError(`No section is named ${unknown}: choose from ${Object.keys(sections).join(', ')}.`)
+  }
+  return new Command('bench')
+    .description('Measures Holdfast beside its peers and plain node:http: the same work, the same core, one run.')
+    .option('--quick', 'short rounds: a first impression, not a result')
+    .option(
+      '--only <names>',
+      'servers to measure, by comma; a family such as holdfast or sdk2 counts (plain always runs)',
+      byComma,
+    )
+    .addOption(
+      new Option('--sections <names>', 'what to measure, by comma')
+        .argParser(sectionNames)
+        .default(Object.keys(sections)),
+    )
+    .option('--no-peers', 'measure Holdfast and plain node:http alone, and install nothing')
+    .option('--json', 'print the result as JSON on stdout; everything else goes to stderr')
+    .parse()
+    .opts<Options>()
+}
+
+/** The servers of this run; says which are left out and why, and installs the peers where they are wanted. */
+function chooseTargets(scratchDir: string): Target[] {
+  const all = allTargets(join(scratchDir, 'data'))
+  let targets = options.only === undefined ? all : selectTargets(all, options.only)
+  if (!options.peers) {
+    const [kept, left] = [
+      targets.filter((target) => target.package === undefined),
+      targets.filter((target) => target.package !== undefined),
+    ]
+    if (left.length > 0) say(`Left out (--no-peers): ${left.map(({ name }) => name).join(', ')}`)
+    targets = kept
+  }
+  if (targets.some((target) => target.package !== undefined) && !peersInstalled()) {
+    say('Installing the other servers into bench/peers/node_modules (npm ci, once; --no-peers goes without)')
+    installPeers()
+  }
+  return targets.filter((target) => {
+    const why = missing(target)
+    if (why !== undefined) say(`Left out: ${target.name} (${why})`)
+    return why === undefined
+  })
+}
+
+/** Measures section after section; returns whether every answer was right. */
+async function main(scratchDir: string): Promise<boolean> {
+  const targets = chooseTargets(scratchDir)
+  const versions = targets.some((target) => target.package !== undefined) ? peerVersions() : {}
+  for (const target of targets) if (target.package !== undefined) target.label += ` ${versions[target.package]}`
+  const cores = claimCores()
+  const machine = describeMachine(cores)
+  say(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}; ${cores.note}`)
+
+  const budget = options.quick === true ? quickBudget : fullBudget
+  const load = new LoadProcess()
+  const context: Context = { cores, load, budget, targets, scratchDir }
+  const results: Results = { startedAt: new Date().toISOString(), machine, versions, budget, sections: [] }
+  for (const name of options.sections) {
+    const report = await sections[name]!(context)
+    if (report === undefined) continue
+    results.sections.push(report)
+    writeResults(results)
+    say(`\n${report.title}\n\n${report.text}`)
+  }
+  await load.stop()
+  say(`\nWritten: ${writeResults(results)}`)
+  if (options.json === true) process.stdout.write(`${JSON.stringify(results)}\n`)
+  return results.sections.every(({ failures }) => failures === 0)
+}
+
+const options = parseOptions()
+const scratchDir = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
+process.on('exit', () => {
+  killAll()
+  rmSync(scratchDir, { recursive: true, force: true })
+})
+process.once('SIGINT', () => process.exit(130))
+process.once('SIGTERM', () => process.exit(143))
+try {
+  process.exitCode = (await main(scratchDir)) ? 0 : 1
+} catch (error) {
+  clearProgress()
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exit(1)
+}
