@@ -14,6 +14,7 @@ import {
   overFetch,
   overHttp,
   overStdio,
+  type HttpTransport,
   type Transport,
 } from './support/transports.ts'
 

@@ -50,6 +50,14 @@ export class RawConnection {
     if (!this.#socket.destroyed) this.#socket.write(data)
   }
 
+  /** Stops to read: what the peer sends from here on piles up on its side. */
+  pause(): void {
+    this.#socket.pause()
+  }
+  resume(): void {
+    this.#socket.resume()
+  }
+
   /** Goes away without a word. */
   destroy(): void {
     this.#socket.destroy()
