@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import cluster from 'node:cluster'
+import { resolve } from 'node:path'
 import { generateKeys, resolveOptions, type ResolvedOptions, type RuntimeOptions } from '../compose/options.ts'
 import { internalsOf, wire, type Listening, type Runtime } from '../compose/runtime.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -101,7 +102,7 @@ function startText(name: string, version: string, listening: Listening, { dataDi
   MCP endpoint  ${url}
   health        ${origin}/livez  ${origin}/readyz
   metrics       ${origin}/metrics
-  data folder   ${dataDir === false ? 'none' : dataDir}
+  data folder   ${dataDir === false ? 'none' : resolve(dataDir)}
 
   Connect
     Claude Code    claude mcp add --transport http ${key} ${url}

@@ -65,6 +65,7 @@ export function serveModern(
       `This server does not offer the method ${JSON.stringify(method.slice(0, 100))}.`,
     )
   const logLevel = readLogLevel(meta[META.logLevel])
+  const isBadLevel = logLevel === undefined && meta[META.logLevel] !== undefined
   const invocation = new Invocation(services, exchange, exchange, {
     rpcId,
     method,
@@ -76,6 +77,7 @@ export function serveModern(
     session: undefined,
     logLevel,
   })
+  if (isBadLevel) return dispatch(invocation, refuseLogLevel)
   if (!isListen) return dispatch(invocation, served!)
   // A listen stream is no call that waits: it is not counted as running, and writes its answer itself.
   begin(invocation)
@@ -106,15 +108,17 @@ class ModernClient implements Client {
   }
 }
 
+/** Index of the level, or `undefined` where none is asked for, or one that does not exist. */
 function readLogLevel(level: unknown): number | undefined {
-  if (level === undefined) return undefined
   const index = LOG_LEVELS.indexOf(level as never)
-  if (index === -1)
-    throw new HoldfastError(
-      'invalid_params',
-      `\`params._meta["${META.logLevel}"]\` must be one of ${LOG_LEVELS.join(', ')}.`,
-    )
-  return index
+  return index === -1 ? undefined : index
+}
+
+function refuseLogLevel(): never {
+  throw new HoldfastError(
+    'invalid_params',
+    `\`params._meta["${META.logLevel}"]\` must be one of ${LOG_LEVELS.join(', ')}.`,
+  )
 }
 
 function checkVersionHeader({ options, telemetry }: Services, head: RequestHead, claim: string): void {

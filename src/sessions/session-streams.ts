@@ -13,6 +13,8 @@ import { StandAloneStream } from './stand-alone-stream.ts'
 
 const PRESENCE_TTL_MS = 15_000
 const PRESENCE_EVERY_MS = 5_000
+/** Streams of sessions on one node, beyond which those without a client are left. */
+const MAX_LIVE = 20_000
 /** Entries that are read from a log at once: as many as one holds. */
 const LOG_READ = 1000
 
@@ -105,11 +107,12 @@ export class SessionStreams implements Ticking {
     const standAlone = new StandAloneStream(this.#services, this.#sessions, session, stream)
     this.#openStreams.add(standAlone)
     await standAlone.start()
-    if (after === undefined) standAlone.open(exchange)
-    else standAlone.takeUp(exchange, after)
+    if (after === undefined) standAlone.open(exchange, giveBack)
+    else standAlone.takeUp(exchange, after, giveBack)
   }
 
   #create(session: StoredSession, id: string, last: number, onEnd?: () => void): ResumableStream {
+    if (this.#live.size >= MAX_LIVE) this.#leaveOldestDetached()
     const key = streamLogKey(session.sid, id)
     const stream = new ResumableStream(this.#services, session, id, last, () => {
       this.#live.delete(key)
@@ -120,6 +123,15 @@ export class SessionStreams implements Ticking {
     this.#services.ticker.add(this)
     this.#announce()
     return stream
+  }
+
+  /** A stream that waits for its client makes room for one that has a client; another request may still take it up. */
+  #leaveOldestDetached(): void {
+    for (const stream of this.#live.values())
+      if (stream.detachedMs !== undefined) {
+        this.#services.telemetry.count('dropped_notifications', 'too_many_detached_streams')
+        return stream.leave()
+      }
   }
 
   /** While this node runs streams, the others can see that it lives, and tell it who follows. */
@@ -185,8 +197,8 @@ class SessionReply implements Reply {
   keepAlive(): void {
     this.#stream?.keepAlive()
   }
-  end(): void {
-    this.#stream?.end()
+  end(answer?: string): void {
+    this.#stream?.end(answer)
   }
   abandon(): void {
     // Not through a resumable stream: an id would invite the client to come back for an answer that never comes.

@@ -54,14 +54,14 @@ export class StandAloneStream implements OpenStream, Ticking {
   }
 
   /** First connection. */
-  open(exchange: Exchange): void {
-    this.#stream.open(exchange)
+  open(exchange: Exchange, onDetach: () => void): void {
+    this.#stream.open(exchange, onDetach)
   }
 
   /** The connection of a client that had the stream elsewhere, or long ago: gets what was logged after `after`. */
-  takeUp(exchange: Exchange, after: number): void {
+  takeUp(exchange: Exchange, after: number, onDetach: () => void): void {
     exchange.openStream()
-    this.#stream.attach(exchange, after, () => undefined)
+    this.#stream.attach(exchange, after, onDetach)
     // While nobody ran the stream, changes went unheard.
     for (const list of LISTS) this.#listener.onChange(list)
   }

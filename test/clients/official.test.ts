@@ -43,7 +43,7 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundC
   test('lists tools with their schemas', async () => {
     const { tools } = await session.client.listTools()
     expect(tools.map((tool) => tool.name)).toEqual(
-      'add echo media refuse crash routed work chat wait state touch change whoami cut'.split(' '),
+      'add echo media refuse crash routed work seen chat wait state touch change whoami cut'.split(' '),
     )
     expect(tools[0]).toMatchObject({
       description: 'Adds two numbers',
@@ -179,7 +179,11 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundC
 
   test('sees progress before the result', async () => {
     const seen: unknown[] = []
-    const result = await session.call('work', {}, { onprogress: (update) => seen.push(update) })
+    const key = randomUUID()
+    const onprogress = (update: unknown): void => {
+      if (seen.push(update) === 3) void session.call('seen', { key })
+    }
+    const result = await session.call('work', { key }, { onprogress })
     expect(result.content[0]!.text).toBe('done')
     expect(seen).toMatchObject([
       { progress: 1, total: 3 },

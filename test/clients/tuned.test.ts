@@ -9,7 +9,7 @@ import { withServer } from './with-server.ts'
 
 const definition = resolve(import.meta.dirname, 'tuned-fixture.ts')
 const server = withServer({ definition })
-const TOOLS = 'add echo media refuse crash routed work chat wait state touch change whoami cut'.split(' ')
+const TOOLS = 'add echo media refuse crash routed work seen chat wait state touch change whoami cut'.split(' ')
 
 describe('pages', () => {
   test.each(KINDS)('$name reads a list to its end', async ({ connect }) => {
@@ -32,7 +32,7 @@ describe('pages', () => {
       pages.push(message!.result!)
       cursor = message!.result!['nextCursor'] as string | undefined
     }
-    expect(pages.map((page) => page['tools'].length)).toEqual([4, 4, 4, 2])
+    expect(pages.map((page) => page['tools'].length)).toEqual([4, 4, 4, 3])
     expect(new Set(pages.map((page) => page['cacheScope'])).size).toBe(1)
   })
 

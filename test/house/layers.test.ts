@@ -10,7 +10,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   errors: { folders: [], packages: [] },
   ports: { folders: ['errors'], packages: [] },
   define: { folders: ['errors'], packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'node:module'] },
-  kernel: { folders: ['errors', 'ports', 'define', 'sessions'], packages: ['node:buffer', 'node:crypto'] },
+  kernel: { folders: ['errors', 'ports', 'define', 'sessions'], packages: ['node:buffer', 'node:crypto', 'node:util'] },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
   telemetry: {
     folders: ['errors', 'ports'],
@@ -31,11 +31,11 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'backends/memory',
       'backends/ipc',
     ],
-    packages: ['node:crypto', 'node:fs', 'node:path'],
+    packages: ['node:crypto', 'node:fs', 'node:path', 'node:stream'],
   },
   testing: { folders: ['errors', 'ports', 'define', 'kernel', 'transports', 'compose'], packages: ['node:assert'] },
   cli: {
-    folders: ['errors', 'define', 'compose', 'backends/ipc', 'backends/memory', 'ports'],
+    folders: ['errors', 'define', 'compose', 'telemetry', 'backends/ipc', 'backends/memory', 'ports'],
     packages: [
       'commander',
       'node:module',

@@ -134,8 +134,8 @@ class FetchExchange implements Exchange {
   #send(text: string): void {
     const controller = this.#controller
     if (controller === undefined) return
-    controller.enqueue(encoder.encode(text))
-    if ((controller.desiredSize ?? 0) >= 0) return
+    // What waited before counts: one message of any size must get through to a reader that reads.
+    if ((controller.desiredSize ?? 0) >= 0) return controller.enqueue(encoder.encode(text))
     this.#parts.telemetry.count('slow_readers', 'fetch')
     controller.error(new Error('The reader of this stream is too slow.'))
     this.#disconnect()
@@ -145,7 +145,8 @@ class FetchExchange implements Exchange {
     else this.respond(202, undefined)
     this.end()
   }
-  end(): void {
+  end(answer?: string): void {
+    if (answer !== undefined) this.write(answer)
     this.#controller?.close()
     this.#controller = undefined
   }

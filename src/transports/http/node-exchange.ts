@@ -11,6 +11,9 @@ export interface NodeExchangeHost {
   corsHeaders(origin: string | undefined): Readonly<Record<string, string>> | undefined
 }
 
+/** Time for a client to read a refusal before its connection is cut. */
+const CLOSE_MS = 2000
+
 /** An exchange over `node:http`. */
 export class NodeExchange implements Exchange {
   readonly transport = 'http'
@@ -58,6 +61,11 @@ export class NodeExchange implements Exchange {
   /** The connection will not be used again. */
   closeAfterAnswer(): void {
     this.#response.shouldKeepAlive = false
+    this.#response.once('finish', () => {
+      // A client that goes on sending without reading must not hold the connection.
+      const socket = this.#request.socket
+      socket.setTimeout(CLOSE_MS, () => socket.destroy())
+    })
   }
 
   respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void {
@@ -102,11 +110,10 @@ export class NodeExchange implements Exchange {
   #send(text: string): void {
     const response = this.#response
     if (response.destroyed || response.writableEnded) return
-    response.write(text)
-    if (response.writableLength > this.#host.maxBufferedBytes) {
-      this.#host.onSlowReader()
-      response.destroy()
-    }
+    // What waited before counts: one message of any size must get through to a reader that reads.
+    if (response.writableLength <= this.#host.maxBufferedBytes) return void response.write(text)
+    this.#host.onSlowReader()
+    response.destroy()
   }
 
   abandon(): void {
@@ -115,7 +122,8 @@ export class NodeExchange implements Exchange {
     this.end()
   }
 
-  end(): void {
+  end(answer?: string): void {
+    if (answer !== undefined) this.write(answer)
     if (!this.#response.writableEnded) this.#response.end()
   }
 }
