@@ -63,10 +63,11 @@ const RETURNED: Readonly<Record<string, () => unknown>> = {
   'a result whose content holds a cycle': () => content.result({ content: [cycle as never] }),
   'a result whose structured content holds a BigInt': () =>
     content.result({ content: [], structuredContent: { n: 1n } }),
-  'a result whose `_meta` holds a BigInt': () => content.result({ content: [], _meta: { n: 1n } }),
-  'a result whose `_meta` is a cycle': () => content.result({ content: [], _meta: cycle }),
   'a result whose `_meta` is text': () => content.result({ content: [], _meta: SECRET as never }),
 }
+
+/** What is found out only when the whole answer is written. */
+const UNWRITABLE: Readonly<Record<string, Json>> = { 'a BigInt': { n: 1n }, 'a cycle': cycle }
 
 const OUTPUT = { type: 'object', properties: { n: { type: 'number' } }, required: ['n'] } as const
 const nameOf = (kind: string, what: string): string => `${kind}-${what.replaceAll(/[^A-Za-z]+/g, '-')}`.slice(0, 64)
@@ -100,6 +101,18 @@ const tools = [
     defineTool({ name: nameOf('returns', what), description: what, run: () => make() as never }),
     defineTool({ name: nameOf('resolves', what), description: what, run: async () => make() as never }),
   ]),
+  ...Object.entries(UNWRITABLE).flatMap(([what, _meta]) => [
+    defineTool({
+      name: nameOf('returns-meta', what),
+      description: what,
+      run: () => content.result({ content: [], _meta }),
+    }),
+    defineTool({
+      name: nameOf('resolves-meta', what),
+      description: what,
+      run: async () => content.result({ content: [], _meta }),
+    }),
+  ]),
   ...[{ n: 'x' }, {}, null, 'text', [1], undefined].map((value, index) =>
     defineTool({
       name: `misfit-${index}`,
@@ -118,7 +131,6 @@ const READS: Readonly<Record<string, () => unknown>> = {
   throws: failing,
   cycle: () => cycle,
   bigint: () => ({ uri: 'bad://bigint', text: 1n }),
-  null: () => null,
   number: () => 5,
   holes: () => [undefined],
   symbol: () => Symbol(SECRET),
@@ -149,6 +161,7 @@ const server = defineServer({
   version: '1.0.0',
   tools,
   resources: [
+    defineResource({ uri: 'bad://null', name: 'null', read: () => null as never }),
     ...Object.entries(READS).map(([name, read]) => defineResource({ uri: `bad://${name}`, name, read: read as never })),
     defineResource({
       uriTemplate: 'completed://{value}',
@@ -211,6 +224,17 @@ describe.each(ERAS)('in %s a handler', (era) => {
     expect(JSON.stringify(called)).not.toMatch(/hunter2|\.ts|node:/)
     expect(textOf(beside)).toBe('fine')
   }
+  it.each(Object.keys(UNWRITABLE))(
+    'that returns a result whose `_meta` holds %s is an internal error',
+    async (what) => {
+      await expectInternalError('tools/call', { name: nameOf('returns-meta', what) })
+      await expectInternalError('tools/call', { name: nameOf('resolves-meta', what) })
+    },
+  )
+  it('of a resource that returns null says that there is none', async () => {
+    const { answer } = await request(http, era, 'resources/read', { uri: 'bad://null' })
+    expect(answer!.error).toMatchObject({ data: { code: 'resource_not_found', uri: 'bad://null' } })
+  })
   it.each(Object.keys(READS))('of a resource that goes wrong (%s) is an internal error', (name) =>
     expectInternalError('resources/read', { uri: `bad://${name}` }),
   )

@@ -27,11 +27,11 @@ describe('a header value', () => {
     )
   })
 
-  it('of visible characters is what it says, but for the space around it', () => {
+  it('of visible characters is what it says', () => {
     fc.assert(
-      fc.property(fc.stringMatching(/^[\x20-\x7e]*$/), fc.stringMatching(/^[ \t]{0,3}$/), (value, space) => {
-        fc.pre(!value.trim().startsWith('=?base64?'))
-        expect(decoded(space + value + space)).toBe(value.trim())
+      fc.property(fc.stringMatching(/^[\t\x20-\x7e]*$/), (value) => {
+        fc.pre(!value.startsWith('=?base64?'))
+        expect(decoded(value)).toBe(value)
       }),
       { numRuns: 2000 },
     )

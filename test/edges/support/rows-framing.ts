@@ -11,6 +11,8 @@ const chunked = { ...HEADERS, 'content-length': undefined, 'transfer-encoding': 
 const chunk = (bytes: Buffer | string): Buffer =>
   Buffer.concat([Buffer.from(`${Buffer.from(bytes).length.toString(16)}\r\n`), Buffer.from(bytes), Buffer.from('\r\n')])
 const END = '0\r\n\r\n'
+/** What was no request at all. */
+const notHttp = refusal(400, 'invalid_request', /HTTP/)
 const bare = (...statuses: number[]): WireRow['expected'] => ({ bare: statuses })
 
 const tooLarge = refusal(413, 'body_too_large', new RegExp(String(BOUNDS.maxBodyBytes)))
@@ -89,7 +91,7 @@ export const WIRE_BODIES: readonly WireRow[] = [
   wire(
     'a body longer than it says',
     post(BODY, { ...HEADERS, 'content-length': String(BODY.length - 5) }),
-    bare(400),
+    notHttp,
     'closed',
   ),
   wire('content of no length', post('', HEADERS), parseError, 'open'),
@@ -155,35 +157,35 @@ export const WIRE_BODIES: readonly WireRow[] = [
 
 /** Where one request ends and the next begins. */
 export const FRAMING: readonly WireRow[] = [
-  wire('a length and chunks', post(BODY, { ...HEADERS, 'transfer-encoding': 'chunked' }), bare(400), 'closed'),
-  wire('two lengths', post(BODY, { ...HEADERS, 'content-length': [String(BODY.length), '5'] }), bare(400), 'closed'),
+  wire('a length and chunks', post(BODY, { ...HEADERS, 'transfer-encoding': 'chunked' }), notHttp, 'closed'),
+  wire('two lengths', post(BODY, { ...HEADERS, 'content-length': [String(BODY.length), '5'] }), notHttp, 'closed'),
   ...['-1', '1e3', '0x10', '5, 5', '+5', '99999999999999999999'].map((length) =>
-    wire(`the length ${length}`, post(BODY, { ...HEADERS, 'content-length': length }), bare(400), 'closed'),
+    wire(`the length ${length}`, post(BODY, { ...HEADERS, 'content-length': length }), notHttp, 'closed'),
   ),
   wire('the length 2^53', post('', { ...HEADERS, 'content-length': '9007199254740992' }), tooLarge, 'closed'),
   wire(
     'a coding nobody knows after chunks',
     post('', { ...chunked, 'transfer-encoding': 'chunked, gzip' }),
-    bare(400),
+    notHttp,
     'closed',
   ),
-  wire('a chunk of no size', Buffer.concat([post('', chunked), Buffer.from('zz\r\nhello\r\n')]), bare(400), 'closed'),
+  wire('a chunk of no size', Buffer.concat([post('', chunked), Buffer.from('zz\r\nhello\r\n')]), notHttp, 'closed'),
   wire(
     'a chunk of an endless size',
     Buffer.concat([post('', chunked), Buffer.from('fffffffffffffffff\r\n')]),
-    bare(400, 413),
+    notHttp,
     'closed',
   ),
   wire(
     'an endless chunk extension',
     Buffer.concat([post('', chunked), Buffer.from(`1;${'x'.repeat(100_000)}`)]),
-    bare(400, 413),
+    notHttp,
     'closed',
   ),
-  wire('rubbish', 'hello\r\n\r\n', bare(400), 'closed'),
-  wire('TLS', Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03]), bare(400), 'closed'),
-  wire('HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', bare(400), 'closed'),
-  wire('HTTP/3.0', post(BODY, HEADERS, { version: 'HTTP/3.0' }), bare(400), 'closed'),
+  wire('rubbish', 'hello\r\n\r\n', notHttp, 'closed'),
+  wire('TLS', Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03]), notHttp, 'closed'),
+  wire('HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', notHttp, 'closed'),
+  wire('HTTP/3.0', post(BODY, HEADERS, { version: 'HTTP/3.0' }), notHttp, 'closed'),
   wire('HTTP/1.0', post(BODY, HEADERS, { version: 'HTTP/1.0' }), isThree, 'closed'),
   wire(
     'HTTP/1.0 without Host',

@@ -4,6 +4,8 @@ import { refusal, wire, type WireRow } from './wire-row.ts'
 
 const BODY = text(add())
 const HEADERS = modernHeaders(add())
+/** What was no request at all. */
+const notHttp = refusal(400, 'invalid_request', /HTTP/)
 const bare = (...statuses: number[]): WireRow['expected'] => ({ bare: statuses })
 const mismatch = (says: RegExp): Expected => ({ status: 400, rpc: -32020, code: 'header_mismatch', id: 1, says })
 const called = (headers: Record<string, string | readonly string[] | undefined>): Buffer =>
@@ -141,21 +143,21 @@ export const HEADS: readonly WireRow[] = [
     refusal(431, 'headers_too_large'),
     'closed',
   ),
-  wire('a header that goes on in the next line', called({ 'mcp-name': 'add\r\n folded' }), bare(400), 'closed'),
-  wire('a header with a bare line feed', called({ 'mcp-name': 'add\nx-injected: 1' }), bare(400), 'closed'),
-  wire('a header with a bare carriage return', called({ 'mcp-name': 'add\rx' }), bare(400), 'closed'),
-  wire('a null byte in a header', called({ 'mcp-name': 'add\0' }), bare(400), 'closed'),
-  wire('a header with a space before its colon', called({ 'mcp-name ': 'add' }), bare(400), 'closed'),
+  wire('a header that goes on in the next line', called({ 'mcp-name': 'add\r\n folded' }), notHttp, 'closed'),
+  wire('a header with a bare line feed', called({ 'mcp-name': 'add\nx-injected: 1' }), notHttp, 'closed'),
+  wire('a header with a bare carriage return', called({ 'mcp-name': 'add\rx' }), notHttp, 'closed'),
+  wire('a null byte in a header', called({ 'mcp-name': 'add\0' }), notHttp, 'closed'),
+  wire('a header with a space before its colon', called({ 'mcp-name ': 'add' }), notHttp, 'closed'),
   wire(
     'a line that is no header',
     Buffer.from(called({}).toString().replace('\r\n', '\r\nnonsense\r\n')),
-    bare(400),
+    notHttp,
     'closed',
   ),
   {
     sends: 'headers that never end',
     send: (connection) => connection.write(called({}).subarray(0, 60)),
-    expected: bare(408),
+    expected: refusal(408, 'body_too_slow', /headersTimeoutMs/),
     then: 'closed',
   },
 ]
@@ -251,8 +253,8 @@ export const TARGETS: readonly WireRow[] = [
       },
     },
   ),
-  wire('a method in small letters', post(BODY, HEADERS, { method: 'post' }), bare(400), 'closed'),
-  wire('a method nobody knows', post(BODY, HEADERS, { method: 'BREW' }), bare(400), 'closed'),
+  wire('a method in small letters', post(BODY, HEADERS, { method: 'post' }), notHttp, 'closed'),
+  wire('a method nobody knows', post(BODY, HEADERS, { method: 'BREW' }), notHttp, 'closed'),
   wire('CONNECT', 'CONNECT 127.0.0.1:1 HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n', 'nobody', 'closed'),
 
   ...['/', '/mcp/', '//mcp', '/MCP', '/mcp/x', '/mcp%2f', '/%6dcp', '/./mcp', '/../mcp', '/mcp;x', '*', '/mcp\\'].map(
@@ -269,7 +271,7 @@ export const TARGETS: readonly WireRow[] = [
     refusal(403, 'forbidden_host'),
     'open',
   ),
-  wire('a target that is not ASCII', post(BODY, HEADERS, { path: '/mcp\xff' }), bare(400), 'closed'),
+  wire('a target that is not ASCII', post(BODY, HEADERS, { path: '/mcp\xff' }), notHttp, 'closed'),
   wire(
     'a request of 2025 without a session',
     post(text(legacy('ping'))),

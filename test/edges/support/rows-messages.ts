@@ -21,7 +21,7 @@ const nested = (levels: number): unknown => JSON.parse('['.repeat(levels) + ']'.
 /** What is no message, or one too big. */
 export const BODIES: readonly MessageRow[] = [
   hostile('an empty body', '', parseError, { stdio: SILENT }),
-  hostile('white space aLONE', ' \t ', parseError),
+  hostile('white space alone', ' \t ', parseError),
   hostile('truncated JSON', text(add()).slice(0, -3), parseError),
   hostile('JSON with something behind it', `${text(add())}x`, parseError),
   hostile('two messages in one body', text(add()) + text(add()), parseError),
