@@ -38,10 +38,11 @@ function readDocument(path: string): Document {
   const code: { language: string; text: string }[] = []
   const spans: string[] = []
   const tables: { header: string[]; rows: string[][] }[] = []
-  marked.walkTokens(marked.lexer(text), (token: Token) => {
+  void marked.walkTokens(marked.lexer(text), (token: Token) => {
     if (token.type === 'heading') headings.push(plain(token as Tokens.Heading))
     else if (token.type === 'link' || token.type === 'image') links.push((token as Tokens.Link).href)
-    else if (token.type === 'code') code.push({ language: (token as Tokens.Code).lang ?? '', text: token.text as string })
+    else if (token.type === 'code')
+      code.push({ language: (token as Tokens.Code).lang ?? '', text: token.text as string })
     else if (token.type === 'codespan') spans.push(token.text as string)
     else if (token.type === 'table') {
       const { header, rows } = token as Tokens.Table

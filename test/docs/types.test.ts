@@ -32,6 +32,9 @@ test('every code block of the documentation type-checks under the strictest sett
   writeFileSync(project, JSON.stringify(config))
   expect(await tsc(project)).toEqual({ code: 0, output: '' })
   // The check would see a mistake.
-  writeFileSync(join(written.folder, 'wrong.ts'), "import { defineServer } from 'holdfast'\ndefineServer({ name: 1 })\n")
+  writeFileSync(
+    join(written.folder, 'wrong.ts'),
+    "import { defineServer } from 'holdfast'\ndefineServer({ name: 1 })\n",
+  )
   expect((await tsc(project)).output).toContain('wrong.ts')
 })
