@@ -54,8 +54,11 @@ export const folderOf = (document: string): string => document.replace(/\.md$/, 
 export function writeBlocks(name: string): { folder: string; remove: () => void } {
   const folder = join(ROOT, '.test-cache', `${name}-${process.pid}`)
   rmSync(folder, { recursive: true, force: true })
+  const texts = new Map<string, string>()
   for (const { document, file, text } of BLOCKS) {
     const path = join(folder, folderOf(document), file)
+    if ((texts.get(path) ?? text) !== text) throw new Error(`${document} shows two different files named ${file}.`)
+    texts.set(path, text)
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, `${text}\n`)
   }

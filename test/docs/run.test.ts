@@ -12,7 +12,7 @@ import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
 import type { ServerDefinition } from 'holdfast'
 import { connect, RpcError, type ConnectOptions, type TestClient } from 'holdfast/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { freePort } from '../conformance/server.ts'
+import { freePort, startServer } from '../conformance/server.ts'
 import { BLOCKS, folderOf, writeBlocks } from './blocks.ts'
 
 // Every block that has a name is run: here, or by a block that imports it. At the end a test holds this list to the pages.
@@ -76,30 +76,52 @@ async function program(
   }
 }
 
-interface Caller {
-  tools(): Promise<string[]>
-  call(name: string, args: Record<string, unknown>, onprogress?: (step: { progress: number }) => void): Promise<unknown>
+/** A connected client: what the official ones of both majors have in common. */
+interface Official {
+  readonly kind: string
+  tools(): Promise<{ name: string; inputSchema: unknown; outputSchema?: unknown }[]>
+  call(name: string, args: Record<string, unknown>, onprogress?: (step: { progress: number }) => void): Promise<object>
+  read(uri: string): Promise<object>
+  prompt(name: string, args: Record<string, string>): Promise<object>
 }
 
-/** The official clients of both majors: 2.x, which finds the newest revision, and 1.x, which knows those of 2025. */
-async function bothClients(url: string, use: (caller: Caller) => Promise<void>): Promise<void> {
-  const second = new Client2({ name: 'docs', version: '1.0.0' }, { versionNegotiation: { mode: 'auto' } })
-  await second.connect(new Http2(new URL(url)))
-  await use({
-    tools: async () => (await second.listTools()).tools.map(({ name }) => name),
-    call: (name, args, onprogress) =>
-      second.callTool({ name, arguments: args }, onprogress === undefined ? {} : { onprogress }),
-  })
-  await second.close()
-  const first = new Client1({ name: 'docs', version: '1.0.0' })
-  await first.connect(new Http1(new URL(url)) as Transport)
-  await use({
-    tools: async () => (await first.listTools()).tools.map(({ name }) => name),
-    call: (name, args, onprogress) =>
-      first.callTool({ name, arguments: args }, undefined, onprogress === undefined ? {} : { onprogress }),
-  })
-  await first.close()
+/** Runs the same with the official clients: 1.x; 2.x as it comes, which speaks 2025-11-25; 2.x that looks for 2026-07-28. */
+async function eachClient(
+  url: string,
+  kinds: readonly string[],
+  use: (client: Official) => Promise<void>,
+): Promise<void> {
+  for (const kind of kinds) {
+    const info = { name: 'docs', version: '1.0.0' }
+    if (kind === '1.x') {
+      const client = new Client1(info)
+      await client.connect(new Http1(new URL(url)) as Transport)
+      await use({
+        kind,
+        tools: async () => (await client.listTools()).tools,
+        call: (name, args, onprogress) =>
+          client.callTool({ name, arguments: args }, undefined, onprogress === undefined ? {} : { onprogress }),
+        read: (uri) => client.readResource({ uri }),
+        prompt: (name, args) => client.getPrompt({ name, arguments: args }),
+      })
+      await client.close()
+    } else {
+      const client = new Client2(info, { versionNegotiation: { mode: kind === '2.x, 2026' ? 'auto' : 'legacy' } })
+      await client.connect(new Http2(new URL(url)))
+      expect(client.getProtocolEra()).toBe(kind === '2.x, 2026' ? 'modern' : 'legacy')
+      await use({
+        kind,
+        tools: async () => (await client.listTools()).tools,
+        call: (name, args, onprogress) =>
+          client.callTool({ name, arguments: args }, onprogress === undefined ? {} : { onprogress }),
+        read: (uri) => client.readResource({ uri }),
+        prompt: (name, args) => client.getPrompt({ name, arguments: args }),
+      })
+      await client.close()
+    }
+  }
 }
+const KINDS = ['1.x', '2.x, 2025', '2.x, 2026']
 
 // Tests that the pages show.
 use('docs/getting-started.md', 'server.ts', 'server.test.ts')
@@ -195,6 +217,15 @@ test('definitions: errors read as the page says', async () => {
   await expect(served.readResource('page://1')).rejects.toMatchObject({ data: { code: 'resource_not_found' } })
 })
 
+use('docs/operations.md', 'server.ts', 'instrumentation.ts')
+test('operations: options in the definition module hold', async () => {
+  const definition = pathOf('docs/operations.md', 'server.ts')
+  await using server = await startServer(definition, data, new AbortController().signal)
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+  const refused = await fetch(server.url, { method: 'POST', headers, body: 'x'.repeat(1024 * 1024 + 1) })
+  expect(refused.status).toBe(413)
+})
+
 use('docs/definitions.md', 'region.ts')
 test('definitions: the argument that goes into a header is marked in the list', async () => {
   await using served = await client('docs/definitions.md', 'region.ts')
@@ -210,11 +241,11 @@ test.each([
   ['fastify.ts', null],
   ['hono.ts', null],
   ['node-http.ts', 0],
-])('embedding: %s serves both official clients, streams included, and ends with %s', async (file, code) => {
+])('embedding: %s serves the official clients, streams included, and ends with %s', async (file, code) => {
   const served = await program('docs/embedding.md', file)
-  await bothClients(served.url, async ({ tools, call }) => {
+  await eachClient(served.url, KINDS, async ({ tools, call }) => {
     const steps: number[] = []
-    expect(await tools()).toEqual(['greet'])
+    expect((await tools()).map(({ name }) => name)).toEqual(['greet'])
     const result = await call('greet', { name: 'Ada' }, ({ progress }) => steps.push(progress))
     expect(result).toMatchObject({ content: [{ type: 'text', text: 'Hello, Ada' }] })
     expect(steps).toEqual([1])
@@ -225,6 +256,45 @@ test.each([
   }
   // Those without a handler of their own end by the signal.
   expect(await served.stop()).toBe(code)
+})
+
+use('docs/migrating.md', 'sdk1.ts', 'sdk2.ts', 'server.ts')
+test.each([
+  ['sdk1.ts', ['1.x', '2.x, 2025']],
+  ['sdk2.ts', KINDS],
+  ['server.ts', KINDS],
+] as const)('migrating: %s does the same for %j', async (file, kinds) => {
+  const server =
+    file === 'server.ts'
+      ? await startServer(pathOf('docs/migrating.md', file), data, new AbortController().signal)
+      : await program('docs/migrating.md', file)
+  let id = 1
+  await eachClient(server.url, kinds, async (client) => {
+    const tools = await client.tools()
+    expect(tools.map(({ name }) => name)).toEqual(['add_note', 'find_note'])
+    expect(tools[0]).toMatchObject({
+      inputSchema: { type: 'object', properties: { text: { type: 'string', minLength: 1 } }, required: ['text'] },
+      outputSchema: { type: 'object', properties: { id: { type: 'string' } } },
+    })
+    id++
+    expect(await client.call('add_note', { text: 'Feed the cat.' })).toMatchObject({
+      content: [{ type: 'text', text: `{"id":"${id}"}` }],
+      structuredContent: { id: String(id) },
+    })
+    const found = await client.call('find_note', { word: 'plants' })
+    expect(found).toMatchObject({ content: [{ type: 'text', text: 'Water the plants.' }] })
+    const missing = await client.call('find_note', { word: 'dog' })
+    expect(missing).toMatchObject({ isError: true, content: [{ type: 'text', text: 'No note holds "dog".' }] })
+    const note = { uri: 'note://1', mimeType: 'text/plain', text: 'Water the plants.' }
+    expect(await client.read('note://1')).toMatchObject({ contents: [note] })
+    const code = file === 'server.ts' ? (client.kind === '1.x' ? -32002 : -32602) : -32603
+    await expect(client.read('note://99')).rejects.toMatchObject({ code })
+    expect(await client.prompt('summarize', { topic: 'pets' })).toMatchObject({
+      messages: [{ role: 'user', content: { type: 'text', text: 'Summarize my notes on pets.' } }],
+    })
+    expect(await client.call('add_note', { text: '' })).toMatchObject({ isError: true })
+  })
+  await ('stop' in server ? server.stop() : server[Symbol.asyncDispose]())
 })
 
 test('every block that has a name is run by a test', () => {
