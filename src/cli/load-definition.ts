@@ -26,9 +26,16 @@ export async function loadDefinition(path: string): Promise<LoadedDefinition> {
         : (cause as NodeJS.ErrnoException).code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX'
           ? ' Node strips types and no more: enums, parameter properties and namespaces need a build.'
           : ''
-    throw new HoldfastError('invalid_module', `${path} can't be loaded: ${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}${remedy}`, { cause })
+    throw new HoldfastError(
+      'invalid_module',
+      `${path} can't be loaded: ${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}${remedy}`,
+      { cause },
+    )
   }
   if (module.default?.kind !== 'server')
-    throw new HoldfastError('invalid_module', `${path} does not export a server. Write: export default defineServer({ … })`)
+    throw new HoldfastError(
+      'invalid_module',
+      `${path} does not export a server. Write: export default defineServer({ … })`,
+    )
   return { server: module.default as unknown as ServerDefinition, options: module.options ?? {} }
 }

@@ -38,7 +38,10 @@ function createProgram(): Command {
     .option('--watch', 'start again when the definition, or what it imports, changes')
     .option('--json', 'print the start-up lines as one JSON object')
     .helpOption('-h, --help', 'Print this help.')
-    .addHelpText('after', '\nEvery option of the runtime can be set in the definition module: export const options = { … }.\nVariables: HOST, PORT, LOG_LEVEL, HOLDFAST_*. See docs/operations.md.\n')
+    .addHelpText(
+      'after',
+      '\nEvery option of the runtime can be set in the definition module: export const options = { … }.\nVariables: HOST, PORT, LOG_LEVEL, HOLDFAST_*. See docs/operations.md.\n',
+    )
     .action(async (definition: string, flags: ServeFlags) => {
       const { serve } = await import('./serve.ts')
       await serve(definition, flags)
@@ -64,12 +67,15 @@ function toPort(text: string): number {
 
 function toCount(text: string): number {
   const count = Number(text)
-  if (!/^\d+$/.test(text) || count < 1 || count > 64) throw new InvalidArgumentError('Give a whole number from 1 to 64.')
+  if (!/^\d+$/.test(text) || count < 1 || count > 64)
+    throw new InvalidArgumentError('Give a whole number from 1 to 64.')
   return count
 }
 
 /** Version of this package. */
 export function version(): string {
-  const { version: text } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  const { version: text } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
   return text
 }

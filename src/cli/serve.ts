@@ -1,26 +1,72 @@
-import { resolveOptions, type ResolvedOptions } from '../compose/options.ts'
-import { wire, type Listening, type Runtime } from '../compose/runtime.ts'
+import { spawn } from 'node:child_process'
+import cluster from 'node:cluster'
+import { generateKeys, resolveOptions, type ResolvedOptions, type RuntimeOptions } from '../compose/options.ts'
+import { internalsOf, wire, type Listening, type Runtime } from '../compose/runtime.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
 import { loadDefinition } from './load-definition.ts'
 import type { ServeFlags } from './run.ts'
 
 /** `holdfast serve`: resolves when the server has ended. */
 export async function serve(path: string, flags: ServeFlags): Promise<void> {
+  if (flags.stdio === true && (flags.processes !== undefined || flags.port !== undefined || flags.host !== undefined))
+    throw new HoldfastError(
+      'invalid_option',
+      '--stdio serves one client on standard input and output: it goes with none of --port, --host, --processes.',
+    )
+  if (flags.watch === true) return watch()
   const { server, options: code } = await loadDefinition(path)
-  const options = resolveOptions(code, process.env, {
-    ...(flags.port === undefined ? {} : { port: flags.port }),
-    ...(flags.host === undefined ? {} : { host: flags.host }),
-    ...(flags.stdio === true ? { logFd: 2 } : {}),
-  })
+  const given: RuntimeOptions = {
+    port: flags.port,
+    host: flags.host,
+    logFd: flags.stdio === true ? 2 : undefined,
+  } as RuntimeOptions
+  const options = resolveOptions(code, process.env, given)
+  const print = (listening: Listening): void =>
+    void process.stdout.write(
+      flags.json === true ? startJson(listening, options) : startText(server.name, server.version, listening, options),
+    )
+
+  if (cluster.isWorker) {
+    const { workerEnd } = await import('./processes.ts')
+    const end = workerEnd()
+    const runtime = await wire(server, { ...options, state: end.state, bus: end.bus }, end.metrics)
+    const stopped = new Promise<void>((resolve, reject) =>
+      end.serve({
+        snapshot: () => internalsOf(runtime).telemetry.metrics.snapshot(),
+        stop: () => void runtime.close().then(resolve, reject),
+      }),
+    )
+    // The terminal sends its signals to the whole group; the primary is the one to say when.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
+    await end.listening(await runtime.listen())
+    await stopped
+    process.disconnect?.()
+    return
+  }
+  if (flags.processes !== undefined && flags.processes > 1) {
+    const { runProcesses } = await import('./processes.ts')
+    // Without a data folder each worker would make keys of its own, and open no other's sessions.
+    const env = options.keys === undefined && options.dataDir === false ? { HOLDFAST_KEYS: generateKeys() } : {}
+    return runProcesses(flags.processes, env, print)
+  }
   const runtime = await wire(server, options)
   const stopped = stopOnSignal(runtime)
   if (flags.stdio === true) {
     await Promise.race([runtime.serveStdio(), stopped])
-    await runtime.close()
-    return
+    return runtime.close()
   }
-  const listening = await runtime.listen()
-  process.stdout.write(flags.json === true ? startJson(listening, options) : startText(server.name, server.version, listening, options))
+  print(await runtime.listen())
   await stopped
+}
+
+/** Starts this command again under Node's own watch mode, which restarts it when a file that it imported changes. */
+async function watch(): Promise<void> {
+  const args = process.argv.slice(1).filter((argument) => argument !== '--watch')
+  const child = spawn(process.execPath, ['--watch', '--watch-preserve-output', ...args], { stdio: 'inherit' })
+  const stop = (signal: NodeJS.Signals): void => void child.kill(signal)
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+  process.exitCode = await new Promise<number>((resolve) => child.on('exit', (code) => resolve(code ?? 0)))
 }
 
 /** SIGTERM and SIGINT end in order; a second one ends at once. */
@@ -37,16 +83,17 @@ function stopOnSignal(runtime: Runtime): Promise<void> {
   })
 }
 
-const base = ({ url }: Listening): string => new URL(url).origin
+const originOf = ({ url }: Listening): string => new URL(url).origin
 
 function startJson(listening: Listening, { dataDir }: ResolvedOptions): string {
-  const origin = base(listening)
-  return `${JSON.stringify({ url: listening.url, host: listening.host, port: listening.port, livez: `${origin}/livez`, readyz: `${origin}/readyz`, metrics: `${origin}/metrics`, dataDir })}\n`
+  const origin = originOf(listening)
+  const { url, host, port } = listening
+  return `${JSON.stringify({ url, host, port, livez: `${origin}/livez`, readyz: `${origin}/readyz`, metrics: `${origin}/metrics`, dataDir })}\n`
 }
 
 function startText(name: string, version: string, listening: Listening, { dataDir }: ResolvedOptions): string {
   const { url } = listening
-  const origin = base(listening)
+  const origin = originOf(listening)
   const key = name.replaceAll(/[^A-Za-z0-9_-]/g, '-')
   return `
   ${name} ${version}

@@ -17,7 +17,11 @@ export function openKeyRing(keys: string | undefined, dataDir: string | false): 
     writeFileSync(file, generateKeys(), { flag: 'wx', mode: 0o600 })
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EEXIST')
-      throw new HoldfastError('invalid_option', `The data folder ${JSON.stringify(dataDir)} can't be written (${(cause as NodeJS.ErrnoException).code ?? String(cause)}). Choose another with HOLDFAST_DATA_DIR, or set HOLDFAST_KEYS.`, { cause })
+      throw new HoldfastError(
+        'invalid_option',
+        `The data folder ${JSON.stringify(dataDir)} can't be written (${(cause as NodeJS.ErrnoException).code ?? String(cause)}). Choose another with HOLDFAST_DATA_DIR, or set HOLDFAST_KEYS.`,
+        { cause },
+      )
   }
   return createKeyRing(readFileSync(file, 'utf8').trim())
 }

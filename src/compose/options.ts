@@ -7,11 +7,14 @@ import type { HttpOptions } from '../transports/http/http-options.ts'
 import type { ServerOptions as ListenBounds } from '../transports/http/server.ts'
 import { nearest } from './nearest.ts'
 
+export { generateKeys } from '../kernel/key-ring.ts'
+
 /**
  * Settings of a runtime. Each has a default that works on one machine with nothing installed. What the environment says
  * (`HOLDFAST_…`, see {@link resolveOptions}) goes before what stands here.
  */
-export interface RuntimeOptions extends Partial<KernelOptions>, Partial<HttpOptions>, Partial<Omit<ListenBounds, 'host' | 'port'>> {
+export interface RuntimeOptions
+  extends Partial<KernelOptions>, Partial<HttpOptions>, Partial<Omit<ListenBounds, 'host' | 'port'>> {
   /** Address to listen on. Default `127.0.0.1` (`HOST`). */
   host?: string
   /** Port to listen on; 0 takes a free one. Default 3000 (`PORT`). */
@@ -39,7 +42,12 @@ export interface RuntimeOptions extends Partial<KernelOptions>, Partial<HttpOpti
 }
 
 /** Options with every default filled in. */
-export type ResolvedOptions = KernelOptions & HttpOptions & ListenBounds & Required<Pick<RuntimeOptions, 'logLevel' | 'logFd' | 'listPageSize' | 'drainDeadlineMs' | 'allowAnonymous' | 'dataDir'>> &
+export type ResolvedOptions = KernelOptions &
+  HttpOptions &
+  ListenBounds &
+  Required<
+    Pick<RuntimeOptions, 'logLevel' | 'logFd' | 'listPageSize' | 'drainDeadlineMs' | 'allowAnonymous' | 'dataDir'>
+  > &
   Pick<RuntimeOptions, 'keys' | 'state' | 'bus' | 'clock'>
 
 const MEBIBYTE = 1024 * 1024
@@ -113,10 +121,18 @@ const KUBERNETES = /^HOLDFAST_(PORT|SERVICE_)/
  * Fills in the defaults. Order: `flags`, environment, `code`, default.
  * @throws {HoldfastError} `unknown_option` for an option or `HOLDFAST_` variable that does not exist, `invalid_option` for a bad value.
  */
-export function resolveOptions(code: RuntimeOptions, env: Readonly<Record<string, string | undefined>>, flags: RuntimeOptions = {}): ResolvedOptions {
+export function resolveOptions(
+  code: RuntimeOptions,
+  env: Readonly<Record<string, string | undefined>>,
+  flags: RuntimeOptions = {},
+): ResolvedOptions {
   const known = [...Object.keys(DEFAULTS), ...OPTIONAL]
   for (const name of [...Object.keys(code), ...Object.keys(flags)])
-    if (!known.includes(name)) throw new HoldfastError('unknown_option', `There is no option \`${name}\`${nearest(name, known, ' Did you mean', '`')}`)
+    if (!known.includes(name))
+      throw new HoldfastError(
+        'unknown_option',
+        `There is no option \`${name}\`${nearest(name, known, ' Did you mean', '`')}`,
+      )
   const resolved: Record<string, unknown> = { ...DEFAULTS, ...defined(code) }
   for (const [name, text] of Object.entries(env)) {
     if (text === undefined || text === '') continue
@@ -125,14 +141,18 @@ export function resolveOptions(code: RuntimeOptions, env: Readonly<Record<string
       resolved[variable.option] = variable.read(text)
       check(variable.option, resolved[variable.option], name)
     } else if (name.startsWith('HOLDFAST_') && !KUBERNETES.test(name))
-      throw new HoldfastError('unknown_option', `There is no variable ${name}${nearest(name, Object.keys(VARIABLES), ' Did you mean', '')}`)
+      throw new HoldfastError(
+        'unknown_option',
+        `There is no variable ${name}${nearest(name, Object.keys(VARIABLES), ' Did you mean', '')}`,
+      )
   }
   Object.assign(resolved, defined(flags))
   for (const [name, value] of Object.entries(resolved)) check(name as keyof ResolvedOptions, value, `\`${name}\``)
   return resolved as unknown as ResolvedOptions
 }
 
-const defined = (options: object): object => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+const defined = (options: object): object =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
 function check(option: keyof ResolvedOptions, value: unknown, name: string): void {
   const refuse = (expected: string): never => {
@@ -140,7 +160,8 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
   }
   const fallback = DEFAULTS[option]
   if (option === 'port') {
-    if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > 65_535) refuse('a port: a whole number from 0 to 65535')
+    if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > 65_535)
+      refuse('a port: a whole number from 0 to 65535')
   } else if (option === 'logLevel') {
     if (!LOG_LEVEL_NAMES.includes(value as string)) refuse(`one of ${LOG_LEVEL_NAMES.join(', ')}`)
   } else if (option === 'sessions') {
@@ -159,4 +180,5 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
 }
 
 /** Whether an address reaches this machine alone. */
-export const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)

@@ -20,6 +20,8 @@ import { openKeyRing } from './keys.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
 const TICK_MS = 500
+/** Time for what was said last to reach clients. */
+const FLUSH_MS = 500
 
 /** A server definition, wired and ready to serve. */
 export interface Runtime {
@@ -75,14 +77,25 @@ export async function createRuntime(server: ServerDefinition, options: RuntimeOp
   return wire(server, resolveOptions(options, process.env))
 }
 
+/** Renders the metrics where they are not this process's alone. */
+export type RenderMetrics = () => Promise<{ contentType: string; body: string }>
+
 /** {@link createRuntime} with options that are resolved already. */
-export async function wire(server: ServerDefinition, options: ResolvedOptions): Promise<Runtime> {
+export async function wire(
+  server: ServerDefinition,
+  options: ResolvedOptions,
+  renderMetrics?: RenderMetrics,
+): Promise<Runtime> {
   if ((server as { kind?: unknown } | undefined)?.kind !== 'server')
-    throw new HoldfastError('invalid_module', 'createRuntime was not given a server. Give it the result of defineServer({ … }).')
+    throw new HoldfastError(
+      'invalid_module',
+      'createRuntime was not given a server. Give it the result of defineServer({ … }).',
+    )
   const clock = options.clock ?? systemClock
   const state = options.state ?? new MemoryStateStore(clock)
   const bus = options.bus ?? new MemoryEventBus()
   let isReady = true
+  let isInputOver = false
   let httpServer: HttpServer | undefined
   let closing: Promise<void> | undefined
   const telemetry = await RuntimeTelemetry.create(
@@ -112,7 +125,7 @@ export async function wire(server: ServerDefinition, options: ResolvedOptions): 
   await kernel.start()
   const probes = new Probes({
     isReady: () => isReady,
-    metrics: () => telemetry.metrics.render(),
+    metrics: renderMetrics ?? (() => telemetry.metrics.render()),
     onError: (error) => telemetry.failure(undefined, 'The metrics could not be rendered.', error),
   })
   const parts: HttpParts = { kernel, options, telemetry, clock, ticker, probes }
@@ -121,17 +134,23 @@ export async function wire(server: ServerDefinition, options: ResolvedOptions): 
     isReady = false
     const serverClosed = httpServer?.close()
     kernel.shutdown()
-    const deadlineMs = clock.monotonic() + options.drainDeadlineMs
+    // The clock's timers keep no process alive, and the last socket may be gone before the last call has ended.
+    const alive = setInterval(() => httpServer?.closeIdle(), 100)
+    // When standard input has ended nobody reads the answers any more: there is nothing to wait for.
+    const deadlineMs = clock.monotonic() + (isInputOver ? 0 : options.drainDeadlineMs)
     while (kernel.runningCount > 0 && clock.monotonic() < deadlineMs) await clock.sleep(20)
     kernel.stopRunning()
-    // Handlers that heed the abort still get their answers out.
-    for (let turn = 0; turn < 10 && kernel.runningCount > 0; turn++) await clock.sleep(20)
+    // Handlers that heed the abort still get their answers out, and streams their ends.
+    const cutMs = clock.monotonic() + FLUSH_MS
+    while (kernel.runningCount > 0 && clock.monotonic() < cutMs) await clock.sleep(20)
+    await Promise.race([serverClosed, clock.sleep(FLUSH_MS)])
     httpServer?.cut()
     await serverClosed
     await kernel.close()
     if (options.state === undefined) await state.close()
     if (options.bus === undefined) await bus.close()
     telemetry.close()
+    clearInterval(alive)
   }
 
   const runtime: Runtime = {
@@ -152,6 +171,7 @@ export async function wire(server: ServerDefinition, options: ResolvedOptions): 
     async serveStdio(streams) {
       const { input, output } = streams ?? { input: process.stdin, output: process.stdout }
       await serveStdio(kernel, { input: input as never, output: output as never, maxBodyBytes: options.maxBodyBytes })
+      isInputOver = true
     },
     close: () => (closing ??= close()),
   }

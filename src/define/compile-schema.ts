@@ -24,13 +24,21 @@ export interface CompiledSchema {
  */
 export function compileSchema(schema: Schema, direction: 'input' | 'output', where: string): CompiledSchema {
   if (typeof schema !== 'object' && typeof schema !== 'function')
-    invalid(where, `the ${direction} schema is ${String(schema)}.`, 'Give a Standard Schema (Zod, ArkType, Valibot) or a JSON Schema object.')
+    invalid(
+      where,
+      `the ${direction} schema is ${String(schema)}.`,
+      'Give a Standard Schema (Zod, ArkType, Valibot) or a JSON Schema object.',
+    )
   return isStandardSchema(schema)
     ? { json: toJsonSchema(schema, direction, where), check: standardCheck(schema['~standard']) }
     : { json: schema as JsonSchema, check: ajvCheck(schema as JsonSchema, direction, where) }
 }
 
-function toJsonSchema(schema: StandardSchemaV1 & { '~standard': unknown }, direction: 'input' | 'output', where: string): JsonSchema {
+function toJsonSchema(
+  schema: StandardSchemaV1 & { '~standard': unknown },
+  direction: 'input' | 'output',
+  where: string,
+): JsonSchema {
   const standard = schema['~standard'] as StandardSchemaV1.Props & {
     jsonSchema?: Record<'input' | 'output', (options: { target: 'draft-2020-12' }) => Record<string, unknown>>
   }
@@ -46,7 +54,12 @@ function toJsonSchema(schema: StandardSchemaV1 & { '~standard': unknown }, direc
     return standard.jsonSchema[direction]({ target: 'draft-2020-12' })
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
-    return invalid(where, `the ${direction} schema can't be expressed as JSON Schema (${reason}).`, 'Use types that JSON has, or give plain JSON Schema.', cause)
+    return invalid(
+      where,
+      `the ${direction} schema can't be expressed as JSON Schema (${reason}).`,
+      'Use types that JSON has, or give plain JSON Schema.',
+      cause,
+    )
   }
 }
 
@@ -65,7 +78,9 @@ function issueText({ path, message }: StandardSchemaV1.Issue): string {
 }
 
 function pathText(keys: readonly PropertyKey[]): string {
-  return keys.map((key, index) => (typeof key === 'number' ? `[${key}]` : (index === 0 ? '' : '.') + String(key))).join('')
+  return keys
+    .map((key, index) => (typeof key === 'number' ? `[${key}]` : (index === 0 ? '' : '.') + String(key)))
+    .join('')
 }
 
 // ajv is loaded when the first plain JSON Schema is met: servers that use Standard Schemas start faster without it.
@@ -89,7 +104,12 @@ function ajvCheck(schema: JsonSchema, direction: string, where: string): Compile
     validate = getAjv().compile(rest)
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
-    return invalid(where, `the ${direction} schema is not valid JSON Schema 2020-12 (${reason}).`, 'Mend the schema; remote $refs are never fetched.', cause)
+    return invalid(
+      where,
+      `the ${direction} schema is not valid JSON Schema 2020-12 (${reason}).`,
+      'Mend the schema; remote $refs are never fetched.',
+      cause,
+    )
   }
   return (value) => (validate(value) ? { value } : { problem: ajvText(validate.errors ?? []) })
 }
@@ -98,7 +118,10 @@ function ajvText(errors: readonly ErrorObject[]): string {
   return errors
     .slice(0, 10)
     .map((error) => {
-      const keys = error.instancePath.split('/').slice(1).map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'))
+      const keys = error.instancePath
+        .split('/')
+        .slice(1)
+        .map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'))
       const detail =
         error.keyword === 'additionalProperties'
           ? ` ("${(error.params as { additionalProperty: string }).additionalProperty}")`

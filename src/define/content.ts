@@ -97,7 +97,7 @@ export const content = {
   /** A resource carried inside the result; `data` as text, or as bytes. */
   resource: (uri: string, data: Uint8Array | string, mimeType?: string, extras: BlockExtras = {}): EmbeddedResource =>
     block({ type: 'resource', resource: toResourceContents(uri, data, mimeType), ...extras }),
-  /** A link to a resource that the client may read. Left out of answers to revision 2025-03-26, which has no links. */
+  /** A link to a resource that the client may read. Clients of revision 2025-03-26, which has no links, get it as text. */
   link: (uri: string, name: string, extras: Omit<ResourceLink, 'type' | 'uri' | 'name'> = {}): ResourceLink =>
     block({ type: 'resource_link', uri, name, ...extras }),
   /** A whole result: blocks beside `structuredContent`, `isError` or `_meta`. */

@@ -19,7 +19,11 @@ export interface Principal {
 }
 
 /** The principal of a caller who did not authenticate. What it holds (sessions, handles) are bearer secrets. */
-export const ANONYMOUS: Principal = Object.freeze({ issuer: 'anonymous', subject: 'anonymous', scopes: Object.freeze([]) })
+export const ANONYMOUS: Principal = Object.freeze({
+  issuer: 'anonymous',
+  subject: 'anonymous',
+  scopes: Object.freeze([]),
+})
 
 /** What the calling client says of itself. None of it is verified. */
 export interface Client {

@@ -11,7 +11,8 @@ export interface HeaderParameter {
 }
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-const REMEDY = 'Set it on a string, integer or boolean property that is reached through `properties` alone; clients drop the tool otherwise.'
+const REMEDY =
+  'Set it on a string, integer or boolean property that is reached through `properties` alone; clients drop the tool otherwise.'
 
 /**
  * Finds the parameters that carry `x-mcp-header`.
@@ -31,9 +32,11 @@ export function findHeaderParameters(schema: JsonSchema, where: string): HeaderP
         const label = `\`x-mcp-header\` of ${at.join('.')}`
         if (typeof name !== 'string' || !TOKEN.test(name)) invalid(where, `${label} is not a header token.`, REMEDY)
         const type = property.type
-        if (type !== 'string' && type !== 'integer' && type !== 'boolean') invalid(where, `${label} stands on type ${String(type)}.`, REMEDY)
+        if (type !== 'string' && type !== 'integer' && type !== 'boolean')
+          invalid(where, `${label} stands on type ${String(type)}.`, REMEDY)
         const header = `mcp-param-${name.toLowerCase()}`
-        if (found.some((other) => other.header === header)) invalid(where, `${label} is used twice.`, 'Header names must differ, ignoring case.')
+        if (found.some((other) => other.header === header))
+          invalid(where, `${label} is used twice.`, 'Header names must differ, ignoring case.')
         found.push({ header, path: at, type })
         allowed.add(property)
       }
@@ -47,7 +50,16 @@ export function findHeaderParameters(schema: JsonSchema, where: string): HeaderP
 
 function refuseElsewhere(node: unknown, allowed: ReadonlySet<unknown>, where: string): void {
   if (typeof node !== 'object' || node === null) return
-  if (!Array.isArray(node) && 'x-mcp-header' in node && !allowed.has(node) && typeof (node as JsonSchema)['x-mcp-header'] === 'string')
-    invalid(where, `\`x-mcp-header\` "${String((node as JsonSchema)['x-mcp-header'])}" stands inside another keyword.`, REMEDY)
+  if (
+    !Array.isArray(node) &&
+    'x-mcp-header' in node &&
+    !allowed.has(node) &&
+    typeof (node as JsonSchema)['x-mcp-header'] === 'string'
+  )
+    invalid(
+      where,
+      `\`x-mcp-header\` "${String((node as JsonSchema)['x-mcp-header'])}" stands inside another keyword.`,
+      REMEDY,
+    )
   for (const value of Object.values(node)) refuseElsewhere(value, allowed, where)
 }

@@ -85,7 +85,8 @@ export function definePrompt<Arguments extends Schema | undefined = undefined>(
 }
 
 function toArguments(schema: JsonSchema, where: string): PromptArgument[] {
-  if (schema.type !== 'object') invalid(where, 'the arguments are not an object.', 'Prompt arguments are named: describe an object of strings.')
+  if (schema.type !== 'object')
+    invalid(where, 'the arguments are not an object.', 'Prompt arguments are named: describe an object of strings.')
   const required = Array.isArray(schema.required) ? (schema.required as unknown[]) : []
   return Object.entries((schema.properties ?? {}) as Record<string, JsonSchema>).map(([name, property]) => ({
     name,

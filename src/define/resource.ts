@@ -131,7 +131,8 @@ export function defineResource(options: StaticResourceOptions | TemplateResource
 /** Refuses a completion for an argument that does not exist. */
 export function checkComplete(where: string, complete: object | undefined, names: readonly string[]): void {
   for (const [name, value] of Object.entries(complete ?? {})) {
-    if (!names.includes(name)) invalid(where, `\`complete\` names ${quote(name)}.`, `It may name ${names.join(', ') || 'nothing'}.`)
+    if (!names.includes(name))
+      invalid(where, `\`complete\` names ${quote(name)}.`, `It may name ${names.join(', ') || 'nothing'}.`)
     checkFunction(where, `complete.${name}`, value)
   }
 }

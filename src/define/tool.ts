@@ -67,7 +67,9 @@ const NO_ARGUMENTS: CompiledSchema = {
   json: { type: 'object', additionalProperties: false },
   check: (value) => {
     const extra = Object.keys(value as object)[0]
-    return extra === undefined ? { value } : { problem: `the tool takes no arguments, and got ${JSON.stringify(extra)}` }
+    return extra === undefined
+      ? { value }
+      : { problem: `the tool takes no arguments, and got ${JSON.stringify(extra)}` }
   },
 }
 
@@ -108,6 +110,7 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
 function asObject(schema: CompiledSchema, where: string): CompiledSchema {
   const { type } = schema.json
   if (type === 'object') return schema
-  if (type !== undefined) invalid(where, `the input schema describes ${JSON.stringify(type)}.`, 'Arguments are an object: wrap it in one.')
+  if (type !== undefined)
+    invalid(where, `the input schema describes ${JSON.stringify(type)}.`, 'Arguments are an object: wrap it in one.')
   return { ...schema, json: { type: 'object', ...schema.json } }
 }

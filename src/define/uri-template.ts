@@ -26,15 +26,23 @@ export function parseUriTemplate(template: string, where: string): UriTemplate {
   for (let index = 1; index < pieces.length; index += 2) {
     const expression = pieces[index]!
     const match = /^(\+?)([A-Za-z0-9_]+)$/.exec(expression)
-    if (match === null) invalid(where, `the template holds {${expression}}.`, 'Use {name} for one segment, or {+name} for text with slashes.')
+    if (match === null)
+      invalid(
+        where,
+        `the template holds {${expression}}.`,
+        'Use {name} for one segment, or {+name} for text with slashes.',
+      )
     const name = match[2]!
-    if (parts.some((part) => part.name === name)) invalid(where, `the template holds {${name}} twice.`, 'Name each variable once.')
-    if (index > 1 && pieces[index - 1] === '') invalid(where, `{${name}} follows another variable directly.`, 'Put text between variables.')
+    if (parts.some((part) => part.name === name))
+      invalid(where, `the template holds {${name}} twice.`, 'Name each variable once.')
+    if (index > 1 && pieces[index - 1] === '')
+      invalid(where, `{${name}} follows another variable directly.`, 'Put text between variables.')
     parts.push({ name, reserved: match[1] === '+', after: pieces[index + 1]! })
   }
   if (/[{}]/.test(first + parts.map((part) => part.after).join('')))
     invalid(where, `the template ${JSON.stringify(template)} has an unmatched brace.`, 'Close each { with }.')
-  if (parts.length === 0) invalid(where, `${JSON.stringify(template)} has no variable.`, 'Use `uri` for a resource with a fixed URI.')
+  if (parts.length === 0)
+    invalid(where, `${JSON.stringify(template)} has no variable.`, 'Use `uri` for a resource with a fixed URI.')
   return { names: parts.map((part) => part.name), match: (uri) => matchParts(uri, first, parts) }
 }
 

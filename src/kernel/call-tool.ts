@@ -19,18 +19,23 @@ export function callTool(invocation: Invocation): Outcome | PromiseLike<Outcome>
   const name = params.name
   if (typeof name !== 'string') throw new HoldfastError('invalid_params', '`params.name` must be a string.')
   const tool = invocation.services.catalog.tools.get(name)
-  if (tool === undefined) throw new HoldfastError('invalid_params', `There is no tool ${JSON.stringify(name)}. List them with tools/list.`)
+  if (tool === undefined)
+    throw new HoldfastError('invalid_params', `There is no tool ${JSON.stringify(name)}. List them with tools/list.`)
   const args = params.arguments ?? {}
   if (!isObject(args)) throw new HoldfastError('invalid_params', '`params.arguments` must be an object.')
   if (era === 'modern' && tool.headerParameters.length > 0 && invocation.exchange.head !== undefined)
     checkHeaderParameters(tool.headerParameters, args, invocation.exchange.head)
   const key = meta[OWN_META.idempotencyKey]
-  return key === undefined ? checkAndRun(invocation, tool, args) : withIdempotencyKey(invocation, key, tool.name, args, () => checkAndRun(invocation, tool, args))
+  return key === undefined
+    ? checkAndRun(invocation, tool, args)
+    : withIdempotencyKey(invocation, key, tool.name, args, () => checkAndRun(invocation, tool, args))
 }
 
 function checkAndRun(invocation: Invocation, tool: ToolDefinition, args: JsonObject): Outcome | PromiseLike<Outcome> {
   const checked = tool.input.check(args)
-  return isPromise(checked) ? checked.then((done) => runTool(invocation, tool, done)) : runTool(invocation, tool, checked)
+  return isPromise(checked)
+    ? checked.then((done) => runTool(invocation, tool, done))
+    : runTool(invocation, tool, checked)
 }
 
 function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked): Outcome | PromiseLike<Outcome> {
@@ -43,7 +48,9 @@ function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked)
   const { telemetry } = invocation.services
   let value: unknown
   try {
-    value = telemetry.run(invocation.operation, () => tool.run(checked.value as never, new InvocationContext(invocation)))
+    value = telemetry.run(invocation.operation, () =>
+      tool.run(checked.value as never, new InvocationContext(invocation)),
+    )
     if (!isPromise(value)) {
       const outcome = toToolOutcome(tool, value, invocation.facts.revision)
       return isPromise(outcome) ? outcome.then(undefined, (error: unknown) => failed(invocation, tool, error)) : outcome
@@ -78,15 +85,24 @@ function failed(invocation: Invocation, tool: ToolDefinition, error: unknown): O
 /** MCP 2026-07-28, tools: a value in the arguments needs its header, and the header must say the same. */
 function checkHeaderParameters(parameters: readonly HeaderParameter[], args: JsonObject, head: RequestHead): void {
   for (const { header, path, type } of parameters) {
-    const value = path.reduce<unknown>((node, key) => (isObject(node) && Object.hasOwn(node, key) ? node[key] : undefined), args)
+    const value = path.reduce<unknown>(
+      (node, key) => (isObject(node) && Object.hasOwn(node, key) ? node[key] : undefined),
+      args,
+    )
     const raw = head.header(header)
     if (value === undefined || value === null) {
-      if (raw !== undefined) throw new HoldfastError('header_mismatch', `The header ${header} is there, but \`${path.join('.')}\` is not.`)
+      if (raw !== undefined)
+        throw new HoldfastError('header_mismatch', `The header ${header} is there, but \`${path.join('.')}\` is not.`)
       continue
     }
-    if (raw === undefined) throw new HoldfastError('header_mismatch', `The header ${header} is missing; it must say \`${path.join('.')}\`.`)
+    if (raw === undefined)
+      throw new HoldfastError('header_mismatch', `The header ${header} is missing; it must say \`${path.join('.')}\`.`)
     const text = decodeHeader(raw, header)
-    const isSame = type === 'integer' ? typeof value === 'number' && text.trim() !== '' && Number(text) === value : text === String(value)
-    if (!isSame) throw new HoldfastError('header_mismatch', `The header ${header} does not say the same as \`${path.join('.')}\`.`)
+    const isSame =
+      type === 'integer'
+        ? typeof value === 'number' && text.trim() !== '' && Number(text) === value
+        : (typeof value === 'string' || typeof value === 'boolean') && text === String(value)
+    if (!isSame)
+      throw new HoldfastError('header_mismatch', `The header ${header} does not say the same as \`${path.join('.')}\`.`)
   }
 }

@@ -40,7 +40,8 @@ export function compileCatalog(server: ServerDefinition, pageSize: number): Cata
     tools: (revision) => server.tools.map((tool) => listedTool(tool, revision)),
     prompts: (revision) => server.prompts.map((prompt) => listedPrompt(prompt, revision)),
     resources: (revision) => fixed.map((resource) => listedResource({ ...resource, uri: resource.uri! }, revision)),
-    resourceTemplates: (revision) => templates.map((template) => listedResource({ uriTemplate: template.uriTemplate, ...template }, revision)),
+    resourceTemplates: (revision) =>
+      templates.map((template) => listedResource({ uriTemplate: template.uriTemplate, ...template }, revision)),
   }
   const hasCompletions = [...server.prompts, ...templates].some((item) => item.complete !== undefined)
   const resultMetaObject = { [META.serverInfo]: serverInfo(server, LATEST_MODERN) }
@@ -98,7 +99,13 @@ function fromCursor(kind: ListKind, cursor: string | undefined, step: number, le
   if (cursor === undefined) return 0
   const [, from, digits] = /^(\w+):(\d{1,9})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
   const offset = Number(digits)
-  if (from !== kind || offset === 0 || offset >= Math.max(length, 1) || offset % step !== 0 || toCursor(kind, offset) !== cursor)
+  if (
+    from !== kind ||
+    offset === 0 ||
+    offset >= Math.max(length, 1) ||
+    offset % step !== 0 ||
+    toCursor(kind, offset) !== cursor
+  )
     throw new HoldfastError('invalid_params', '`cursor` is not one that this list gave; start again without it.')
   return offset
 }
@@ -124,14 +131,22 @@ function listedTool(tool: ToolDefinition, revision: Revision): JsonObject {
 
 /** Before 2026-07-28 only objects may be structured output; 2025-03-26 has none. */
 export function hasStructuredOutput(tool: ToolDefinition, revision: Revision): boolean {
-  return tool.output !== undefined && (isModern(revision) || (since(revision, '2025-06-18') && tool.output.json.type === 'object'))
+  return (
+    tool.output !== undefined &&
+    (isModern(revision) || (since(revision, '2025-06-18') && tool.output.json.type === 'object'))
+  )
 }
 
 function listedPrompt(prompt: PromptDefinition, revision: Revision): JsonObject {
   const listed = pick(prompt, revision, { name: '2025-03-26', title: '2025-06-18', description: '2025-03-26' })
   if (prompt.listedArguments.length > 0)
     listed.arguments = prompt.listedArguments.map((argument) =>
-      pick(argument, revision, { name: '2025-03-26', title: '2025-06-18', description: '2025-03-26', required: '2025-03-26' }),
+      pick(argument, revision, {
+        name: '2025-03-26',
+        title: '2025-06-18',
+        description: '2025-03-26',
+        required: '2025-03-26',
+      }),
     )
   return { ...listed, ...pick(prompt, revision, { icons: '2025-11-25', _meta: '2025-06-18' }) }
 }

@@ -117,6 +117,7 @@ export class ChangeHub {
 /** The notification that tells a client of a change. `meta` goes into `params._meta`. */
 export function changeNotification(change: Change, meta?: object): { method: string; params?: object } {
   const extra = meta === undefined ? undefined : { _meta: meta }
-  if (typeof change === 'string') return { method: `notifications/${change}/list_changed`, ...(extra === undefined ? {} : { params: extra }) }
+  if (typeof change === 'string')
+    return { method: `notifications/${change}/list_changed`, ...(extra === undefined ? {} : { params: extra }) }
   return { method: 'notifications/resources/updated', params: { uri: change.resource, ...extra } }
 }

@@ -1,4 +1,11 @@
-import { LOG_LEVELS, type Client, type Context, type ContextLog, type Notify, type Principal } from '../define/context.ts'
+import {
+  LOG_LEVELS,
+  type Client,
+  type Context,
+  type ContextLog,
+  type Notify,
+  type Principal,
+} from '../define/context.ts'
 import type { Invocation } from './invocation.ts'
 
 /** What a handler sees of its invocation. Everything is made on first use. */

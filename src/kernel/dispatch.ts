@@ -18,7 +18,9 @@ export function dispatch(invocation: Invocation, method: Method): void {
   let outcome: Outcome | PromiseLike<Outcome>
   try {
     if (services.running.size >= maxConcurrentRequests)
-      throw new HoldfastError('overloaded', `The node has ${maxConcurrentRequests} requests in flight.`, { data: { retryAfterMs: 1000 } })
+      throw new HoldfastError('overloaded', `The node has ${maxConcurrentRequests} requests in flight.`, {
+        data: { retryAfterMs: 1000 },
+      })
     outcome = method(invocation)
     if (!isPromise(outcome)) return invocation.succeed(outcome)
   } catch (error) {
@@ -34,7 +36,8 @@ export function dispatch(invocation: Invocation, method: Method): void {
 /** What a client may be told of an error; the rest goes to the log. */
 export function toWireError(invocation: Invocation, error: unknown): HoldfastError {
   if (error instanceof HoldfastError && ERRORS[error.code].kind === 'wire') return error
-  if (!invocation.isDone) invocation.services.telemetry.failure(invocation.operation, `The method ${invocation.facts.method} failed.`, error)
+  if (!invocation.isDone)
+    invocation.services.telemetry.failure(invocation.operation, `The method ${invocation.facts.method} failed.`, error)
   return new HoldfastError('internal_error', `The server failed (request ${invocation.requestId}).`)
 }
 

@@ -27,6 +27,8 @@ export interface Reply {
   keepAlive(): void
   /** Ends the stream. */
   end(): void
+  /** Ends without an answer, where none may follow (a cancelled request). */
+  abandon(): void
   /** Ends the connection of a stream that the client can resume; what is written later waits for it. */
   pause?(retryMs: number): void
 }

@@ -28,7 +28,10 @@ export async function withIdempotencyKey(
 ): Promise<Outcome> {
   const { services, principal } = invocation
   if (typeof key !== 'string' || key.length < 16 || key.length > 255)
-    throw new HoldfastError('invalid_params', `\`_meta["${OWN_META.idempotencyKey}"]\` must be a string of 16 to 255 characters, hard to guess.`)
+    throw new HoldfastError(
+      'invalid_params',
+      `\`_meta["${OWN_META.idempotencyKey}"]\` must be a string of 16 to 255 characters, hard to guess.`,
+    )
   const owner = [principal.issuer, principal.subject, principal.tenant ?? '']
   const storeKey = `idempotency:${sha256([...owner, tool, key])}`
   // A result is rendered for a revision; another revision's client must not be given it.
@@ -81,14 +84,18 @@ async function runAndKeep(
       await state.compareAndSet(storeKey, claim, claim, { ttlMs: CLAIM_TTL_MS })
     }
   })().catch((error: unknown) => {
-    if (!ended.signal.aborted) telemetry.failure(undefined, 'The claim of an idempotency key could not be renewed.', error)
+    if (!ended.signal.aborted)
+      telemetry.failure(undefined, 'The claim of an idempotency key could not be renewed.', error)
   })
   try {
     const outcome = await run()
     // A cancelled call has no outcome: its handler was told to stop.
     if (signal.aborted) await state.delete([storeKey])
     else {
-      const kept: Kept = { digest, outcome: { ...outcome, members: outcome.members.toString() } as NonNullable<Kept['outcome']> }
+      const kept: Kept = {
+        digest,
+        outcome: { ...outcome, members: outcome.members.toString() } as NonNullable<Kept['outcome']>,
+      }
       await state.set(storeKey, Buffer.from(JSON.stringify(kept)), { ttlMs: options.idempotencyTtlMs })
     }
     return outcome
@@ -103,7 +110,10 @@ async function runAndKeep(
 }
 
 /** Hears of outcomes: `wait` resolves at the bell, or when it is time to look again anyway. */
-async function listenForBell({ services, signal }: Invocation, channel: string): Promise<{ wait(): Promise<void>; close(): Promise<void> }> {
+async function listenForBell(
+  { services, signal }: Invocation,
+  channel: string,
+): Promise<{ wait(): Promise<void>; close(): Promise<void> }> {
   let wake = new AbortController()
   const ring = (): void => wake.abort()
   const unsubscribe = await services.bus.subscribe(channel, ring, ring)
@@ -120,7 +130,8 @@ async function listenForBell({ services, signal }: Invocation, channel: string):
   }
 }
 
-const sha256 = (parts: readonly string[]): string => createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
+const sha256 = (parts: readonly string[]): string =>
+  createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
 
 /** JSON with sorted keys, so that equal arguments have equal digests. */
 function canonical(value: unknown): string {

@@ -84,7 +84,8 @@ export class Invocation implements Ticking {
     const scope = facts.session?.sid ?? exchange.connection?.scope
     if (scope !== undefined) services.cancellable.set((this.#key = cancelKey(scope, facts.rpcId)), this)
     // A 2025 disconnect cancels nothing (2025-11-25, transports, "Sending Messages to the Server").
-    if (facts.era === 'modern' && exchange.onDisconnect === undefined) exchange.onDisconnect = () => this.abandon('cancelled')
+    if (facts.era === 'modern' && exchange.onDisconnect === undefined)
+      exchange.onDisconnect = () => this.abandon('cancelled')
   }
 
   tick(nowMs: number): void {
@@ -116,7 +117,12 @@ export class Invocation implements Ticking {
   progress(done: number, total: number | undefined, message: string | undefined): void {
     const token = this.facts.meta.progressToken
     // MCP 2026-07-28, progress: the value MUST increase with each notification.
-    if ((typeof token !== 'string' && typeof token !== 'number') || !(done > this.#lastProgress) || !Number.isFinite(done)) return
+    if (
+      (typeof token !== 'string' && typeof token !== 'number') ||
+      !(done > this.#lastProgress) ||
+      !Number.isFinite(done)
+    )
+      return
     this.#lastProgress = done
     this.emit(
       notificationBody('notifications/progress', {
@@ -133,11 +139,14 @@ export class Invocation implements Ticking {
     this.services.telemetry.handlerLog(this.operation, name, message, fields)
     if (this.facts.logLevel === undefined || level < this.facts.logLevel) return
     const data = fields === undefined ? message : { message, ...fields }
-    this.emit(notificationBody('notifications/message', { level: name, logger: this.services.catalog.server.name, data }))
+    this.emit(
+      notificationBody('notifications/message', { level: name, logger: this.services.catalog.server.name, data }),
+    )
   }
 
   closeStream(retryMs: number): void {
-    if (this.#stage === 'streaming' || (this.#stage === 'pending' && this.#stream(this.services.clock.monotonic()))) this.#reply.pause?.(retryMs)
+    if (this.#stage === 'streaming' || (this.#stage === 'pending' && this.#stream(this.services.clock.monotonic())))
+      this.#reply.pause?.(retryMs)
   }
 
   succeed({ members, meta, isError }: Outcome): void {
@@ -150,10 +159,20 @@ export class Invocation implements Ticking {
     const isModern = facts.era === 'modern'
     const head = isModern ? '{"resultType":"complete",' : '{'
     const tail = isModern
-      ? (members.length === 0 ? '"_meta":' : ',"_meta":') + (meta === undefined ? services.catalog.resultMeta : JSON.stringify({ ...services.catalog.resultMetaObject, ...meta })) + '}'
-      : (meta === undefined || facts.revision < '2025-06-18' ? '' : (members.length === 0 ? '' : ',') + `"_meta":${JSON.stringify(meta)}`) + '}'
+      ? (members.length === 0 ? '"_meta":' : ',"_meta":') +
+        (meta === undefined
+          ? services.catalog.resultMeta
+          : JSON.stringify({ ...services.catalog.resultMetaObject, ...meta })) +
+        '}'
+      : (meta === undefined || facts.revision < '2025-06-18'
+          ? ''
+          : (members.length === 0 ? '' : ',') + `"_meta":${JSON.stringify(meta)}`) + '}'
     if (typeof members === 'string') return resultBody(facts.rpcId, head + members + tail)
-    return Buffer.concat([Buffer.from(`{"jsonrpc":"2.0","id":${JSON.stringify(facts.rpcId)},"result":${head}`), members, Buffer.from(`${tail}}`)])
+    return Buffer.concat([
+      Buffer.from(`{"jsonrpc":"2.0","id":${JSON.stringify(facts.rpcId)},"result":${head}`),
+      members,
+      Buffer.from(`${tail}}`),
+    ])
   }
 
   fail(error: HoldfastError): void {
@@ -167,14 +186,9 @@ export class Invocation implements Ticking {
 
   /** Ends without an answer: the client has gone, or has cancelled. */
   abandon(errorType: 'cancelled'): void {
-    const wasStreaming = this.#stage === 'streaming'
     if (!this.#end(errorType, undefined, 200)) return
     this.#controller?.abort(endedReason())
-    if (wasStreaming) this.#reply.end()
-    else if (this.exchange.head?.acceptsStream === true) {
-      this.#reply.openStream()
-      this.#reply.end()
-    } else this.#reply.respond(202, undefined)
+    this.#reply.abandon()
   }
 
   /** Ends where the answer was written by another: nothing more is sent. */

@@ -45,7 +45,8 @@ function checkBounds(bytes: Buffer, { maxJsonDepth, maxJsonElements, maxStringBy
     } else if (byte === COMMA) {
       if (++elements > maxJsonElements) tooMany(maxJsonElements)
     } else if (byte === 0x7b || byte === 0x5b) {
-      if (++depth > maxJsonDepth) throw new HoldfastError('json_too_deep', `The body nests deeper than ${maxJsonDepth} levels.`)
+      if (++depth > maxJsonDepth)
+        throw new HoldfastError('json_too_deep', `The body nests deeper than ${maxJsonDepth} levels.`)
       if (++elements > maxJsonElements) tooMany(maxJsonElements)
     } else if (byte === 0x7d || byte === 0x5d) depth--
   }
@@ -53,7 +54,7 @@ function checkBounds(bytes: Buffer, { maxJsonDepth, maxJsonElements, maxStringBy
 
 /** Index of the quote that ends the string whose text begins at `start`, or the end of the bytes. */
 function endOfString(bytes: Buffer, start: number): number {
-  for (let from = start; ; ) {
+  for (let from = start; ;) {
     const quote = bytes.indexOf(QUOTE, from)
     if (quote === -1) return bytes.length
     let backslashes = 0

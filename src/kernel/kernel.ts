@@ -10,7 +10,17 @@ import { retryHeaders } from './invocation.ts'
 import { parseJson } from './json.ts'
 import type { OpenStream } from './listen.ts'
 import { serveModern } from './modern.ts'
-import { isLegacy, isModern, isObject, LEGACY, META, MODERN, type JsonObject, type LegacyRevision, type RequestId } from './protocol.ts'
+import {
+  isLegacy,
+  isModern,
+  isObject,
+  LEGACY,
+  META,
+  MODERN,
+  type JsonObject,
+  type LegacyRevision,
+  type RequestId,
+} from './protocol.ts'
 import { errorBody, resultBody, type Era } from './rpc.ts'
 import type { Services } from './services.ts'
 import { StreamLimit } from './stream-limit.ts'
@@ -70,9 +80,12 @@ export class Kernel {
   /** GET: a stream of a 2025 session (rule 1). */
   openStream(exchange: Exchange): void {
     this.#sessionOperation(exchange, 'GET', async (session) => {
-      if (exchange.head?.acceptsStream === false) throw new HoldfastError('not_acceptable', 'A GET is answered with text/event-stream: accept it.')
+      if (exchange.head?.acceptsStream === false)
+        throw new HoldfastError('not_acceptable', 'A GET is answered with text/event-stream: accept it.')
       const { lastEventId } = exchange.head!
-      await (lastEventId === undefined ? this.#streams.open(exchange, session) : this.#streams.resume(exchange, session, lastEventId))
+      await (lastEventId === undefined
+        ? this.#streams.open(exchange, session)
+        : this.#streams.resume(exchange, session, lastEventId))
     })
   }
 
@@ -84,22 +97,38 @@ export class Kernel {
     })
   }
 
-  #sessionOperation(exchange: Exchange, method: 'GET' | 'DELETE', serve: (session: StoredSession) => Promise<void>): void {
+  #sessionOperation(
+    exchange: Exchange,
+    method: 'GET' | 'DELETE',
+    serve: (session: StoredSession) => Promise<void>,
+  ): void {
     const { protocolVersion: version, sessionId } = exchange.head!
-    if (sessionId === undefined || !(version === undefined || isLegacy(version))) {
+    if (sessionId !== undefined && version !== undefined && !isLegacy(version) && !isModern(version))
+      return this.refuse(exchange, unsupported(version), undefined)
+    if (sessionId === undefined || isModern(version)) {
       const isDelete = method === 'DELETE' && !isModern(version)
       const error = isDelete
         ? new HoldfastError('session_required', 'DELETE ends the session that Mcp-Session-Id names; there is none.')
-        : new HoldfastError('method_not_allowed', `${method} is for sessions of the 2025 revisions; send requests with POST.`)
+        : new HoldfastError(
+            'method_not_allowed',
+            `${method} is for sessions of the 2025 revisions; send requests with POST.`,
+          )
       return this.refuse(exchange, error, undefined)
     }
-    this.#sessions.open(sessionId, exchange.principal).then(serve).catch((error: unknown) => this.refuse(exchange, error, undefined))
+    this.#sessions
+      .open(sessionId, exchange.principal)
+      .then(serve)
+      .catch((error: unknown) => this.refuse(exchange, error, undefined))
   }
 
   #route(exchange: Exchange, message: unknown): void {
     const { head } = exchange
     if (Array.isArray(message)) return this.#batch(exchange, message) // 3
-    if (!isObject(message) || message.jsonrpc !== '2.0') throw new HoldfastError('invalid_request', 'The body must be a JSON-RPC 2.0 message: an object with `"jsonrpc": "2.0"`.')
+    if (!isObject(message) || message.jsonrpc !== '2.0')
+      throw new HoldfastError(
+        'invalid_request',
+        'The body must be a JSON-RPC 2.0 message: an object with `"jsonrpc": "2.0"`.',
+      )
     const { id, method } = message
     if (method === undefined && ('result' in message || 'error' in message)) return this.#response(exchange) // 4
     if (typeof method !== 'string') throw new HoldfastError('invalid_request', '`method` must be a string.') // 5
@@ -111,12 +140,23 @@ export class Kernel {
     const version = head?.protocolVersion
     const sessionId = head?.sessionId
     if (claim !== undefined && !(isLegacy(claim) && sessionId !== undefined)) {
-      if (typeof claim !== 'string') throw new HoldfastError('invalid_meta', `\`params._meta["${META.protocolVersion}"]\` must be a string.`) // 6
+      if (typeof claim !== 'string')
+        throw new HoldfastError('invalid_meta', `\`params._meta["${META.protocolVersion}"]\` must be a string.`) // 6
       if (isNotification) return this.#modernNotification(exchange, method, params)
-      return serveModern(this.#services, exchange, this.#openStreams, this.#limit, id as RequestId, method, params, params._meta as JsonObject)
+      return serveModern(
+        this.#services,
+        exchange,
+        this.#openStreams,
+        this.#limit,
+        id as RequestId,
+        method,
+        params,
+        params._meta as JsonObject,
+      )
     }
     if (head === undefined) return this.#connectionMessage(exchange, isNotification, id as RequestId, method, params)
-    if (method === 'initialize' && !isNotification) return initialize(this.#services, exchange, this.#sessions, id as RequestId, params) // 7
+    if (method === 'initialize' && !isNotification)
+      return initialize(this.#services, exchange, this.#sessions, id as RequestId, params) // 7
     if (version !== undefined && isModern(version)) {
       if (isNotification) return exchange.respond(202, undefined) // 8
       throw new HoldfastError(
@@ -144,7 +184,10 @@ export class Kernel {
   ): void {
     if (sessionId === undefined) {
       if (this.#services.options.sessions === 'required')
-        throw new HoldfastError('session_required', 'Send `initialize` first, and its Mcp-Session-Id with each request; or use revision 2026-07-28.')
+        throw new HoldfastError(
+          'session_required',
+          'Send `initialize` first, and its Mcp-Session-Id with each request; or use revision 2026-07-28.',
+        )
       return serve(undefined, version ?? '2025-03-26')
     }
     this.#sessions
@@ -164,7 +207,13 @@ export class Kernel {
   }
 
   /** stdio and memory: no headers, and one session at most. */
-  #connectionMessage(exchange: Exchange, isNotification: boolean, id: RequestId, method: string, params: JsonObject): void {
+  #connectionMessage(
+    exchange: Exchange,
+    isNotification: boolean,
+    id: RequestId,
+    method: string,
+    params: JsonObject,
+  ): void {
     const connection = exchange.connection!
     if (isNotification) {
       this.#notification(connection.scope, method, params)
@@ -174,7 +223,10 @@ export class Kernel {
     const { session } = connection
     if (session === undefined) {
       if (method === 'ping') return exchange.respond(200, resultBody(id, '{}'))
-      throw new HoldfastError('invalid_meta', `Send \`params._meta["${META.protocolVersion}"]\` and \`params._meta["${META.clientCapabilities}"]\`, or \`initialize\` first.`)
+      throw new HoldfastError(
+        'invalid_meta',
+        `Send \`params._meta["${META.protocolVersion}"]\` and \`params._meta["${META.clientCapabilities}"]\`, or \`initialize\` first.`,
+      )
     }
     serveLegacy(this.#services, exchange, exchange, session, session.revision, id, method, params)
   }
@@ -185,21 +237,31 @@ export class Kernel {
     if (head === undefined) return exchange.respond(202, undefined)
     const { protocolVersion: version, sessionId } = head
     if (sessionId === undefined || !(version === undefined || isLegacy(version)))
-      throw new HoldfastError('invalid_request', 'A response belongs to a session of the 2025 revisions; this request names none.')
+      throw new HoldfastError(
+        'invalid_request',
+        'A response belongs to a session of the 2025 revisions; this request names none.',
+      )
     this.#inSession(exchange, sessionId, undefined, () => exchange.respond(202, undefined))
   }
 
   #batch(exchange: Exchange, messages: readonly unknown[]): void {
     const { head, connection } = exchange
     const version = head?.protocolVersion
-    if ((version !== undefined && !isLegacy(version)) || messages.some((message) => isObject(message) && claimOf(message.params) !== undefined))
+    if (
+      (version !== undefined && !isLegacy(version)) ||
+      messages.some((message) => isObject(message) && claimOf(message.params) !== undefined)
+    )
       throw new HoldfastError('invalid_request', 'Batches exist in revision 2025-03-26 alone.')
     if (messages.length === 0) throw new HoldfastError('invalid_request', 'The batch is empty.')
     const { maxBatch } = this.#services.options
-    if (messages.length > maxBatch) throw new HoldfastError('batch_too_large', `The batch has ${messages.length} messages; ${maxBatch} are allowed.`)
+    if (messages.length > maxBatch)
+      throw new HoldfastError('batch_too_large', `The batch has ${messages.length} messages; ${maxBatch} are allowed.`)
     const serve = (session: LegacySession | undefined, revision: LegacyRevision): void => {
       if (revision !== '2025-03-26')
-        throw new HoldfastError('invalid_request', `Batches exist in revision 2025-03-26 alone; this session is of ${revision}.`)
+        throw new HoldfastError(
+          'invalid_request',
+          `Batches exist in revision 2025-03-26 alone; this session is of ${revision}.`,
+        )
       this.#serveBatch(exchange, messages, session as StoredSession | undefined)
     }
     if (head === undefined) serve(connection?.session, connection?.session?.revision ?? '2025-11-25')
@@ -207,8 +269,17 @@ export class Kernel {
   }
 
   #serveBatch(exchange: Exchange, messages: readonly unknown[], session: StoredSession | undefined): void {
-    const isAnswered = (message: unknown): boolean => !(isObject(message) && message.jsonrpc === '2.0' && (('method' in message && !('id' in message)) || (!('method' in message) && ('result' in message || 'error' in message))))
-    const underlying: Reply = session === undefined || exchange.head === undefined ? exchange : this.#streams.replyFor(exchange, session, undefined)
+    const isAnswered = (message: unknown): boolean =>
+      !(
+        isObject(message) &&
+        message.jsonrpc === '2.0' &&
+        (('method' in message && !('id' in message)) ||
+          (!('method' in message) && ('result' in message || 'error' in message)))
+      )
+    const underlying: Reply =
+      session === undefined || exchange.head === undefined
+        ? exchange
+        : this.#streams.replyFor(exchange, session, undefined)
     const answered = messages.filter(isAnswered)
     if (answered.length === 0) {
       for (const message of messages) this.#batchNotification(session, message as JsonObject)
@@ -225,7 +296,8 @@ export class Kernel {
         if (!isObject(message) || message.jsonrpc !== '2.0' || typeof message.method !== 'string')
           throw new HoldfastError('invalid_request', 'An element of the batch is not a JSON-RPC 2.0 message.')
         checkId(message.id)
-        if (message.method === 'initialize') throw new HoldfastError('invalid_request', '`initialize` may not stand in a batch.')
+        if (message.method === 'initialize')
+          throw new HoldfastError('invalid_request', '`initialize` may not stand in a batch.')
         const params = message.params ?? {}
         if (!isObject(params)) throw new HoldfastError('invalid_request', '`params` must be an object.')
         serveLegacy(this.#services, exchange, reply, session, '2025-03-26', message.id, message.method, params)
@@ -236,12 +308,16 @@ export class Kernel {
   }
 
   #batchNotification(session: LegacySession | undefined, message: JsonObject): void {
-    if (typeof message.method === 'string') this.#notification(session?.sid, message.method, isObject(message.params) ? message.params : {})
+    if (typeof message.method === 'string')
+      this.#notification(session?.sid, message.method, isObject(message.params) ? message.params : {})
   }
 
   /** Answers with an error that comes before any method is served. */
   refuse(exchange: Exchange, error: unknown, message: unknown): void {
-    const era: Era = isObject(message) && claimOf(message.params) === undefined && isLegacy(exchange.head?.protocolVersion) ? 'legacy' : 'modern'
+    const era: Era =
+      isObject(message) && claimOf(message.params) === undefined && isLegacy(exchange.head?.protocolVersion)
+        ? 'legacy'
+        : 'modern'
     this.#answerError(exchange, error, message, era)
   }
 
@@ -258,7 +334,10 @@ export class Kernel {
     // Before a method is served, an error is one of the exchange: a status of 200 would hide it.
     const status = told.code === 'internal_error' ? 500 : http === 200 ? 400 : http
     telemetry.refused(requestId, told.code, status)
-    const headers = { ...retryHeaders(told), ...(told.code === 'method_not_allowed' ? { allow: 'POST, GET, DELETE, OPTIONS' } : {}) }
+    const headers = {
+      ...retryHeaders(told),
+      ...(told.code === 'method_not_allowed' ? { allow: 'POST, GET, DELETE, OPTIONS' } : {}),
+    }
     const id = isObject(message) && isId(message.id) && 'method' in message ? message.id : undefined
     reply.respond(status, errorBody(told, id, requestId, era), headers)
   }
@@ -283,13 +362,18 @@ export class Kernel {
   }
 }
 
-const isId = (id: unknown): id is RequestId => typeof id === 'string' || (typeof id === 'number' && Number.isSafeInteger(id))
+const isId = (id: unknown): id is RequestId =>
+  typeof id === 'string' || (typeof id === 'number' && Number.isSafeInteger(id))
 
 function checkId(id: unknown): asserts id is RequestId {
   if (!isId(id)) throw new HoldfastError('invalid_request', '`id` must be a string or a whole number.')
 }
 
 const unsupported = (version: string): HoldfastError =>
-  new HoldfastError('unsupported_protocol_version', `Revision ${JSON.stringify(version.slice(0, 40))} is not served here.`, {
-    data: { supported: [...MODERN, ...LEGACY], requested: version },
-  })
+  new HoldfastError(
+    'unsupported_protocol_version',
+    `Revision ${JSON.stringify(version.slice(0, 40))} is not served here.`,
+    {
+      data: { supported: [...MODERN, ...LEGACY], requested: version },
+    },
+  )

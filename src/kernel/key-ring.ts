@@ -25,8 +25,15 @@ export function createKeyRing(spec: string): KeyRing {
     const match = /^\s*([A-Za-z0-9]{1,8}):([A-Za-z0-9+/_-]+={0,2})\s*$/.exec(entry)
     const key = Buffer.from(match?.[2] ?? '', 'base64')
     if (match === null || key.length !== 32)
-      throw new HoldfastError('invalid_option', 'HOLDFAST_KEYS holds an entry that is not `id:base64` of 32 bytes. Make one with: openssl rand -base64 32')
-    if (keys.has(match[1]!)) throw new HoldfastError('invalid_option', `HOLDFAST_KEYS names the key "${match[1]!}" twice. Give each key its own id.`)
+      throw new HoldfastError(
+        'invalid_option',
+        'HOLDFAST_KEYS holds an entry that is not `id:base64` of 32 bytes. Make one with: openssl rand -base64 32',
+      )
+    if (keys.has(match[1]!))
+      throw new HoldfastError(
+        'invalid_option',
+        `HOLDFAST_KEYS names the key "${match[1]!}" twice. Give each key its own id.`,
+      )
     keys.set(match[1]!, key)
   }
   const [sealId, sealKey] = keys.entries().next().value!

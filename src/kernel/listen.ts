@@ -24,7 +24,8 @@ interface Filter {
 /** @throws {HoldfastError} `invalid_params` */
 function readFilter(params: JsonObject, { catalog, options }: Services): Filter {
   const asked = params.notifications
-  if (!isObject(asked)) throw new HoldfastError('invalid_params', `\`params.notifications\` must be an object; it is ${describe(asked)}.`)
+  if (!isObject(asked))
+    throw new HoldfastError('invalid_params', `\`params.notifications\` must be an object; it is ${describe(asked)}.`)
   const capabilities = catalog.capabilities()
   const lists = new Set<'tools' | 'prompts' | 'resources'>()
   const acknowledged: JsonObject = {}
@@ -39,10 +40,16 @@ function readFilter(params: JsonObject, { catalog, options }: Services): Filter 
   }
   const uris = asked.resourceSubscriptions
   if (uris !== undefined && !(Array.isArray(uris) && uris.every((uri) => typeof uri === 'string')))
-    throw new HoldfastError('invalid_params', '`params.notifications.resourceSubscriptions` must be an array of strings.')
+    throw new HoldfastError(
+      'invalid_params',
+      '`params.notifications.resourceSubscriptions` must be an array of strings.',
+    )
   const followed = new Set(capabilities.resources === undefined ? [] : ((uris ?? []) as string[]))
   if (followed.size > options.maxSubscriptions)
-    throw new HoldfastError('invalid_params', `One stream may follow ${options.maxSubscriptions} resources; this one names ${followed.size}.`)
+    throw new HoldfastError(
+      'invalid_params',
+      `One stream may follow ${options.maxSubscriptions} resources; this one names ${followed.size}.`,
+    )
   if (followed.size > 0) acknowledged.resourceSubscriptions = [...followed]
   return { lists, uris: followed, acknowledged }
 }
@@ -60,7 +67,8 @@ export async function listen(
   params: JsonObject,
 ): Promise<Ended> {
   const filter = readFilter(params, services)
-  if (exchange.head?.acceptsStream === false) throw new HoldfastError('not_acceptable', '`subscriptions/listen` answers with text/event-stream: accept it.')
+  if (exchange.head?.acceptsStream === false)
+    throw new HoldfastError('not_acceptable', '`subscriptions/listen` answers with text/event-stream: accept it.')
   const giveBack = limit.take(exchange)
   const meta = { [META.subscriptionId]: rpcId }
   let end!: (how: Ended) => void
@@ -91,22 +99,26 @@ export async function listen(
   const stream: OpenStream = { shutdown: () => end('server') }
   exchange.onDisconnect = () => end('client')
   const cancelScope = exchange.connection?.scope
-  const cancel = cancelScope === undefined ? undefined : { key: `${cancelScope} ${typeof rpcId} ${rpcId}`, end: () => end('client') }
+  const cancel =
+    cancelScope === undefined ? undefined : { key: `${cancelScope} ${typeof rpcId} ${rpcId}`, end: () => end('client') }
   try {
     await services.changes.add(listener)
     streams.add(stream)
     if (cancel !== undefined) services.openListens.set(cancel.key, cancel.end)
     exchange.openStream()
-    write(notificationBody('notifications/subscriptions/acknowledged', { notifications: filter.acknowledged, _meta: meta }))
+    write(
+      notificationBody('notifications/subscriptions/acknowledged', { notifications: filter.acknowledged, _meta: meta }),
+    )
     isAcknowledged = true
     for (const message of held.splice(0)) write(message)
     services.ticker.add(ticking)
     const how = await ended
     if (how === 'server') {
-      // stdio has no stream to close: its teardown says `cancelled` for this id first.
-      if (exchange.connection !== undefined) exchange.write(notificationBody('notifications/cancelled', { requestId: rpcId }))
       const result = { resultType: 'complete', _meta: { ...services.catalog.resultMetaObject, ...meta } }
       exchange.write(resultBody(rpcId, JSON.stringify(result)))
+      // stdio has no stream to close, so its teardown says `cancelled` for this id (MCP 2026-07-28, cancellation). The
+      // result goes first: clients that have it ignore the cancellation, those that don't take it as a loss.
+      if (exchange.connection !== undefined) exchange.write(notificationBody('notifications/cancelled', { requestId: rpcId }))
     }
     exchange.end()
     return how

@@ -5,6 +5,7 @@ import { callTool } from './call-tool.ts'
 import type { ListKind } from './catalog.ts'
 import { InvocationContext } from './context.ts'
 import type { Invocation, Outcome } from './invocation.ts'
+import { forRevision } from './tool-result.ts'
 import { isModern, isObject, MODERN, type JsonObject } from './protocol.ts'
 
 /** Serves one method: resolves to its result, or throws what the client is told. */
@@ -58,12 +59,19 @@ export function discover({ services: { catalog } }: Invocation): Outcome {
 /** A required string among the parameters. */
 export function stringParam(params: JsonObject, name: string): string {
   const value = params[name]
-  if (typeof value !== 'string') throw new HoldfastError('invalid_params', `\`params.${name}\` must be a string; it is ${describe(value)}.`)
+  if (typeof value !== 'string')
+    throw new HoldfastError('invalid_params', `\`params.${name}\` must be a string; it is ${describe(value)}.`)
   return value
 }
 
 export function describe(value: unknown): string {
-  return value === undefined ? 'missing' : value === null ? 'null' : Array.isArray(value) ? 'an array' : `of type ${typeof value}`
+  return value === undefined
+    ? 'missing'
+    : value === null
+      ? 'null'
+      : Array.isArray(value)
+        ? 'an array'
+        : `of type ${typeof value}`
 }
 
 function cursorParam(params: JsonObject): string | undefined {
@@ -81,7 +89,7 @@ function listResources(invocation: Invocation): Outcome | PromiseLike<Outcome> {
   if (listers.length === 0) return { members: services.catalog.page('resources', facts.revision, cursor) }
   const ctx = new InvocationContext(invocation)
   return (async () => {
-    const added: ListedResource[] = (await Promise.all(listers.map((template) => template.list!(ctx)))).flat()
+    const added: ListedResource[] = (await Promise.all(listers.map(async (template) => template.list!(ctx)))).flat()
     return { members: services.catalog.resourcePage(facts.revision, cursor, added) }
   })()
 }
@@ -99,7 +107,10 @@ async function readResource(invocation: Invocation): Promise<Outcome> {
   return { members: `"contents":${JSON.stringify(contents)}${hints}` }
 }
 
-function findResource({ services: { catalog } }: Invocation, uri: string): { resource: ResourceDefinition; target: unknown } | undefined {
+function findResource(
+  { services: { catalog } }: Invocation,
+  uri: string,
+): { resource: ResourceDefinition; target: unknown } | undefined {
   const resource = catalog.resources.get(uri)
   if (resource !== undefined) return { resource, target: uri }
   for (const template of catalog.templates) {
@@ -109,7 +120,11 @@ function findResource({ services: { catalog } }: Invocation, uri: string): { res
   return undefined
 }
 
-function toContents(uri: string, value: Exclude<ResourceReturn, undefined>, { mimeType }: ResourceDefinition): readonly ResourceContents[] {
+function toContents(
+  uri: string,
+  value: Exclude<ResourceReturn, undefined>,
+  { mimeType }: ResourceDefinition,
+): readonly ResourceContents[] {
   if (typeof value === 'string' || value instanceof Uint8Array) return [toResourceContents(uri, value, mimeType)]
   return (Array.isArray(value) ? value : [value]) as readonly ResourceContents[]
 }
@@ -118,13 +133,23 @@ async function getPrompt(invocation: Invocation): Promise<Outcome> {
   const { services, facts } = invocation
   const name = stringParam(facts.params, 'name')
   const prompt = services.catalog.prompts.get(name)
-  if (prompt === undefined) throw new HoldfastError('invalid_params', `There is no prompt ${JSON.stringify(name)}. List them with prompts/list.`)
+  if (prompt === undefined)
+    throw new HoldfastError(
+      'invalid_params',
+      `There is no prompt ${JSON.stringify(name)}. List them with prompts/list.`,
+    )
   const given = facts.params.arguments ?? {}
-  if (!isObject(given)) throw new HoldfastError('invalid_params', `\`params.arguments\` must be an object; it is ${describe(given)}.`)
+  if (!isObject(given))
+    throw new HoldfastError('invalid_params', `\`params.arguments\` must be an object; it is ${describe(given)}.`)
   for (const [key, value] of Object.entries(given))
-    if (typeof value !== 'string') throw new HoldfastError('invalid_params', `\`params.arguments.${key}\` must be a string; it is ${describe(value)}.`)
+    if (typeof value !== 'string')
+      throw new HoldfastError(
+        'invalid_params',
+        `\`params.arguments.${key}\` must be a string; it is ${describe(value)}.`,
+      )
   const checked = prompt.arguments === undefined ? { value: given } : await prompt.arguments.check(given)
-  if (checked.problem !== undefined) throw new HoldfastError('invalid_params', `The arguments of the prompt "${name}" do not fit: ${checked.problem}.`)
+  if (checked.problem !== undefined)
+    throw new HoldfastError('invalid_params', `The arguments of the prompt "${name}" do not fit: ${checked.problem}.`)
   const value = await prompt.get(checked.value as never, new InvocationContext(invocation))
   const result: { description?: string; messages: readonly PromptMessage[] } =
     typeof value === 'string'
@@ -133,8 +158,11 @@ async function getPrompt(invocation: Invocation): Promise<Outcome> {
         ? value
         : { messages: value }
   const description = result.description ?? prompt.description
+  const messages = isModern(facts.revision)
+    ? result.messages
+    : result.messages.map((message) => ({ ...message, content: forRevision(message.content, facts.revision) }))
   return {
-    members: JSON.stringify({ ...(description === undefined ? {} : { description }), messages: result.messages }).slice(1, -1),
+    members: JSON.stringify({ ...(description === undefined ? {} : { description }), messages }).slice(1, -1),
   }
 }
 
@@ -146,11 +174,26 @@ async function complete(invocation: Invocation): Promise<Outcome> {
   const { ref, argument, context } = params
   if (!isObject(argument) || typeof argument.name !== 'string' || typeof argument.value !== 'string')
     throw new HoldfastError('invalid_params', '`params.argument` must be { name: string, value: string }.')
-  const chosen = isObject(context) && isObject(context.arguments) ? (context.arguments as Record<string, string>) : {}
+  const chosen = isObject(context) && isObject(context.arguments) ? context.arguments : {}
+  for (const [key, value] of Object.entries(chosen))
+    if (typeof value !== 'string')
+      throw new HoldfastError(
+        'invalid_params',
+        `\`params.context.arguments.${key}\` must be a string; it is ${describe(value)}.`,
+      )
   const completer = findCompleter(invocation, ref, argument.name)
-  const values = completer === undefined ? [] : await completer(argument.value, { arguments: chosen }, new InvocationContext(invocation))
+  const values =
+    completer === undefined
+      ? []
+      : await completer(
+          argument.value,
+          { arguments: chosen as Record<string, string> },
+          new InvocationContext(invocation),
+        )
   const hasMore = values.length > MAX_COMPLETIONS
-  return { members: `"completion":${JSON.stringify({ values: values.slice(0, MAX_COMPLETIONS), total: values.length, hasMore })}` }
+  return {
+    members: `"completion":${JSON.stringify({ values: values.slice(0, MAX_COMPLETIONS), total: values.length, hasMore })}`,
+  }
 }
 
 function findCompleter({ services: { catalog } }: Invocation, ref: unknown, argument: string): Complete | undefined {
@@ -161,17 +204,20 @@ function findCompleter({ services: { catalog } }: Invocation, ref: unknown, argu
   let completers: Readonly<Record<string, Complete | undefined>> | undefined
   let names: readonly string[]
   if (ref.type === 'ref/prompt') {
-    const prompt = catalog.prompts.get(stringParam(ref, 'name')) ?? refuse(`There is no prompt ${JSON.stringify(ref.name)}.`)
+    const prompt =
+      catalog.prompts.get(stringParam(ref, 'name')) ?? refuse(`There is no prompt ${JSON.stringify(ref.name)}.`)
     completers = prompt.complete
     names = prompt.listedArguments.map(({ name }) => name)
   } else if (ref.type === 'ref/resource') {
     const uri = stringParam(ref, 'uri')
     const template = catalog.templates.find(({ uriTemplate }) => uriTemplate === uri)
     // A fixed resource has nothing to complete, but may be asked for.
-    if (template === undefined && !catalog.resources.has(uri)) refuse(`There is no resource template ${JSON.stringify(uri)}.`)
+    if (template === undefined && !catalog.resources.has(uri))
+      refuse(`There is no resource template ${JSON.stringify(uri)}.`)
     completers = template?.complete
     names = template?.template!.names ?? []
   } else return refuse(`\`params.ref.type\` must be "ref/prompt" or "ref/resource"; it is ${JSON.stringify(ref.type)}.`)
-  if (!names.includes(argument)) refuse(`There is no argument ${JSON.stringify(argument)}; there is ${names.join(', ') || 'none'}.`)
+  if (!names.includes(argument))
+    refuse(`There is no argument ${JSON.stringify(argument)}; there is ${names.join(', ') || 'none'}.`)
   return completers !== undefined && Object.hasOwn(completers, argument) ? completers[argument] : undefined
 }

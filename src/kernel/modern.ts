@@ -6,7 +6,16 @@ import { decodeHeader } from './headers.ts'
 import { Invocation } from './invocation.ts'
 import { listen, type OpenStream } from './listen.ts'
 import { describe, discover, isOffered, SHARED_METHODS, type Method } from './methods.ts'
-import { isLegacy, isModern, isObject, LATEST_MODERN, META, MODERN, type JsonObject, type RequestId } from './protocol.ts'
+import {
+  isLegacy,
+  isModern,
+  isObject,
+  LATEST_MODERN,
+  META,
+  MODERN,
+  type JsonObject,
+  type RequestId,
+} from './protocol.ts'
 import type { Services } from './services.ts'
 import type { StreamLimit } from './stream-limit.ts'
 
@@ -34,17 +43,27 @@ export function serveModern(
   const claim = meta[META.protocolVersion] as string
   if (head !== undefined) checkVersionHeader(services, head, claim)
   if (!isModern(claim))
-    throw new HoldfastError('unsupported_protocol_version', `Revision ${JSON.stringify(claim)} is not served without a session.`, {
-      data: { supported: MODERN, requested: claim },
-    })
+    throw new HoldfastError(
+      'unsupported_protocol_version',
+      `Revision ${JSON.stringify(claim)} is not served without a session.`,
+      {
+        data: { supported: MODERN, requested: claim },
+      },
+    )
   const capabilities = meta[META.clientCapabilities]
   if (!isObject(capabilities))
-    throw new HoldfastError('invalid_meta', `\`params._meta["${META.clientCapabilities}"]\` must be an object; it is ${describe(capabilities)}.`)
+    throw new HoldfastError(
+      'invalid_meta',
+      `\`params._meta["${META.clientCapabilities}"]\` must be an object; it is ${describe(capabilities)}.`,
+    )
   if (head !== undefined) checkMirrors(services, head, method, params)
   const isListen = method === 'subscriptions/listen'
   const served = METHODS.get(method)
   if ((served === undefined && !isListen) || !isOffered(method, { services }))
-    throw new HoldfastError('method_not_found', `This server does not offer the method ${JSON.stringify(method.slice(0, 100))}.`)
+    throw new HoldfastError(
+      'method_not_found',
+      `This server does not offer the method ${JSON.stringify(method.slice(0, 100))}.`,
+    )
   const logLevel = readLogLevel(meta[META.logLevel])
   const invocation = new Invocation(services, exchange, exchange, {
     rpcId,
@@ -91,14 +110,18 @@ function readLogLevel(level: unknown): number | undefined {
   if (level === undefined) return undefined
   const index = LOG_LEVELS.indexOf(level as never)
   if (index === -1)
-    throw new HoldfastError('invalid_params', `\`params._meta["${META.logLevel}"]\` must be one of ${LOG_LEVELS.join(', ')}.`)
+    throw new HoldfastError(
+      'invalid_params',
+      `\`params._meta["${META.logLevel}"]\` must be one of ${LOG_LEVELS.join(', ')}.`,
+    )
   return index
 }
 
 function checkVersionHeader({ options, telemetry }: Services, head: RequestHead, claim: string): void {
   const version = head.protocolVersion
   if (version === claim) return
-  if (options.lenientHeaders && (version === undefined || isLegacy(version))) return telemetry.count('lenient', 'protocol_version')
+  if (options.lenientHeaders && (version === undefined || isLegacy(version)))
+    return telemetry.count('lenient', 'protocol_version')
   throw new HoldfastError(
     'header_mismatch',
     version === undefined
@@ -116,12 +139,22 @@ function checkMirrors(services: Services, head: RequestHead, method: string, par
   if (typeof expected === 'string') checkMirror(services, 'Mcp-Name', head.mcpName, expected)
 }
 
-function checkMirror({ options, telemetry }: Services, name: string, value: string | undefined, expected: string): void {
-  if (value === expected) return
+function checkMirror(
+  { options, telemetry }: Services,
+  name: string,
+  value: string | undefined,
+  expected: string,
+): void {
   if (value === undefined) {
     if (options.lenientHeaders) return telemetry.count('lenient', name.toLowerCase())
-    throw new HoldfastError('header_mismatch', `The header ${name} is missing; the body says ${JSON.stringify(expected.slice(0, 100))}.`)
+    throw new HoldfastError(
+      'header_mismatch',
+      `The header ${name} is missing; the body says ${JSON.stringify(expected.slice(0, 100))}.`,
+    )
   }
   if (decodeHeader(value, name) !== expected)
-    throw new HoldfastError('header_mismatch', `The header ${name} says something other than the body (${JSON.stringify(expected.slice(0, 100))}).`)
+    throw new HoldfastError(
+      'header_mismatch',
+      `The header ${name} says something other than the body (${JSON.stringify(expected.slice(0, 100))}).`,
+    )
 }

@@ -7,11 +7,19 @@ export type Era = 'modern' | 'legacy'
 
 /** A JSON-RPC error response. Without an id (none was read) the member is left out: revision 2026-07-28 forbids `null`. */
 export function errorBody(error: HoldfastError, id: RequestId | undefined, requestId: string, era: Era): string {
-  return JSON.stringify({ jsonrpc: '2.0', ...(id === undefined ? {} : { id }), error: errorObject(error, requestId, era) })
+  return JSON.stringify({
+    jsonrpc: '2.0',
+    ...(id === undefined ? {} : { id }),
+    error: errorObject(error, requestId, era),
+  })
 }
 
 /** The `error` member: code, message, and our data: `{ code, retryable, retryAfterMs?, requestId }`. */
-export function errorObject(error: HoldfastError, requestId: string, era: Era): { code: number; message: string; data: object } {
+export function errorObject(
+  error: HoldfastError,
+  requestId: string,
+  era: Era,
+): { code: number; message: string; data: object } {
   const { rpc, retryable } = ERRORS[error.code]
   return {
     code: era === 'legacy' && error.code === 'resource_not_found' ? -32002 : rpc,

@@ -22,10 +22,15 @@ export class StreamLimit {
    * @throws {HoldfastError} `too_many_streams`
    */
   take({ principal, address }: Exchange): () => void {
-    const key = principal.issuer === 'anonymous' ? `anonymous ${address ?? ''}` : JSON.stringify([principal.issuer, principal.subject, principal.tenant])
+    const key =
+      principal.issuer === 'anonymous'
+        ? `anonymous ${address ?? ''}`
+        : JSON.stringify([principal.issuer, principal.subject, principal.tenant])
     const count = this.#open.get(key) ?? 0
     if (count >= this.#max)
-      throw new HoldfastError('too_many_streams', `You hold ${count} open streams, and may hold ${this.#max}.`, { data: { retryAfterMs: 5000 } })
+      throw new HoldfastError('too_many_streams', `You hold ${count} open streams, and may hold ${this.#max}.`, {
+        data: { retryAfterMs: 5000 },
+      })
     this.#open.set(key, count + 1)
     let isTaken = true
     return () => {

@@ -12,13 +12,18 @@ export class BadResult extends Error {}
  * Turns what a tool's handler returned into a result of the revision.
  * @throws {BadResult}
  */
-export function toToolOutcome(tool: ToolDefinition, value: unknown, revision: Revision): Outcome | PromiseLike<Outcome> {
+export function toToolOutcome(
+  tool: ToolDefinition,
+  value: unknown,
+  revision: Revision,
+): Outcome | PromiseLike<Outcome> {
   if (tool.output === undefined) return render(toResult(value), revision, false)
   const explicit = typeof value === 'object' && value !== null && isToolResult(value) ? value : undefined
   // An explicit error result need not fit: it says that there is no output.
   if (explicit?.isError === true && explicit.structuredContent === undefined) return render(explicit, revision, false)
   const finish = (checked: Checked): Outcome => {
-    if (checked.problem !== undefined) throw new BadResult(`The result does not fit the output schema: ${checked.problem}`)
+    if (checked.problem !== undefined)
+      throw new BadResult(`The result does not fit the output schema: ${checked.problem}`)
     const structuredContent = checked.value
     const content = explicit?.content ?? [{ type: 'text' as const, text: toJson(structuredContent) }]
     return render({ ...explicit, content, structuredContent }, revision, hasStructuredOutput(tool, revision))
@@ -33,7 +38,11 @@ function toResult(value: unknown): ToolResult {
   if (typeof value === 'object' && value !== null) {
     if (isToolResult(value)) return value
     if (isContentBlock(value)) return { content: [value] }
-    if (Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'object' && item !== null && isContentBlock(item as object)))
+    if (
+      Array.isArray(value) &&
+      value.length > 0 &&
+      value.every((item) => typeof item === 'object' && item !== null && isContentBlock(item as object))
+    )
       return { content: value as ContentBlock[] }
   }
   return { content: [{ type: 'text', text: toJson(value) }] }
@@ -44,7 +53,7 @@ function toJson(value: unknown): string {
   try {
     text = JSON.stringify(value)
   } catch (cause) {
-    throw new BadResult('The result can\'t be written as JSON.', { cause })
+    throw new BadResult("The result can't be written as JSON.", { cause })
   }
   if (text === undefined) throw new BadResult(`The result is a ${typeof value}, which JSON can't say.`)
   return text
@@ -60,15 +69,21 @@ function render(result: ToolResult, revision: Revision, isStructured: boolean): 
       ? `"content":[{"type":"text","text":${JSON.stringify(only!.text)}}]`
       : `"content":${toJson(blocks)}`
   // Where no output schema stands, 2026-07-28 lets any result carry structured content; 2025 objects alone.
-  const isAllowed = revision >= '2026-07-28' || (revision >= '2025-06-18' && typeof structuredContent === 'object' && structuredContent !== null && !Array.isArray(structuredContent))
-  if (structuredContent !== undefined && (isStructured || isAllowed)) members += `,"structuredContent":${toJson(structuredContent)}`
+  const isAllowed =
+    revision >= '2026-07-28' ||
+    (revision >= '2025-06-18' &&
+      typeof structuredContent === 'object' &&
+      structuredContent !== null &&
+      !Array.isArray(structuredContent))
+  if (structuredContent !== undefined && (isStructured || isAllowed))
+    members += `,"structuredContent":${toJson(structuredContent)}`
   if (isError === true) members += ',"isError":true'
   return { members, meta: _meta, isError: isError === true }
 }
 
 /** Links came with 2025-06-18, their icons with 2025-11-25. An older client is told where to look, in words. */
-function forRevision(block: ContentBlock, revision: Revision): ContentBlock {
-  if (block.type !== 'resource_link') return block
+export function forRevision(block: ContentBlock, revision: Revision): ContentBlock {
+  if (block.type !== 'resource_link' || revision >= '2025-11-25') return block
   if (revision < '2025-06-18') return { type: 'text', text: `${block.title ?? block.name}: ${block.uri}` }
   const { icons: _icons, ...rest } = block
   return rest

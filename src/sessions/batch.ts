@@ -24,6 +24,7 @@ export class BatchReply {
       write: (message) => this.#reply.write(message),
       keepAlive: () => this.#reply.keepAlive(),
       end: () => this.#close(),
+      abandon: () => this.#close(),
     }
   }
 
@@ -46,7 +47,7 @@ export class BatchReply {
   #close(): void {
     if (--this.#open > 0) return
     if (this.#isStreaming) this.#reply.end()
-    else if (this.#bodies.length === 0) this.#reply.respond(202, undefined)
+    else if (this.#bodies.length === 0) this.#reply.abandon()
     else this.#reply.respond(200, `[${this.#bodies.join(',')}]`)
   }
 }

@@ -4,7 +4,15 @@ import { dispatch } from '../kernel/dispatch.ts'
 import type { Exchange, LegacySession, Reply } from '../kernel/exchange.ts'
 import { cancelKey, Invocation, type Outcome } from '../kernel/invocation.ts'
 import { isOffered, SHARED_METHODS, stringParam, type Method } from '../kernel/methods.ts'
-import { isLegacy, isObject, LATEST_LEGACY, META, type JsonObject, type LegacyRevision, type RequestId } from '../kernel/protocol.ts'
+import {
+  isLegacy,
+  isObject,
+  LATEST_LEGACY,
+  META,
+  type JsonObject,
+  type LegacyRevision,
+  type RequestId,
+} from '../kernel/protocol.ts'
 import type { Services } from '../kernel/services.ts'
 import { LocalSession } from './local-session.ts'
 import type { SessionStore } from './session-store.ts'
@@ -19,7 +27,8 @@ const METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
     async ({ facts }) => {
       const level = stringParam(facts.params, 'level')
       const index = LOG_LEVELS.indexOf(level as never)
-      if (index === -1) throw new HoldfastError('invalid_params', `\`params.level\` must be one of ${LOG_LEVELS.join(', ')}.`)
+      if (index === -1)
+        throw new HoldfastError('invalid_params', `\`params.level\` must be one of ${LOG_LEVELS.join(', ')}.`)
       await facts.session?.setLogLevel(index)
       return EMPTY
     },
@@ -68,13 +77,22 @@ export function serveLegacy(
     served !== undefined && isOffered(method, invocation)
       ? served
       : () => {
-          throw new HoldfastError('method_not_found', `This server does not offer the method ${JSON.stringify(method.slice(0, 100))}.`)
+          throw new HoldfastError(
+            'method_not_found',
+            `This server does not offer the method ${JSON.stringify(method.slice(0, 100))}.`,
+          )
         },
   )
 }
 
 /** `initialize`: agrees on a revision, and opens a session (over HTTP: its id is in the header `Mcp-Session-Id`). */
-export function initialize(services: Services, exchange: Exchange, sessions: SessionStore, rpcId: RequestId, params: JsonObject): void {
+export function initialize(
+  services: Services,
+  exchange: Exchange,
+  sessions: SessionStore,
+  rpcId: RequestId,
+  params: JsonObject,
+): void {
   const asked = params.protocolVersion
   const revision = isLegacy(asked) ? asked : LATEST_LEGACY
   const info = isObject(params.clientInfo) ? params.clientInfo : {}
@@ -83,7 +101,8 @@ export function initialize(services: Services, exchange: Exchange, sessions: Ses
   const { connection } = exchange
   let reply: Reply = exchange
   const method: Method = ({ services: { catalog } }) => {
-    if (typeof asked !== 'string') throw new HoldfastError('invalid_params', '`params.protocolVersion` must be a string.')
+    if (typeof asked !== 'string')
+      throw new HoldfastError('invalid_params', '`params.protocolVersion` must be a string.')
     const result = {
       protocolVersion: revision,
       capabilities: catalog.capabilities(),
@@ -126,6 +145,7 @@ function withHeader(exchange: Exchange, name: string, value: string): Reply {
     write: (message) => exchange.write(message),
     keepAlive: () => exchange.keepAlive(),
     end: () => exchange.end(),
+    abandon: () => exchange.abandon(),
   }
 }
 

@@ -50,7 +50,10 @@ export class LocalSession implements LegacySession {
     const uris = new Set(this.#listener.uris).add(uri)
     const { maxSubscriptions } = this.#services.options
     if (uris.size > maxSubscriptions)
-      throw new HoldfastError('invalid_params', `A session may follow ${maxSubscriptions} resources; unsubscribe from one first.`)
+      throw new HoldfastError(
+        'invalid_params',
+        `A session may follow ${maxSubscriptions} resources; unsubscribe from one first.`,
+      )
     await this.#follow(uris)
   }
   async unsubscribe(uri: string): Promise<void> {

@@ -8,6 +8,21 @@ import type { Ticking } from '../kernel/ticker.ts'
 const LOOK_EVERY_MS = 5_000
 const READ_AT_ONCE = 1000
 
+/** Message on a stream's channel: the node that was asked to run it does not have it. Others are bells. */
+export const UNKNOWN_STREAM = 2
+
+/** Which stream to read, and for whom. */
+export interface RemoteStreamFacts {
+  readonly id: string
+  readonly key: string
+  /** Last entry that the client has. */
+  readonly after: number
+  /** Id of the request that the stream answers. */
+  readonly answers: RequestId | undefined
+  /** Node that runs the call. */
+  readonly runner: string
+}
+
 /**
  * A stream of a call that another node runs, read from its log for a client that resumed it here.
  *
@@ -17,30 +32,40 @@ const READ_AT_ONCE = 1000
 export class RemoteStream implements Ticking {
   readonly #services: Services
   readonly #exchange: Exchange
-  readonly #id: string
-  readonly #key: string
-  readonly #rpcId: RequestId | undefined
-  readonly #runner: string
+  readonly #facts: RemoteStreamFacts
+  readonly #tellRunner: () => Promise<void>
+  readonly #onEnd: () => void
   #last: number
+  #isUnknown = false
   #lookedMs = 0
+  #toldMs = -Infinity
   #chain: Promise<void> = Promise.resolve()
   #isOver = false
   #unsubscribe: (() => Promise<void>) | undefined
 
-  constructor(services: Services, exchange: Exchange, id: string, key: string, after: number, rpcId: RequestId | undefined, runner: string) {
+  constructor(
+    services: Services,
+    exchange: Exchange,
+    facts: RemoteStreamFacts,
+    tellRunner: () => Promise<void>,
+    onEnd: () => void,
+  ) {
     this.#services = services
     this.#exchange = exchange
-    this.#id = id
-    this.#key = key
-    this.#last = after
-    this.#rpcId = rpcId
-    this.#runner = runner
+    this.#facts = facts
+    this.#last = facts.after
+    this.#tellRunner = tellRunner
+    this.#onEnd = onEnd
   }
 
   async start(): Promise<void> {
     const { bus, ticker } = this.#services
     const look = (): void => this.#look()
-    this.#unsubscribe = await bus.subscribe(this.#key, look, look)
+    const onMessage = (message: Uint8Array): void => {
+      if (message[0] === UNKNOWN_STREAM) this.#isUnknown = true
+      look()
+    }
+    this.#unsubscribe = await bus.subscribe(this.#facts.key, onMessage, look)
     this.#exchange.onDisconnect = () => this.#finish()
     this.#exchange.openStream()
     ticker.add(this)
@@ -66,18 +91,36 @@ export class RemoteStream implements Ticking {
   async #read(): Promise<void> {
     if (this.#isOver) return
     const { state } = this.#services
-    const { entries, closed } = await state.readAfter(this.#key, this.#last, READ_AT_ONCE)
-    for (const { id, value } of entries) this.#exchange.write(Buffer.from(value).toString(), `${this.#id}.${id}`)
+    const { id, key, answers, runner } = this.#facts
+    const { entries, closed } = await state.readAfter(key, this.#last, READ_AT_ONCE)
+    for (const entry of entries) this.#exchange.write(Buffer.from(entry.value).toString(), `${id}.${entry.id}`)
     this.#last = entries.at(-1)?.id ?? this.#last
     if (closed) return this.#finish()
-    const [presence] = await state.getMany([`node:${this.#runner}`])
-    if (presence !== undefined) return
-    const error = new HoldfastError('stream_interrupted', 'The node that ran this call is gone, and its answer is lost. Call again.')
-    const body = errorBody(error, this.#rpcId, this.#services.nextRequestId(), 'legacy')
-    const options = { maxEntries: READ_AT_ONCE, maxBytes: 4 * 1024 * 1024, ttlMs: this.#services.options.resumeTtlMs, close: true }
-    await state.append(this.#key, this.#last, [Buffer.from(body)], options)
+    if (!this.#isUnknown) {
+      const [presence] = await state.getMany([`node:${runner}`])
+      // Told again at each look: the first word may have been lost.
+      if (presence !== undefined) return entries.length === 0 ? this.#tellRunnerLater() : undefined
+    }
+    const error = new HoldfastError(
+      'stream_interrupted',
+      'The node that ran this call is gone, and its answer is lost. Call again.',
+    )
+    const body = errorBody(error, answers, this.#services.nextRequestId(), 'legacy')
+    const options = {
+      maxEntries: READ_AT_ONCE,
+      maxBytes: 4 * 1024 * 1024,
+      ttlMs: this.#services.options.resumeTtlMs,
+      close: true,
+    }
+    await state.append(key, this.#last, [Buffer.from(body)], options)
     // Ours, or that of another resumer who was faster: read it.
     await this.#read()
+  }
+
+  async #tellRunnerLater(): Promise<void> {
+    if (this.#services.clock.monotonic() - this.#toldMs < LOOK_EVERY_MS) return
+    this.#toldMs = this.#services.clock.monotonic()
+    await this.#tellRunner()
   }
 
   #finish(): void {
@@ -85,6 +128,9 @@ export class RemoteStream implements Ticking {
     this.#isOver = true
     this.#services.ticker.delete(this)
     this.#exchange.end()
-    this.#unsubscribe?.().catch((error: unknown) => this.#services.telemetry.failure(undefined, 'Unsubscribing failed.', error))
+    this.#onEnd()
+    this.#unsubscribe?.().catch((error: unknown) =>
+      this.#services.telemetry.failure(undefined, 'Unsubscribing failed.', error),
+    )
   }
 }

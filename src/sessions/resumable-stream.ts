@@ -29,6 +29,7 @@ export class ResumableStream {
   readonly #services: Services
   readonly #onEnd: (stream: ResumableStream) => void
   #exchange: Exchange | undefined
+  #onDetach: (() => void) | undefined
   #last: number
   #queue: string[] = []
   #chain: Promise<void> = Promise.resolve()
@@ -38,7 +39,13 @@ export class ResumableStream {
   /** When the connection was lost, by the monotonic clock; `undefined` while there is one. */
   detachedMs: number | undefined
 
-  constructor(services: Services, session: StoredSession, id: string, last: number, onEnd: (stream: ResumableStream) => void) {
+  constructor(
+    services: Services,
+    session: StoredSession,
+    id: string,
+    last: number,
+    onEnd: (stream: ResumableStream) => void,
+  ) {
     this.#services = services
     this.session = session
     this.id = id
@@ -55,35 +62,44 @@ export class ResumableStream {
   }
 
   /** A later connection takes the place of the present one, and gets what followed `after`. */
-  attach(exchange: Exchange, after: number): void {
-    this.#exchange?.end()
-    this.#exchange = undefined
+  attach(exchange: Exchange, after: number, onDetach: () => void): void {
+    this.#disconnect()
     this.#enqueue(async () => {
-      const { entries, closed } = await this.#services.state.readAfter(streamLogKey(this.session.sid, this.id), after, LOG_MAX_ENTRIES)
-      this.#connect(exchange)
+      const { entries, closed } = await this.#services.state.readAfter(
+        streamLogKey(this.session.sid, this.id),
+        after,
+        LOG_MAX_ENTRIES,
+      )
+      this.#connect(exchange, onDetach)
       for (const { id, value } of entries) exchange.write(Buffer.from(value).toString(), `${this.id}.${id}`)
-      if (closed) exchange.end()
+      if (closed) this.#disconnect()
     })
   }
 
-  #connect(exchange: Exchange): void {
+  #connect(exchange: Exchange, onDetach?: () => void): void {
     this.#exchange = exchange
+    this.#onDetach = onDetach
     this.detachedMs = undefined
-    exchange.onDisconnect = () => this.#detach(exchange)
+    exchange.onDisconnect = () => {
+      if (this.#exchange === exchange) this.#disconnect()
+    }
   }
 
-  #detach(exchange: Exchange): void {
-    if (this.#exchange !== exchange) return
+  /** Ends the present connection, if there is one. */
+  #disconnect(): void {
+    const exchange = this.#exchange
+    if (exchange === undefined) return
     this.#exchange = undefined
     this.detachedMs = this.#services.clock.monotonic()
+    this.#onDetach?.()
+    exchange.end()
   }
 
   /** The client went on at another node: from now on that node is told of each message, and writes it. */
   follow(): void {
     this.#isFollowed = true
     this.#enqueue(async () => {
-      this.#exchange?.end()
-      this.#exchange = undefined
+      this.#disconnect()
       await this.#services.bus.publish(streamLogKey(this.session.sid, this.id), Buffer.of(0))
     })
   }
@@ -94,8 +110,7 @@ export class ResumableStream {
       const exchange = this.#exchange
       if (exchange === undefined) return
       exchange.writeRetry(retryMs)
-      this.#detach(exchange)
-      exchange.end()
+      this.#disconnect()
     })
   }
 
@@ -108,6 +123,18 @@ export class ResumableStream {
       this.#services.telemetry.count('dropped_notifications', 'stream_log')
     }
     if (this.#queue.push(message) === 1) this.#enqueue(() => this.#flush(false))
+  }
+
+  /** Stops to run the stream here, without ending it: the client comes back, and whichever node it reaches goes on. */
+  leave(): void {
+    if (this.#isEnding) return
+    this.#isEnding = true
+    this.#enqueue(async () => {
+      await this.#flush(false)
+      this.#exchange?.writeRetry(RETRY_MS)
+      this.#disconnect()
+      this.#onEnd(this)
+    })
   }
 
   keepAlive(): void {
@@ -125,7 +152,7 @@ export class ResumableStream {
     this.#isEnding = true
     this.#enqueue(async () => {
       await this.#flush(true)
-      this.#exchange?.end()
+      this.#disconnect()
       this.#onEnd(this)
     })
   }
@@ -149,21 +176,23 @@ export class ResumableStream {
     } catch {
       telemetry.count('degraded', 'stream_log')
     }
-    messages.forEach((message, index) => this.#exchange?.write(message, first === undefined ? undefined : `${this.id}.${first + index}`))
-    if (this.#isFollowed) await this.#services.bus.publish(streamLogKey(this.session.sid, this.id), Buffer.of(close ? 1 : 0))
+    messages.forEach((message, index) =>
+      this.#exchange?.write(message, first === undefined ? undefined : `${this.id}.${first + index}`),
+    )
+    if (this.#isFollowed)
+      await this.#services.bus.publish(streamLogKey(this.session.sid, this.id), Buffer.of(close ? 1 : 0))
   }
 
   #fallSilent(): void {
     this.#isEnding = true
-    this.#exchange?.end()
-    this.#exchange = undefined
+    this.#disconnect()
     this.#onEnd(this)
   }
 
   #enqueue(work: () => Promise<void>): void {
     this.#chain = this.#chain.then(work).catch((error: unknown) => {
       this.#services.telemetry.failure(undefined, 'A resumable stream failed.', error)
-      this.#exchange?.end()
+      this.#disconnect()
     })
   }
 }

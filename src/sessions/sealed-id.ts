@@ -66,9 +66,23 @@ export class SealedSessions {
     const plain = this.#keys.open(id, PURPOSE)
     if (plain === undefined) return undefined
     const [revision, bits, clientName, clientVersion, owner, issuedAtMs, sid] = JSON.parse(plain.toString()) as [
-      number, number, string, string, string, number, string,
+      number,
+      number,
+      string,
+      string,
+      string,
+      number,
+      string,
     ]
-    const facts = { sid, revision: LEGACY[revision]!, capabilities: fromBits(bits), clientName, clientVersion, owner, issuedAtMs }
+    const facts = {
+      sid,
+      revision: LEGACY[revision]!,
+      capabilities: fromBits(bits),
+      clientName,
+      clientVersion,
+      owner,
+      issuedAtMs,
+    }
     this.#opened.set(id, facts)
     return facts
   }
@@ -76,7 +90,10 @@ export class SealedSessions {
 
 /** Who a session belongs to: equal for every token of the same issuer, subject and tenant. */
 export function ownerOf({ issuer, subject, tenant }: Principal): string {
-  return createHash('sha256').update(JSON.stringify([issuer, subject, tenant ?? null])).digest('base64url').slice(0, 22)
+  return createHash('sha256')
+    .update(JSON.stringify([issuer, subject, tenant ?? null]))
+    .digest('base64url')
+    .slice(0, 22)
 }
 
 function toBits(capabilities: JsonObject): number {
@@ -86,7 +103,8 @@ function toBits(capabilities: JsonObject): number {
     if (!isObject(value)) return
     // `elicitation: {}` means form (2025-11-25, "Capabilities").
     const isForm = name === 'elicitation' && part === 'form' && Object.keys(value).length === 0
-    const declared = part === undefined || isForm || (part === 'listChanged' ? value[part] === true : isObject(value[part]))
+    const declared =
+      part === undefined || isForm || (part === 'listChanged' ? value[part] === true : isObject(value[part]))
     if (declared) bits |= 1 << index
   })
   return bits

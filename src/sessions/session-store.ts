@@ -62,7 +62,10 @@ export class StoredSession implements LegacySession {
     return this.#update((record) => {
       const uris = new Set(record.uris).add(uri)
       if (uris.size > maxSubscriptions)
-        throw new HoldfastError('invalid_params', `A session may follow ${maxSubscriptions} resources; unsubscribe from one first.`)
+        throw new HoldfastError(
+          'invalid_params',
+          `A session may follow ${maxSubscriptions} resources; unsubscribe from one first.`,
+        )
       return { ...record, uris: [...uris] }
     })
   }
@@ -88,7 +91,10 @@ export class StoredSession implements LegacySession {
 }
 
 const sessionNotFound = (): HoldfastError =>
-  new HoldfastError('session_not_found', 'This session does not exist, was ended, or is not yours. Send `initialize` again.')
+  new HoldfastError(
+    'session_not_found',
+    'This session does not exist, was ended, or is not yours. Send `initialize` again.',
+  )
 
 /** Opens sessions: from the sealed id, and one small read. */
 export class SessionStore {
@@ -101,9 +107,22 @@ export class SessionStore {
   }
 
   /** Makes a session; returns the id for the client. */
-  create(principal: Principal, revision: LegacyRevision, capabilities: JsonObject, clientName: string, clientVersion: string): { id: string; session: StoredSession } {
+  create(
+    principal: Principal,
+    revision: LegacyRevision,
+    capabilities: JsonObject,
+    clientName: string,
+    clientVersion: string,
+  ): { id: string; session: StoredSession } {
     const issuedAtMs = this.#services.clock.now()
-    const { id, facts } = this.#sealed.seal({ revision, capabilities, clientName, clientVersion, owner: ownerOf(principal), issuedAtMs })
+    const { id, facts } = this.#sealed.seal({
+      revision,
+      capabilities,
+      clientName,
+      clientVersion,
+      owner: ownerOf(principal),
+      issuedAtMs,
+    })
     return { id, session: new StoredSession(this.#services, facts, {}) }
   }
 
@@ -115,7 +134,12 @@ export class SessionStore {
   async open(id: string, principal: Principal): Promise<StoredSession> {
     const { clock, options } = this.#services
     const facts = this.#sealed.open(id)
-    if (facts === undefined || facts.owner !== ownerOf(principal) || clock.now() - facts.issuedAtMs > options.sessionTtlMs) throw sessionNotFound()
+    if (
+      facts === undefined ||
+      facts.owner !== ownerOf(principal) ||
+      clock.now() - facts.issuedAtMs > options.sessionTtlMs
+    )
+      throw sessionNotFound()
     const record = await this.#read(facts.sid)
     if (record.ended === true) throw sessionNotFound()
     return new StoredSession(this.#services, facts, record)

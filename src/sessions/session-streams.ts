@@ -8,7 +8,7 @@ import { notificationBody } from '../kernel/rpc.ts'
 import type { Services } from '../kernel/services.ts'
 import type { StreamLimit } from '../kernel/stream-limit.ts'
 import type { Ticking } from '../kernel/ticker.ts'
-import { RemoteStream } from './remote-stream.ts'
+import { RemoteStream, UNKNOWN_STREAM } from './remote-stream.ts'
 import { ResumableStream, streamLogKey } from './resumable-stream.ts'
 import { sessionChannel, type SessionStore, type StoredSession } from './session-store.ts'
 
@@ -61,15 +61,26 @@ export class SessionStreams implements Ticking {
     if (dot === -1 || (kind !== 'p' && kind !== 'g') || !Number.isSafeInteger(after) || after < 0 || id.length > 400)
       throw new HoldfastError('invalid_request', 'The header Last-Event-ID is not an id of this server.')
     const key = streamLogKey(session.sid, id)
+    const answers = decodeId(rpcId ?? '')
     const local = this.#live.get(key)
     if (local !== undefined) {
+      const giveBack = this.#limit.take(exchange)
       exchange.openStream()
-      return local.attach(exchange, after)
+      return local.attach(exchange, after, giveBack)
     }
     if (kind === 'g') return this.#standAlone(exchange, session, id, after)
-    const remote = new RemoteStream(this.#services, exchange, id, key, after, decodeId(rpcId ?? ''), nodeId!)
-    await this.#services.bus.publish(inbox(nodeId!), Buffer.from(key))
-    await remote.start()
+    const { entries, closed } = await this.#services.state.readAfter(key, after, 1)
+    // Nothing more will come. Clients take a 405 as "there is no stream", and an empty stream as a reason to ask again.
+    if (entries.length === 0 && (closed || nodeId === this.#services.nodeId)) throw streamIsOver()
+    const giveBack = this.#limit.take(exchange)
+    const tellRunner = (): Promise<void> => this.#services.bus.publish(inbox(nodeId!), Buffer.from(key))
+    await new RemoteStream(
+      this.#services,
+      exchange,
+      { id, key, after, answers, runner: nodeId! },
+      tellRunner,
+      giveBack,
+    ).start()
   }
 
   /** GET without `Last-Event-ID`: the session's stand-alone stream; the newest wins. */
@@ -79,17 +90,19 @@ export class SessionStreams implements Ticking {
 
   async #standAlone(exchange: Exchange, opened: StoredSession, id: string, after: number | undefined): Promise<void> {
     const services = this.#services
-    const giveBack = this.#limit.take(exchange)
     let session = opened
     let isEnded = false
     let last = 0
+    let replay: [message: string, eventId: string][] = []
     if (after !== undefined) {
       // Another node's stream, or one that lingered too long here: what was logged is sent, then this node writes on.
-      const { entries } = await services.state.readAfter(streamLogKey(session.sid, id), after, 1000)
-      exchange.openStream()
-      for (const entry of entries) exchange.write(Buffer.from(entry.value).toString(), `${id}.${entry.id}`)
+      const { entries, closed } = await services.state.readAfter(streamLogKey(session.sid, id), after, 1000)
+      // A newer stream took its place: its client must not take it back.
+      if (closed) throw streamIsOver()
+      replay = entries.map((entry) => [Buffer.from(entry.value).toString(), `${id}.${entry.id}`])
       last = entries.at(-1)?.id ?? after
     }
+    const giveBack = this.#limit.take(exchange)
     const stream = this.#create(session, id, last, () => finish())
     const listen = (): ChangeListener => ({
       lists: LISTS,
@@ -112,7 +125,8 @@ export class SessionStreams implements Ticking {
       listener = next
       await services.changes.refollow(old, next)
     }
-    const guard = (work: Promise<unknown>): void => void work.catch((error: unknown) => services.telemetry.failure(undefined, 'A GET stream failed.', error))
+    const guard = (work: Promise<unknown>): void =>
+      void work.catch((error: unknown) => services.telemetry.failure(undefined, 'A GET stream failed.', error))
     const unsubscribe = await services.bus.subscribe(
       sessionChannel(session.sid),
       (message) => {
@@ -124,15 +138,12 @@ export class SessionStreams implements Ticking {
     )
     const ticking: Ticking = {
       tick: (nowMs) => {
-        if (stream.detachedMs !== undefined && nowMs - stream.detachedMs > services.options.resumeTtlMs) stream.end()
+        if (stream.detachedMs !== undefined && nowMs - stream.detachedMs > services.options.resumeTtlMs) stream.leave()
         else stream.keepAliveAt(nowMs)
       },
     }
     const open: OpenStream = {
-      shutdown: () => {
-        stream.pause(1000)
-        stream.end()
-      },
+      shutdown: () => stream.leave(),
     }
     const finish = (): void => {
       if (isEnded) return
@@ -148,7 +159,9 @@ export class SessionStreams implements Ticking {
     services.ticker.add(ticking)
     if (after === undefined) stream.open(exchange)
     else {
-      stream.attach(exchange, last)
+      exchange.openStream()
+      for (const [message, eventId] of replay) exchange.write(message, eventId)
+      stream.attach(exchange, last, () => undefined)
       // While nobody ran the stream, changes went unheard.
       for (const list of LISTS) listener.onChange(list)
     }
@@ -179,7 +192,12 @@ export class SessionStreams implements Ticking {
     if (this.#inbox === undefined) {
       this.#inbox = bus.subscribe(
         inbox(nodeId),
-        (message) => this.#live.get(Buffer.from(message).toString())?.follow(),
+        (message) => {
+          const key = Buffer.from(message).toString()
+          const stream = this.#live.get(key)
+          if (stream !== undefined) stream.follow()
+          else bus.publish(key, Buffer.of(UNKNOWN_STREAM)).catch(onError)
+        },
         () => undefined, // a resumer that was not heard looks into the log by itself
       )
       this.#inbox.catch(() => {
@@ -199,6 +217,9 @@ export class SessionStreams implements Ticking {
     await unsubscribe?.()
   }
 }
+
+const streamIsOver = (): HoldfastError =>
+  new HoldfastError('method_not_allowed', 'The stream that Last-Event-ID names is over.')
 
 /** Answers directly as long as one body is enough, and through a resumable stream from the first notification on. */
 class SessionReply implements Reply {
@@ -225,6 +246,11 @@ class SessionReply implements Reply {
   end(): void {
     this.#stream?.end()
   }
+  abandon(): void {
+    // Not through a resumable stream: an id would invite the client to come back for an answer that never comes.
+    if (this.#stream === undefined) this.#exchange.abandon()
+    else this.#stream.end()
+  }
   pause(retryMs: number): void {
     this.#stream?.pause(retryMs)
   }
@@ -236,5 +262,12 @@ function encodeId(rpcId: RequestId): string {
   return text.length > 200 ? '' : text
 }
 function decodeId(text: string): RequestId | undefined {
-  return text === '' ? undefined : (JSON.parse(Buffer.from(text, 'base64url').toString()) as RequestId)
+  if (text === '') return undefined
+  try {
+    const id: unknown = JSON.parse(Buffer.from(text, 'base64url').toString())
+    if (typeof id === 'string' || typeof id === 'number') return id
+  } catch {
+    // not JSON: refused below, as any other text that is no id of ours
+  }
+  throw new HoldfastError('invalid_request', 'The header Last-Event-ID is not an id of this server.')
 }

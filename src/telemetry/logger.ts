@@ -9,7 +9,20 @@ export interface LoggerOptions {
 }
 
 /** Fields that may hold secrets, wherever a handler or an error puts them; at the top and one level down. */
-const SECRETS = ['authorization', 'cookie', 'password', 'secret', 'token', 'apiKey', 'api_key', 'accessToken', 'access_token', 'refreshToken', 'refresh_token', 'privateKey']
+const SECRETS = [
+  'authorization',
+  'cookie',
+  'password',
+  'secret',
+  'token',
+  'apiKey',
+  'api_key',
+  'accessToken',
+  'access_token',
+  'refreshToken',
+  'refresh_token',
+  'privateKey',
+]
 
 export interface OwnedLogger {
   readonly logger: Logger
@@ -19,9 +32,9 @@ export interface OwnedLogger {
   close(): void
 }
 
-/** A logger that gathers lines for up to 200 ms or 8 KiB: a write for each request would cost more than the request. */
+/** A logger that gathers lines for up to 200 ms or 64 KiB: a write for each request would cost more than the request. */
 export function createLogger({ level, fd }: LoggerOptions): OwnedLogger {
-  const destination = pino.destination({ fd, minLength: 8192, sync: false })
+  const destination = pino.destination({ fd, minLength: 65_536, maxWrite: 262_144, maxLength: 16_777_216, sync: false })
   const redact = SECRETS.flatMap((name) => [name, `*.${name}`])
   const logger = pino({ level, base: null, redact: { paths: redact, censor: '[redacted]' } }, destination)
   const timer = setInterval(() => destination.flush(), 200)

@@ -10,13 +10,40 @@ export interface Gauges {
 }
 
 const COUNTERS: Readonly<Record<Counter | 'refusals', { name: string; help: string; label: string }>> = {
-  refusals: { name: 'holdfast_refusals_total', help: 'Messages refused before a method was served, by error code.', label: 'code' },
-  lenient: { name: 'holdfast_lenient_requests_total', help: 'Requests served although their headers break a MUST.', label: 'forgiven' },
-  slow_readers: { name: 'holdfast_slow_readers_total', help: 'Streams cut because their client read too slowly.', label: 'transport' },
-  degraded: { name: 'holdfast_degraded_total', help: 'Answers given without the state store, by what was left out.', label: 'feature' },
-  dropped_notifications: { name: 'holdfast_dropped_notifications_total', help: 'Notifications dropped, by reason.', label: 'reason' },
-  idempotent_replays: { name: 'holdfast_idempotent_replays_total', help: 'Calls answered with the outcome of an earlier call of the same key.', label: 'kind' },
+  refusals: {
+    name: 'holdfast_refusals_total',
+    help: 'Messages refused before a method was served, by error code.',
+    label: 'code',
+  },
+  lenient: {
+    name: 'holdfast_lenient_requests_total',
+    help: 'Requests served although their headers break a MUST.',
+    label: 'forgiven',
+  },
+  slow_readers: {
+    name: 'holdfast_slow_readers_total',
+    help: 'Streams cut because their client read too slowly.',
+    label: 'transport',
+  },
+  degraded: {
+    name: 'holdfast_degraded_total',
+    help: 'Answers given without the state store, by what was left out.',
+    label: 'feature',
+  },
+  dropped_notifications: {
+    name: 'holdfast_dropped_notifications_total',
+    help: 'Notifications dropped, by reason.',
+    label: 'reason',
+  },
+  idempotent_replays: {
+    name: 'holdfast_idempotent_replays_total',
+    help: 'Calls answered with the outcome of an earlier call of the same key.',
+    label: 'kind',
+  },
 }
+
+/** The metrics of one process as plain values. */
+export type MetricsSnapshot = readonly object[]
 
 /** The numbers of one runtime. Kept here, rendered by prom-client, which is loaded when somebody first asks. */
 export class Metrics {
@@ -45,6 +72,12 @@ export class Metrics {
     return { contentType: registry.contentType, body: await registry.metrics() }
   }
 
+  /** The same as values, for the sum over several processes. */
+  async snapshot(): Promise<MetricsSnapshot> {
+    this.#registry ??= this.#createRegistry()
+    return (await this.#registry).getMetricsAsJSON()
+  }
+
   close(): void {
     this.#loopDelay.disable()
   }
@@ -68,10 +101,17 @@ export class Metrics {
     gauge('holdfast_open_streams', 'Streams that follow changes now.', () => gauges.openStreams())
     gauge('holdfast_ready', '1 while the node takes requests.', () => (gauges.isReady() ? 1 : 0))
     for (const quantile of [50, 99])
-      gauge(`holdfast_event_loop_delay_p${quantile}_seconds`, `Event-loop delay, ${quantile}th percentile since start.`, () => this.#loopDelay.percentile(quantile) / 1e9)
+      gauge(
+        `holdfast_event_loop_delay_p${quantile}_seconds`,
+        `Event-loop delay, ${quantile}th percentile since start.`,
+        () => this.#loopDelay.percentile(quantile) / 1e9,
+      )
     for (const [counter, { name, help, label }] of Object.entries(COUNTERS)) {
       const values = (): { value: number; labels: Record<string, string> }[] =>
-        [...(this.#counters.get(counter) ?? [])].map(([key, value]) => ({ value, labels: key === '' ? {} : { [label]: key } }))
+        [...(this.#counters.get(counter) ?? [])].map(([key, value]) => ({
+          value,
+          labels: key === '' ? {} : { [label]: key },
+        }))
       register(registry, { name, help, type: 'counter', values })
     }
     register(registry, {
@@ -93,7 +133,14 @@ interface Exposed {
 
 /** A registry renders whatever has a name and says its values: the part of prom-client's metrics that it asks for. */
 function register(registry: import('prom-client').Registry, { name, help, type, values }: Exposed): void {
-  const metric = { name, help, type, aggregator: 'sum', get: async () => ({ name, help, type, aggregator: 'sum', values: values() }), reset: () => undefined }
+  const metric = {
+    name,
+    help,
+    type,
+    aggregator: 'sum',
+    get: async () => ({ name, help, type, aggregator: 'sum', values: values() }),
+    reset: () => undefined,
+  }
   registry.registerMetric(metric as unknown as import('prom-client').Metric)
 }
 

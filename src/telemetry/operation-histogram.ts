@@ -1,5 +1,7 @@
 /** Bounds in seconds that the MCP semantic conventions ask for. */
-export const DURATION_BUCKETS_SECONDS: readonly number[] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300]
+export const DURATION_BUCKETS_SECONDS: readonly number[] = [
+  0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300,
+]
 
 /** A counter or histogram cell for one set of labels. */
 export interface HistogramCell {

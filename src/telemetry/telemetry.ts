@@ -85,10 +85,15 @@ export class RuntimeTelemetry implements Telemetry {
   }
 
   /** One line a request. Written by hand: it holds nothing that needs redaction, and is a good part of a request's cost. */
-  #access(start: OperationStart, span: Span | undefined, { durationSeconds, httpStatus, errorType }: OperationEnd): void {
+  #access(
+    start: OperationStart,
+    span: Span | undefined,
+    { durationSeconds, httpStatus, errorType }: OperationEnd,
+  ): void {
     const { requestId, method, tool, prompt, protocolVersion, transport, address, traceparent, sessionId } = start
     const target = tool ?? prompt
-    const traceId = span?.spanContext().traceId ?? (traceparent === undefined ? undefined : TRACEPARENT.exec(traceparent)?.[1])
+    const traceId =
+      span?.spanContext().traceId ?? (traceparent === undefined ? undefined : TRACEPARENT.exec(traceparent)?.[1])
     this.#log.writeLine(
       `{"level":30,"time":${Date.now()},"requestId":"${requestId}","method":${JSON.stringify(method)}` +
         (target === undefined ? '' : `,"target":${JSON.stringify(target)}`) +

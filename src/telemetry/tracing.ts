@@ -44,12 +44,23 @@ export class Tracing {
     const { trace, context, propagation, ROOT_CONTEXT, SpanKind } = this.#api
     const { traceparent, tracestate, baggage } = start
     const active = context.active()
-    const parent = traceparent === undefined ? active : propagation.extract(ROOT_CONTEXT, { traceparent, tracestate, baggage }, getter)
+    const parent =
+      traceparent === undefined
+        ? active
+        : propagation.extract(ROOT_CONTEXT, { traceparent, tracestate, baggage }, getter)
     const attributes = spanAttributes(start)
     const target = start.tool ?? start.prompt
     const httpSpan = traceparent === undefined ? undefined : trace.getSpanContext(active)
-    const options: SpanOptions = { kind: SpanKind.SERVER, attributes, ...(httpSpan === undefined ? {} : { links: [{ context: httpSpan }] }) }
-    const span = this.#tracer.startSpan(target === undefined ? start.method : `${start.method} ${target}`, options, parent)
+    const options: SpanOptions = {
+      kind: SpanKind.SERVER,
+      attributes,
+      ...(httpSpan === undefined ? {} : { links: [{ context: httpSpan }] }),
+    }
+    const span = this.#tracer.startSpan(
+      target === undefined ? start.method : `${start.method} ${target}`,
+      options,
+      parent,
+    )
     return { span, context: trace.setSpan(parent, span), attributes }
   }
 
@@ -84,7 +95,8 @@ export function metricAttributes(start: OperationStart): Attributes {
 }
 
 function networkAttributes(transport: OperationStart['transport']): Attributes {
-  if (transport === 'http') return { 'network.transport': 'tcp', 'network.protocol.name': 'http', 'network.protocol.version': '1.1' }
+  if (transport === 'http')
+    return { 'network.transport': 'tcp', 'network.protocol.name': 'http', 'network.protocol.version': '1.1' }
   return { 'network.transport': transport === 'stdio' ? 'pipe' : 'inproc' }
 }
 

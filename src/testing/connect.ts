@@ -1,1 +1,261 @@
-export function connect(): void {}
+import { internalsOf, createRuntime, type Runtime } from '../compose/runtime.ts'
+import type { RuntimeOptions } from '../compose/options.ts'
+import type { ContentBlock, PromptMessage, ResourceContents } from '../define/content.ts'
+import type { LogLevel } from '../define/context.ts'
+import type { ServerDefinition } from '../define/server.ts'
+import type { Connection } from '../kernel/exchange.ts'
+import { isLegacy, LATEST_MODERN, META, type JsonObject, type Revision } from '../kernel/protocol.ts'
+import { LineExchange } from '../transports/stdio/stdio.ts'
+
+/** A JSON-RPC error that a {@link TestClient} got as an answer. */
+export class RpcError extends Error {
+  override readonly name = 'RpcError'
+  /** JSON-RPC code. */
+  readonly code: number
+  /** `error.data`: `{ code, retryable, requestId, … }`. */
+  readonly data: JsonObject
+  constructor(code: number, message: string, data: JsonObject) {
+    super(message)
+    this.code = code
+    this.data = data
+  }
+}
+
+/** What `tools/call` answered. */
+export interface ToolCallResult {
+  content: ContentBlock[]
+  structuredContent?: unknown
+  isError: boolean
+  /** The text blocks, joined by line breaks. */
+  text: string
+}
+
+/** How a {@link TestClient} makes one request. */
+export interface RequestOptions {
+  /** Cancels the request: the handler's `ctx.signal` aborts, and the promise rejects. */
+  signal?: AbortSignal
+  onProgress?: (progress: { progress: number; total?: number; message?: string }) => void
+  onLog?: (log: { level: LogLevel; data: unknown }) => void
+  /** Least severe level to hear (2026-07-28). Default: `debug` where `onLog` is given. */
+  logLevel?: LogLevel
+  /** Further keys of `params._meta`. */
+  meta?: JsonObject
+}
+
+/** Settings of {@link connect}. */
+export interface ConnectOptions {
+  /** Revision to speak. Default `2026-07-28`. */
+  revision?: Revision
+  /** Capabilities that the client declares. Default: none. */
+  capabilities?: JsonObject
+  /** Options of the runtime. Default: nothing is written to disk or log. */
+  runtime?: RuntimeOptions
+}
+
+/** A client in the same process: no socket, no serialisation beyond the protocol's own. */
+export interface TestClient extends AsyncDisposable {
+  readonly runtime: Runtime
+  /** Sends any request; resolves to its `result`. @throws {RpcError} */
+  request(method: string, params?: JsonObject, options?: RequestOptions): Promise<JsonObject>
+  /** Sends a notification. */
+  notify(method: string, params?: JsonObject): void
+  callTool(name: string, args?: JsonObject, options?: RequestOptions): Promise<ToolCallResult>
+  listTools(): Promise<JsonObject[]>
+  listPrompts(): Promise<JsonObject[]>
+  listResources(): Promise<JsonObject[]>
+  listResourceTemplates(): Promise<JsonObject[]>
+  getPrompt(name: string, args?: Record<string, string>): Promise<{ description?: string; messages: PromptMessage[] }>
+  readResource(uri: string): Promise<ResourceContents[]>
+  /** Proposed values for an argument of a prompt (`{ prompt }`) or a variable of a template (`{ template }`). */
+  complete(
+    target: { prompt: string } | { template: string },
+    argument: string,
+    value: string,
+    chosen?: Record<string, string>,
+  ): Promise<string[]>
+  /** Every message that belongs to no request: changes, and notifications of `subscriptions/listen`. */
+  readonly notifications: readonly JsonObject[]
+  close(): Promise<void>
+}
+
+let clients = 0
+
+/**
+ * Connects a client to a server definition, in memory: for tests of tools without sockets.
+ *
+ * @example
+ * await using client = await connect(server)
+ * expect((await client.callTool('add', { a: 1, b: 2 })).structuredContent).toEqual({ sum: 3 })
+ */
+export async function connect(server: ServerDefinition, options: ConnectOptions = {}): Promise<TestClient> {
+  const { revision = LATEST_MODERN, capabilities = {} } = options
+  const runtime = await createRuntime(server, { dataDir: false, logLevel: 'silent', ...options.runtime })
+  const client = new MemoryClient(runtime, revision, capabilities)
+  if (isLegacy(revision)) {
+    await client.request('initialize', {
+      protocolVersion: revision,
+      capabilities,
+      clientInfo: { name: 'holdfast-testing', version: '1.0.0' },
+    })
+    client.notify('notifications/initialized')
+  }
+  return client
+}
+
+interface Waiting extends RequestOptions {
+  resolve(result: JsonObject): void
+  reject(error: Error): void
+}
+
+class MemoryClient implements TestClient {
+  readonly runtime: Runtime
+  readonly notifications: JsonObject[] = []
+  readonly #isLegacy: boolean
+  readonly #capabilities: JsonObject
+  readonly #connection: Connection
+  readonly #waiting = new Map<number, Waiting>()
+  #nextId = 1
+
+  constructor(runtime: Runtime, revision: Revision, capabilities: JsonObject) {
+    this.runtime = runtime
+    this.#isLegacy = isLegacy(revision)
+    this.#capabilities = capabilities
+    this.#connection = { scope: `memory-${++clients}`, write: (text) => this.#receive(text), session: undefined }
+  }
+
+  request(method: string, params: JsonObject = {}, options: RequestOptions = {}): Promise<JsonObject> {
+    const id = this.#nextId++
+    const { signal, meta, onProgress, onLog, logLevel } = options
+    const level = logLevel ?? (onLog === undefined ? undefined : 'debug')
+    const _meta: JsonObject = {
+      ...(this.#isLegacy
+        ? {}
+        : {
+            [META.protocolVersion]: LATEST_MODERN,
+            [META.clientCapabilities]: this.#capabilities,
+            [META.clientInfo]: { name: 'holdfast-testing', version: '1.0.0' },
+            ...(level === undefined ? {} : { [META.logLevel]: level }),
+          }),
+      ...(onProgress === undefined ? {} : { progressToken: id }),
+      ...meta,
+      ...(params._meta as JsonObject | undefined),
+    }
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason as Error)
+      const onAbort = (): void => {
+        this.#waiting.delete(id)
+        this.notify('notifications/cancelled', { requestId: id })
+        reject(signal!.reason as Error)
+      }
+      const settle = (): void => signal?.removeEventListener('abort', onAbort)
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.#waiting.set(id, {
+        ...options,
+        resolve: (result) => {
+          settle()
+          resolve(result)
+        },
+        reject: (error) => {
+          settle()
+          reject(error)
+        },
+      })
+      this.#send({
+        jsonrpc: '2.0',
+        id,
+        method,
+        params: { ...params, ...(Object.keys(_meta).length === 0 ? {} : { _meta }) },
+      })
+    })
+  }
+
+  notify(method: string, params: JsonObject = {}): void {
+    const meta = this.#isLegacy
+      ? {}
+      : { _meta: { [META.protocolVersion]: LATEST_MODERN, [META.clientCapabilities]: this.#capabilities } }
+    this.#send({ jsonrpc: '2.0', method, params: { ...params, ...meta } })
+  }
+
+  #send(message: JsonObject): void {
+    const exchange = new LineExchange('memory', this.#connection, (text) => this.#receive(text))
+    internalsOf(this.runtime).kernel.receive(exchange, Buffer.from(JSON.stringify(message)))
+  }
+
+  #receive(text: string): void {
+    const message = JSON.parse(text) as JsonObject
+    const params = (message.params ?? {}) as JsonObject
+    if (message.method === 'notifications/progress') {
+      this.#waiting.get(params.progressToken as number)?.onProgress?.(params as never)
+      return
+    }
+    if (message.method === 'notifications/message') {
+      for (const { onLog } of this.#waiting.values()) onLog?.(params as never)
+      return
+    }
+    if (typeof message.method === 'string') return void this.notifications.push(message)
+    const waiting = this.#waiting.get(message.id as number)
+    if (waiting === undefined) return
+    this.#waiting.delete(message.id as number)
+    if (message.error === undefined) return waiting.resolve(message.result as JsonObject)
+    const { code, message: reason, data } = message.error as { code: number; message: string; data: JsonObject }
+    waiting.reject(new RpcError(code, reason, data))
+  }
+
+  async callTool(name: string, args: JsonObject = {}, options?: RequestOptions): Promise<ToolCallResult> {
+    const result = await this.request('tools/call', { name, arguments: args }, options)
+    const content = result.content as ContentBlock[]
+    const text = content.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('\n')
+    return { ...result, content, isError: result.isError === true, text }
+  }
+  async #list(method: string, member: string): Promise<JsonObject[]> {
+    const all: JsonObject[] = []
+    for (let cursor: unknown; ;) {
+      const page = await this.request(method, cursor === undefined ? {} : { cursor })
+      all.push(...(page[member] as JsonObject[]))
+      cursor = page.nextCursor
+      if (cursor === undefined) return all
+    }
+  }
+  listTools(): Promise<JsonObject[]> {
+    return this.#list('tools/list', 'tools')
+  }
+  listPrompts(): Promise<JsonObject[]> {
+    return this.#list('prompts/list', 'prompts')
+  }
+  listResources(): Promise<JsonObject[]> {
+    return this.#list('resources/list', 'resources')
+  }
+  listResourceTemplates(): Promise<JsonObject[]> {
+    return this.#list('resources/templates/list', 'resourceTemplates')
+  }
+  async getPrompt(
+    name: string,
+    args: Record<string, string> = {},
+  ): Promise<{ description?: string; messages: PromptMessage[] }> {
+    return (await this.request('prompts/get', { name, arguments: args })) as unknown as { messages: PromptMessage[] }
+  }
+  async readResource(uri: string): Promise<ResourceContents[]> {
+    return (await this.request('resources/read', { uri })).contents as ResourceContents[]
+  }
+  async complete(
+    target: { prompt: string } | { template: string },
+    argument: string,
+    value: string,
+    chosen: Record<string, string> = {},
+  ): Promise<string[]> {
+    const ref =
+      'prompt' in target ? { type: 'ref/prompt', name: target.prompt } : { type: 'ref/resource', uri: target.template }
+    const result = await this.request('completion/complete', {
+      ref,
+      argument: { name: argument, value },
+      context: { arguments: chosen },
+    })
+    return (result.completion as { values: string[] }).values
+  }
+  async close(): Promise<void> {
+    await this.runtime.close()
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

@@ -10,7 +10,7 @@ export class MemoryEventBus implements EventBus {
     this.#check()
     const copy = Uint8Array.from(message)
     await Promise.resolve()
-    for (const subscriber of [...(this.#subscribers.get(channel) ?? [])]) subscriber(copy)
+    for (const subscriber of Array.from(this.#subscribers.get(channel) ?? [])) subscriber(copy)
   }
 
   async subscribe(channel: string, onMessage: (message: Uint8Array) => void, onGap: () => void): Promise<Unsubscribe> {

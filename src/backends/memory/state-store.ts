@@ -30,7 +30,8 @@ export class MemoryStateStore implements StateStore {
     this.#clock = clock
     this.#entries = new LRUCache({
       maxSize: options.maxBytes ?? 256 * 1024 * 1024,
-      sizeCalculation: (entry, key) => key.length + KEY_OVERHEAD_BYTES + (entry.value instanceof Uint8Array ? entry.value.length : entry.value.bytes),
+      sizeCalculation: (entry, key) =>
+        key.length + KEY_OVERHEAD_BYTES + (entry.value instanceof Uint8Array ? entry.value.length : entry.value.bytes),
     })
   }
 
@@ -39,17 +40,27 @@ export class MemoryStateStore implements StateStore {
     return keys.map((key) => this.#value(key))
   }
 
-  async set(key: string, value: Uint8Array, { ttlMs, onlyIf }: { ttlMs: number; onlyIf?: 'absent' | 'present' }): Promise<boolean> {
+  async set(
+    key: string,
+    value: Uint8Array,
+    { ttlMs, onlyIf }: { ttlMs: number; onlyIf?: 'absent' | 'present' },
+  ): Promise<boolean> {
     this.#check()
     if (onlyIf !== undefined && (onlyIf === 'present') !== (this.#live(key) !== undefined)) return false
     this.#put(key, value, ttlMs)
     return true
   }
 
-  async compareAndSet(key: string, expected: Uint8Array | undefined, value: Uint8Array, { ttlMs }: { ttlMs: number }): Promise<boolean> {
+  async compareAndSet(
+    key: string,
+    expected: Uint8Array | undefined,
+    value: Uint8Array,
+    { ttlMs }: { ttlMs: number },
+  ): Promise<boolean> {
     this.#check()
     const present = this.#value(key)
-    const isEqual = expected === undefined || present === undefined ? expected === present : Buffer.compare(expected, present) === 0
+    const isEqual =
+      expected === undefined || present === undefined ? expected === present : Buffer.compare(expected, present) === 0
     if (isEqual) this.#put(key, value, ttlMs)
     return isEqual
   }
@@ -64,7 +75,12 @@ export class MemoryStateStore implements StateStore {
     return count
   }
 
-  async append(key: string, after: number, entries: readonly Uint8Array[], options: AppendOptions): Promise<AppendResult> {
+  async append(
+    key: string,
+    after: number,
+    entries: readonly Uint8Array[],
+    options: AppendOptions,
+  ): Promise<AppendResult> {
     this.#check()
     const log = this.#log(key) ?? { entries: [], last: 0, closed: false, bytes: 0 }
     if (log.closed || log.last !== after) return { ok: false, last: log.last, closed: log.closed }
@@ -73,7 +89,8 @@ export class MemoryStateStore implements StateStore {
       log.bytes += value.length
     }
     // The newest entry stays even where it alone is over the bound: it may be the response.
-    while (log.entries.length > 1 && (log.entries.length > options.maxEntries || log.bytes > options.maxBytes)) log.bytes -= log.entries.shift()!.value.length
+    while (log.entries.length > 1 && (log.entries.length > options.maxEntries || log.bytes > options.maxBytes))
+      log.bytes -= log.entries.shift()!.value.length
     log.closed = options.close === true
     this.#entries.set(key, { value: log, expiresMs: this.#clock.now() + options.ttlMs })
     return { ok: true, last: log.last, closed: log.closed }
@@ -103,12 +120,14 @@ export class MemoryStateStore implements StateStore {
   }
   #value(key: string): Uint8Array | undefined {
     const value = this.#live(key)?.value
-    if (value !== undefined && !(value instanceof Uint8Array)) throw new HoldfastError('backend_failed', `The key ${key} holds a log.`)
+    if (value !== undefined && !(value instanceof Uint8Array))
+      throw new HoldfastError('backend_failed', `The key ${key} holds a log.`)
     return value
   }
   #log(key: string): Log | undefined {
     const value = this.#live(key)?.value
-    if (value instanceof Uint8Array) throw new HoldfastError('backend_failed', `The key ${key} holds a value, not a log.`)
+    if (value instanceof Uint8Array)
+      throw new HoldfastError('backend_failed', `The key ${key} holds a value, not a log.`)
     return value
   }
   #put(key: string, value: Uint8Array, ttlMs: number): void {

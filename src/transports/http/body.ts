@@ -55,7 +55,8 @@ export function readBody(
     const sinceMs = time.clock.monotonic()
     deadline = {
       tick(nowMs) {
-        if (nowMs - sinceMs > bodyTimeoutMs) fail(new HoldfastError('body_too_slow', `The body did not arrive within ${bodyTimeoutMs} ms.`))
+        if (nowMs - sinceMs > bodyTimeoutMs)
+          fail(new HoldfastError('body_too_slow', `The body did not arrive within ${bodyTimeoutMs} ms.`))
       },
     }
     time.ticker.add(deadline)

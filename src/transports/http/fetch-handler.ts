@@ -20,7 +20,10 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
       else if (request.method === 'GET') kernel.openStream(exchange)
       else if (request.method === 'DELETE') kernel.endSession(exchange)
       else if (request.method === 'OPTIONS' && origin !== undefined)
-        return new Response(null, { status: 204, headers: preflightHeaders(origin, request.headers.get('access-control-request-headers') ?? undefined) })
+        return new Response(null, {
+          status: 204,
+          headers: preflightHeaders(origin, request.headers.get('access-control-request-headers') ?? undefined),
+        })
       else throw new HoldfastError('method_not_allowed', `The method ${request.method} is not served here.`)
     } catch (error) {
       kernel.refuse(exchange, error, undefined)
@@ -31,9 +34,11 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
   async function readBody(request: Request, { clock, ticker }: HttpParts, head: HttpHead): Promise<Buffer> {
     if (!isJson(request.headers.get('content-type') ?? undefined))
       throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
-    if (!head.acceptsJson && !head.acceptsStream) throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
+    if (!head.acceptsJson && !head.acceptsStream)
+      throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
     const { maxBodyBytes, bodyTimeoutMs } = options
-    const tooLarge = (): HoldfastError => new HoldfastError('body_too_large', `The body is larger than ${maxBodyBytes} bytes.`)
+    const tooLarge = (): HoldfastError =>
+      new HoldfastError('body_too_large', `The body is larger than ${maxBodyBytes} bytes.`)
     if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw tooLarge()
     if (request.body === null) return Buffer.alloc(0)
     const reader = request.body.getReader()
@@ -134,6 +139,11 @@ class FetchExchange implements Exchange {
     this.#parts.telemetry.count('slow_readers', 'fetch')
     controller.error(new Error('The reader of this stream is too slow.'))
     this.#disconnect()
+  }
+  abandon(): void {
+    if (this.head.acceptsStream) this.openStream()
+    else this.respond(202, undefined)
+    this.end()
   }
   end(): void {
     this.#controller?.close()

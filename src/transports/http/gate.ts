@@ -26,9 +26,15 @@ export class Gate {
    */
   check(host: string | undefined, origin: string | undefined): void {
     if (this.#hosts !== undefined && !this.#hosts.has(hostName(host ?? '')))
-      throw new HoldfastError('forbidden_host', `The host ${JSON.stringify((host ?? '').slice(0, 100))} is not allowed here; add it to allowedHosts (HOLDFAST_ALLOWED_HOSTS).`)
+      throw new HoldfastError(
+        'forbidden_host',
+        `The host ${JSON.stringify((host ?? '').slice(0, 100))} is not allowed here; add it to allowedHosts (HOLDFAST_ALLOWED_HOSTS).`,
+      )
     if (origin !== undefined && !this.allowsOrigin(origin))
-      throw new HoldfastError('forbidden_origin', `The origin ${JSON.stringify(origin.slice(0, 100))} is not allowed here; add it to allowedOrigins (HOLDFAST_ALLOWED_ORIGINS).`)
+      throw new HoldfastError(
+        'forbidden_origin',
+        `The origin ${JSON.stringify(origin.slice(0, 100))} is not allowed here; add it to allowedOrigins (HOLDFAST_ALLOWED_ORIGINS).`,
+      )
   }
 
   allowsOrigin(origin: string): boolean {
@@ -49,7 +55,10 @@ export function corsHeaders(origin: string): Record<string, string> {
 
 /** The answer to a preflight (Fetch standard, "CORS-preflight fetch"). */
 export function preflightHeaders(origin: string, requested: string | undefined): Record<string, string> {
-  const names = (requested ?? '').toLowerCase().split(',').map((name) => name.trim())
+  const names = (requested ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
   return {
     ...corsHeaders(origin),
     'access-control-allow-methods': 'POST, GET, DELETE',

@@ -15,7 +15,11 @@ export class HttpHead implements RequestHead {
     this.protocolVersion = header('mcp-protocol-version')?.trim()
     const accept = header('accept')
     // Media ranges with a wildcard stand for JSON alone: only who names the event stream can be relied on to read one.
-    this.acceptsJson = accept === undefined || accept.includes('application/json') || accept.includes('*/*') || accept.includes('application/*')
+    this.acceptsJson =
+      accept === undefined ||
+      accept.includes('application/json') ||
+      accept.includes('*/*') ||
+      accept.includes('application/*')
     this.acceptsStream = accept !== undefined && accept.includes('text/event-stream')
   }
   get mcpMethod(): string | undefined {
@@ -36,8 +40,16 @@ export class HttpHead implements RequestHead {
 export function isJson(contentType: string | undefined): boolean {
   if (contentType === 'application/json') return true
   if (contentType === undefined) return false
-  const [type, ...parameters] = contentType.toLowerCase().split(';').map((part) => part.trim())
-  return type === 'application/json' && parameters.every((parameter) => !parameter.startsWith('charset=') || /^charset="?(utf-8|us-ascii)"?$/.test(parameter))
+  const [type, ...parameters] = contentType
+    .toLowerCase()
+    .split(';')
+    .map((part) => part.trim())
+  return (
+    type === 'application/json' &&
+    parameters.every(
+      (parameter) => !parameter.startsWith('charset=') || /^charset="?(utf-8|us-ascii)"?$/.test(parameter),
+    )
+  )
 }
 
 /** One server-sent event (HTML standard, "Server-sent events"). */

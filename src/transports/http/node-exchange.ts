@@ -65,7 +65,11 @@ export class NodeExchange implements Exchange {
     if (response.headersSent || response.destroyed) return
     const raw: (string | number)[] = []
     if (body !== undefined) raw.push('content-type', 'application/json')
-    if (status !== 204) raw.push('content-length', body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length)
+    if (status !== 204)
+      raw.push(
+        'content-length',
+        body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length,
+      )
     this.#addHeaders(raw, headers)
     response.writeHead(status, raw as string[])
     response.end(body)
@@ -104,6 +108,12 @@ export class NodeExchange implements Exchange {
       this.#host.onSlowReader()
       response.destroy()
     }
+  }
+
+  abandon(): void {
+    if (this.head.acceptsStream) this.openStream()
+    else this.respond(202, undefined)
+    this.end()
   }
 
   end(): void {

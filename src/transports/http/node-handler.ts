@@ -49,7 +49,9 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     if (method === 'GET') return kernel.openStream(exchange)
     if (method === 'DELETE') return kernel.endSession(exchange)
     if (method === 'OPTIONS' && headers.origin !== undefined)
-      return void response.writeHead(204, preflightHeaders(headers.origin, headers['access-control-request-headers'])).end()
+      return void response
+        .writeHead(204, preflightHeaders(headers.origin, headers['access-control-request-headers']))
+        .end()
     throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
   }
   const onPost = (request: IncomingMessage, exchange: NodeExchange): void => {
@@ -75,8 +77,13 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
       if (!anyPath && request.url !== options.path) {
         const path = request.url!.split('?', 1)[0]!
         if (path !== options.path) {
+          // Balancers ask for health by address; metrics are for who may name this host.
+          if (path === '/metrics') gate.check(request.headers.host, request.headers.origin)
           if (probes.serve(path, request, response)) return
-          throw new HoldfastError('not_found', `Nothing is served at ${path.slice(0, 100)}; the MCP endpoint is ${options.path}.`)
+          throw new HoldfastError(
+            'not_found',
+            `Nothing is served at ${path.slice(0, 100)}; the MCP endpoint is ${options.path}.`,
+          )
         }
       }
       onRequest(request, response, exchange)

@@ -17,11 +17,18 @@ export class Probes {
   }
 
   /** The answer for a path, or `undefined` where the path is not one of theirs. */
-  answer(path: string): { status: number; contentType: string; body: string } | Promise<{ status: number; contentType: string; body: string }> | undefined {
+  answer(
+    path: string,
+  ):
+    | { status: number; contentType: string; body: string }
+    | Promise<{ status: number; contentType: string; body: string }>
+    | undefined {
     const text = 'text/plain; charset=utf-8'
     if (path === '/livez') return { status: 200, contentType: text, body: 'ok\n' }
     if (path === '/readyz')
-      return this.#sources.isReady() ? { status: 200, contentType: text, body: 'ready\n' } : { status: 503, contentType: text, body: 'not ready\n' }
+      return this.#sources.isReady()
+        ? { status: 200, contentType: text, body: 'ready\n' }
+        : { status: 503, contentType: text, body: 'not ready\n' }
     if (path === '/metrics') return this.#sources.metrics().then((metrics) => ({ status: 200, ...metrics }))
     return undefined
   }
@@ -37,7 +44,13 @@ export class Probes {
     }
     Promise.resolve(answer).then(
       ({ status, contentType, body }) =>
-        response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body), 'cache-control': 'no-store' }).end(request.method === 'HEAD' ? undefined : body),
+        response
+          .writeHead(status, {
+            'content-type': contentType,
+            'content-length': Buffer.byteLength(body),
+            'cache-control': 'no-store',
+          })
+          .end(request.method === 'HEAD' ? undefined : body),
       (error: unknown) => {
         this.#sources.onError(error)
         response.writeHead(500, { 'content-length': 0 }).end()

@@ -23,6 +23,8 @@ export interface HttpServer {
   readonly port: number
   /** Takes no new connections; open ones end with their request. Resolves when all are closed. */
   close(): Promise<void>
+  /** Closes connections that carry no request now. */
+  closeIdle(): void
   /** Cuts what is still open. */
   cut(): void
 }
@@ -48,22 +50,41 @@ export async function listen(handler: NodeHandler, options: ServerOptions): Prom
     server.listen(options.port, options.host, resolve)
   })
   const { port } = server.address() as AddressInfo
-  return { host: options.host, port, close: () => close(server), cut: () => server.closeAllConnections() }
+  return {
+    host: options.host,
+    port,
+    close: () => close(server),
+    closeIdle: () => server.closeIdleConnections(),
+    cut: () => server.closeAllConnections(),
+  }
 }
 
 function close(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve())
-    server.closeIdleConnections()
   })
 }
 
 function listenError(error: NodeJS.ErrnoException, { host, port }: ServerOptions): HoldfastError {
   const cause = { cause: error }
-  if (error.code === 'EADDRINUSE') return new HoldfastError('port_in_use', `Port ${port} on ${host} is taken by another process. Choose another with --port or PORT, or stop that process.`, cause)
-  if (error.code === 'EACCES') return new HoldfastError('invalid_option', `This user may not listen on port ${port}. Choose one above 1023.`, cause)
+  if (error.code === 'EADDRINUSE')
+    return new HoldfastError(
+      'port_in_use',
+      `Port ${port} on ${host} is taken by another process. Choose another with --port or PORT, or stop that process.`,
+      cause,
+    )
+  if (error.code === 'EACCES')
+    return new HoldfastError(
+      'invalid_option',
+      `This user may not listen on port ${port}. Choose one above 1023.`,
+      cause,
+    )
   if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND')
-    return new HoldfastError('invalid_option', `This machine has no address ${JSON.stringify(host)} to listen on. Use 127.0.0.1, 0.0.0.0, or an address of its own.`, cause)
+    return new HoldfastError(
+      'invalid_option',
+      `This machine has no address ${JSON.stringify(host)} to listen on. Use 127.0.0.1, 0.0.0.0, or an address of its own.`,
+      cause,
+    )
   return new HoldfastError('invalid_option', `Can't listen on ${host}:${port} (${error.code ?? error.message}).`, cause)
 }
 
@@ -71,6 +92,10 @@ function listenError(error: NodeJS.ErrnoException, { host, port }: ServerOptions
 function onClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const status =
-    error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? '408 Request Timeout' : '400 Bad Request'
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? '431 Request Header Fields Too Large'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? '408 Request Timeout'
+        : '400 Bad Request'
   socket.end(`HTTP/1.1 ${status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`)
 }

@@ -32,7 +32,11 @@ export async function serveStdio(kernel: Kernel, { input, output, maxBodyBytes }
     else if (!isSkipping) {
       isSkipping = true
       parts = []
-      kernel.refuse(new LineExchange('stdio', connection, send), new HoldfastError('body_too_large', `A line is longer than ${maxBodyBytes} bytes.`), undefined)
+      kernel.refuse(
+        new LineExchange('stdio', connection, send),
+        new HoldfastError('body_too_large', `A line is longer than ${maxBodyBytes} bytes.`),
+        undefined,
+      )
     }
   }
   for await (const chunk of input as AsyncIterable<Buffer>) {
@@ -78,5 +82,6 @@ export class LineExchange implements Exchange {
   }
   writeRetry(): void {}
   keepAlive(): void {}
+  abandon(): void {}
   end(): void {}
 }

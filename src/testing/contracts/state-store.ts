@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict'
+import type { StateStore } from '../../ports/state-store.ts'
+import type { TestRunner } from './suite.ts'
+
+/** A store under test, and how to let its time pass. */
+export interface StateStoreFixture {
+  store: StateStore
+  /** Lets `ms` pass for the store: by moving an injected clock, or by waiting. */
+  pass(ms: number): Promise<void>
+}
+
+const bytes = (text: string): Uint8Array => Buffer.from(text)
+const text = (value: Uint8Array | undefined): string | undefined =>
+  value === undefined ? undefined : Buffer.from(value).toString()
+const LOG = { maxEntries: 100, maxBytes: 1_000_000, ttlMs: 60_000 }
+
+/** What every {@link StateStore} must do. Keys are unique to each test, so that a shared server may be used. */
+export function stateStoreContract(runner: TestRunner, name: string, create: () => Promise<StateStoreFixture>): void {
+  const { describe, test, beforeEach, afterEach } = runner
+  describe(`state store contract: ${name}`, () => {
+    let store: StateStore
+    let pass: StateStoreFixture['pass']
+    let prefix: string
+    let run = 0
+    const key = (part: string): string => `${prefix}:${part}`
+    beforeEach(async () => {
+      ;({ store, pass } = await create())
+      prefix = `contract:${process.pid}-${Date.now()}-${++run}`
+    })
+    afterEach(() => store.close())
+
+    test('a value is read back as it was written, byte for byte', async () => {
+      const value = Uint8Array.from({ length: 256 }, (_, index) => index)
+      assert.equal(await store.set(key('a'), value, { ttlMs: 60_000 }), true)
+      const [read] = await store.getMany([key('a')])
+      assert.deepEqual(Buffer.from(read!), Buffer.from(value))
+    })
+
+    test('a value is a copy: what the caller does with its bytes later changes nothing', async () => {
+      const value = Buffer.from('before')
+      await store.set(key('a'), value, { ttlMs: 60_000 })
+      value.write('after!')
+      assert.equal(text((await store.getMany([key('a')]))[0]), 'before')
+    })
+
+    test('reading several keys keeps their order, with undefined for those that are missing', async () => {
+      await store.set(key('a'), bytes('1'), { ttlMs: 60_000 })
+      await store.set(key('c'), bytes('3'), { ttlMs: 60_000 })
+      assert.deepEqual((await store.getMany([key('c'), key('b'), key('a')])).map(text), ['3', undefined, '1'])
+      assert.deepEqual(await store.getMany([]), [])
+    })
+
+    test('hostile keys and empty values are kept apart', async () => {
+      const keys = ['', ' ', '\n', '{', '{a}b', '*', '?', '\u0000', '💣', 'a'.repeat(1000)].map(key)
+      for (const [index, one] of keys.entries()) await store.set(one, bytes(String(index)), { ttlMs: 60_000 })
+      assert.deepEqual(
+        (await store.getMany(keys)).map(text),
+        keys.map((_, index) => String(index)),
+      )
+      await store.set(keys[0]!, new Uint8Array(0), { ttlMs: 60_000 })
+      assert.equal((await store.getMany([keys[0]!]))[0]?.length, 0)
+    })
+
+    test('a value of a megabyte is kept whole', async () => {
+      const value = Buffer.alloc(1024 * 1024, 7)
+      await store.set(key('big'), value, { ttlMs: 60_000 })
+      assert.equal(Buffer.compare(Buffer.from((await store.getMany([key('big')]))[0]!), value), 0)
+    })
+
+    test('a key expires after its time to live, and not before', async () => {
+      await store.set(key('a'), bytes('x'), { ttlMs: 400 })
+      await pass(100)
+      assert.equal(text((await store.getMany([key('a')]))[0]), 'x')
+      await pass(500)
+      assert.equal((await store.getMany([key('a')]))[0], undefined)
+    })
+
+    test('writing again sets the time to live anew', async () => {
+      await store.set(key('a'), bytes('x'), { ttlMs: 400 })
+      await store.set(key('a'), bytes('y'), { ttlMs: 60_000 })
+      await pass(600)
+      assert.equal(text((await store.getMany([key('a')]))[0]), 'y')
+    })
+
+    test('onlyIf writes where it holds, and tells where it does not', async () => {
+      assert.equal(await store.set(key('a'), bytes('1'), { ttlMs: 60_000, onlyIf: 'present' }), false)
+      assert.equal(await store.set(key('a'), bytes('2'), { ttlMs: 60_000, onlyIf: 'absent' }), true)
+      assert.equal(await store.set(key('a'), bytes('3'), { ttlMs: 60_000, onlyIf: 'absent' }), false)
+      assert.equal(text((await store.getMany([key('a')]))[0]), '2')
+      assert.equal(await store.set(key('a'), bytes('4'), { ttlMs: 60_000, onlyIf: 'present' }), true)
+      assert.equal(text((await store.getMany([key('a')]))[0]), '4')
+    })
+
+    test('of many who set an absent key at once, one wins', async () => {
+      const won = await Promise.all(
+        Array.from({ length: 50 }, (_, index) =>
+          store.set(key('a'), bytes(String(index)), { ttlMs: 60_000, onlyIf: 'absent' }),
+        ),
+      )
+      assert.equal(won.filter(Boolean).length, 1)
+      assert.equal(text((await store.getMany([key('a')]))[0]), String(won.indexOf(true)))
+    })
+
+    test('compareAndSet writes only over what is expected, absence included', async () => {
+      assert.equal(await store.compareAndSet(key('a'), bytes('1'), bytes('2'), { ttlMs: 60_000 }), false)
+      assert.equal(await store.compareAndSet(key('a'), undefined, bytes('2'), { ttlMs: 60_000 }), true)
+      assert.equal(await store.compareAndSet(key('a'), undefined, bytes('3'), { ttlMs: 60_000 }), false)
+      assert.equal(await store.compareAndSet(key('a'), bytes('2'), bytes('3'), { ttlMs: 60_000 }), true)
+      assert.equal(text((await store.getMany([key('a')]))[0]), '3')
+    })
+
+    test('counting by compareAndSet from many sides at once loses no step', async () => {
+      const step = async (): Promise<void> => {
+        for (;;) {
+          const [before] = await store.getMany([key('n')])
+          const after = bytes(String(Number(text(before) ?? 0) + 1))
+          if (await store.compareAndSet(key('n'), before, after, { ttlMs: 60_000 })) return
+        }
+      }
+      await Promise.all(Array.from({ length: 20 }, step))
+      assert.equal(text((await store.getMany([key('n')]))[0]), '20')
+    })
+
+    test('delete tells how many keys there were', async () => {
+      await store.set(key('a'), bytes('1'), { ttlMs: 60_000 })
+      await store.set(key('b'), bytes('2'), { ttlMs: 60_000 })
+      assert.equal(await store.delete([key('a'), key('b'), key('c')]), 2)
+      assert.deepEqual(await store.getMany([key('a'), key('b')]), [undefined, undefined])
+      assert.equal(await store.delete([]), 0)
+    })
+
+    test('a log gives its entries back in order, from any point on', async () => {
+      assert.deepEqual(await store.append(key('log'), 0, [bytes('a'), bytes('b')], LOG), {
+        ok: true,
+        last: 2,
+        closed: false,
+      })
+      assert.deepEqual(await store.append(key('log'), 2, [bytes('c')], LOG), { ok: true, last: 3, closed: false })
+      const { entries, truncated, closed } = await store.readAfter(key('log'), 1, 10)
+      assert.deepEqual(
+        entries.map(({ id, value }) => [id, text(value)]),
+        [
+          [2, 'b'],
+          [3, 'c'],
+        ],
+      )
+      assert.deepEqual([truncated, closed], [false, false])
+    })
+
+    test('an append that does not name the last id is refused and changes nothing', async () => {
+      await store.append(key('log'), 0, [bytes('a')], LOG)
+      assert.deepEqual(await store.append(key('log'), 0, [bytes('again')], LOG), { ok: false, last: 1, closed: false })
+      assert.deepEqual(
+        (await store.readAfter(key('log'), 0, 10)).entries.map(({ value }) => text(value)),
+        ['a'],
+      )
+    })
+
+    test('of many who append after the same id at once, one is taken', async () => {
+      const results = await Promise.all(
+        Array.from({ length: 30 }, (_, index) => store.append(key('log'), 0, [bytes(String(index))], LOG)),
+      )
+      assert.equal(results.filter(({ ok }) => ok).length, 1)
+      assert.equal((await store.readAfter(key('log'), 0, 100)).entries.length, 1)
+    })
+
+    test('a closed log takes no more, and says so at its end', async () => {
+      await store.append(key('log'), 0, [bytes('a')], { ...LOG, close: true })
+      assert.deepEqual(await store.append(key('log'), 1, [bytes('b')], LOG), { ok: false, last: 1, closed: true })
+      const read = await store.readAfter(key('log'), 0, 10)
+      assert.equal(read.closed, true)
+      assert.equal(read.entries.length, 1)
+    })
+
+    test('a reader with a limit is told of the close only when it has read everything', async () => {
+      await store.append(key('log'), 0, [bytes('a'), bytes('b')], { ...LOG, close: true })
+      assert.equal((await store.readAfter(key('log'), 0, 1)).closed, false)
+      assert.equal((await store.readAfter(key('log'), 1, 1)).closed, true)
+    })
+
+    test('a log can be closed without a last entry', async () => {
+      assert.deepEqual(await store.append(key('log'), 0, [], { ...LOG, close: true }), {
+        ok: true,
+        last: 0,
+        closed: true,
+      })
+      assert.deepEqual(await store.readAfter(key('log'), 0, 10), { entries: [], truncated: false, closed: true })
+    })
+
+    test('a log keeps the newest entries within its bounds, and says what is gone', async () => {
+      const entries = Array.from({ length: 10 }, (_, index) => bytes(String(index)))
+      await store.append(key('log'), 0, entries, { ...LOG, maxEntries: 4 })
+      const read = await store.readAfter(key('log'), 0, 100)
+      assert.deepEqual(
+        read.entries.map(({ value }) => text(value)),
+        ['6', '7', '8', '9'],
+      )
+      assert.equal(read.truncated, true)
+      assert.equal((await store.readAfter(key('log'), 6, 100)).truncated, false)
+    })
+
+    test('a log is bounded in bytes too, but its newest entry stays', async () => {
+      await store.append(key('log'), 0, [Buffer.alloc(600), Buffer.alloc(600)], { ...LOG, maxBytes: 1000 })
+      assert.equal((await store.readAfter(key('log'), 0, 10)).entries.length, 1)
+      await store.append(key('log'), 2, [Buffer.alloc(5000)], { ...LOG, maxBytes: 1000 })
+      assert.deepEqual(
+        (await store.readAfter(key('log'), 0, 10)).entries.map(({ id }) => id),
+        [3],
+      )
+    })
+
+    test('a log expires as a whole', async () => {
+      await store.append(key('log'), 0, [bytes('a')], { ...LOG, ttlMs: 300 })
+      await pass(500)
+      assert.deepEqual(await store.readAfter(key('log'), 0, 10), { entries: [], truncated: false, closed: false })
+      assert.equal((await store.append(key('log'), 0, [bytes('new')], LOG)).ok, true)
+    })
+
+    test('close may be called twice, and use after it is refused', async () => {
+      await store.close()
+      await store.close()
+      await assert.rejects(store.getMany([key('a')]), { code: 'closed' })
+    })
+  })
+}

@@ -1,0 +1,91 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { expect, test } from 'vitest'
+
+/**
+ * Which folders of `src/` a folder may import from (itself always), and which packages. What is not listed is not allowed:
+ * a new folder must say where it stands.
+ */
+const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: readonly string[] }>> = {
+  errors: { folders: [], packages: [] },
+  ports: { folders: ['errors'], packages: [] },
+  define: { folders: ['errors'], packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'node:module'] },
+  kernel: { folders: ['errors', 'ports', 'define', 'sessions'], packages: ['node:buffer', 'node:crypto'] },
+  sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
+  telemetry: {
+    folders: ['errors', 'ports'],
+    packages: ['pino', 'prom-client', '@opentelemetry/api', 'node:perf_hooks', 'node:fs'],
+  },
+  transports: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:http', 'node:net', 'node:stream'] },
+  'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache'] },
+  'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
+  compose: {
+    folders: [
+      'errors',
+      'ports',
+      'define',
+      'kernel',
+      'sessions',
+      'telemetry',
+      'transports',
+      'backends/memory',
+      'backends/ipc',
+    ],
+    packages: ['node:crypto', 'node:fs', 'node:path'],
+  },
+  testing: { folders: ['errors', 'ports', 'define', 'kernel', 'transports', 'compose'], packages: ['node:assert'] },
+  cli: {
+    folders: ['errors', 'define', 'compose', 'backends/ipc', 'backends/memory', 'ports'],
+    packages: [
+      'commander',
+      'node:module',
+      'node:fs',
+      'node:path',
+      'node:url',
+      'node:cluster',
+      'node:child_process',
+      'node:os',
+    ],
+  },
+}
+
+const SOURCE = new URL('../../src/', import.meta.url).pathname
+const files = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' }).filter(
+  (file) => file.endsWith('.ts') && file !== 'index.ts',
+)
+
+function folderOf(file: string): string {
+  const [first = '', second = ''] = file.split('/')
+  return first === 'backends' ? `${first}/${second}` : first
+}
+
+function imports(file: string): string[] {
+  const text = readFileSync(join(SOURCE, file), 'utf8')
+  return [...text.matchAll(/(?:from|import|import\(|require\()\s*'([^']+)'/g)].map((match) => match[1]!)
+}
+
+test.each(files)('%s imports only from below its place in the house', (file) => {
+  const folder = folderOf(file)
+  const allowed = HOUSE[folder]
+  expect(allowed, `src/${folder} has no place in the house`).toBeDefined()
+  for (const specifier of imports(file)) {
+    if (specifier.startsWith('.')) {
+      const target = folderOf(normalize(join(dirname(file), specifier)))
+      if (target !== folder) expect(allowed!.folders, `${file} imports ${specifier}`).toContain(target)
+    } else {
+      const name =
+        specifier.startsWith('node:') || !specifier.includes('/')
+          ? specifier
+          : specifier
+              .split('/')
+              .slice(0, specifier.startsWith('@') ? 2 : 1)
+              .join('/')
+      expect(allowed!.packages, `${file} imports ${specifier}`).toContain(name.replace(/^(node:[^/]+)\/.*/, '$1'))
+    }
+  }
+})
+
+test('the check would see a wrong import', () => {
+  expect(imports('compose/runtime.ts')).toContain('../backends/memory/event-bus.ts')
+  expect(HOUSE.kernel!.folders).not.toContain('backends/memory')
+})
