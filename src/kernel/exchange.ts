@@ -33,8 +33,13 @@ export interface Reply {
   pause?(retryMs: number): void
 }
 
-/** JSON text, or its bytes where they were ready before. */
-export type Body = string | Uint8Array
+/** JSON text; or its parts in bytes, where most of it was ready before: to join half a megabyte would cost as much as to send it. */
+export type Body = string | readonly Uint8Array[]
+
+/** A body as text, for transports that send text. */
+export function bodyText(body: Body): string {
+  return typeof body === 'string' ? body : Buffer.concat(body).toString()
+}
 
 /** A connection that carries many messages (stdio, memory): where request ids are unique, and what the era of 2025 remembers. */
 export interface Connection {

@@ -2,7 +2,7 @@ import { LOG_LEVELS, type Client, type Principal } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { Operation, OperationEnd } from '../ports/telemetry.ts'
-import type { Body, Exchange, LegacySession, Reply } from './exchange.ts'
+import { bodyText, type Body, type Exchange, type LegacySession, type Reply } from './exchange.ts'
 import type { JsonObject, RequestId, Revision } from './protocol.ts'
 import { errorBody, notificationBody, resultBody, type Era } from './rpc.ts'
 import type { Services } from './services.ts'
@@ -168,11 +168,11 @@ export class Invocation implements Ticking {
           ? ''
           : (members.length === 0 ? '' : ',') + `"_meta":${JSON.stringify(meta)}`) + '}'
     if (typeof members === 'string') return resultBody(facts.rpcId, head + members + tail)
-    return Buffer.concat([
+    return [
       Buffer.from(`{"jsonrpc":"2.0","id":${JSON.stringify(facts.rpcId)},"result":${head}`),
       members,
       Buffer.from(`${tail}}`),
-    ])
+    ]
   }
 
   fail(error: HoldfastError): void {
@@ -228,7 +228,7 @@ export class Invocation implements Ticking {
       this.#reply.openStream()
     }
     if (this.#wasStreaming) {
-      this.#reply.write(typeof body === 'string' ? body : Buffer.from(body).toString())
+      this.#reply.write(bodyText(body))
       this.#reply.end()
     } else this.#reply.respond(status, body, headers)
   }

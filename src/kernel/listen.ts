@@ -118,7 +118,8 @@ export async function listen(
       exchange.write(resultBody(rpcId, JSON.stringify(result)))
       // stdio has no stream to close, so its teardown says `cancelled` for this id (MCP 2026-07-28, cancellation). The
       // result goes first: clients that have it ignore the cancellation, those that don't take it as a loss.
-      if (exchange.connection !== undefined) exchange.write(notificationBody('notifications/cancelled', { requestId: rpcId }))
+      if (exchange.connection !== undefined)
+        exchange.write(notificationBody('notifications/cancelled', { requestId: rpcId }))
     }
     exchange.end()
     return how

@@ -1,4 +1,4 @@
-import type { Body, Reply } from '../kernel/exchange.ts'
+import { bodyText, type Body, type Reply } from '../kernel/exchange.ts'
 
 /**
  * Gathers the answers of a JSON-RPC batch (revision 2025-03-26): one array, or, from the first notification on, a stream
@@ -30,7 +30,7 @@ export class BatchReply {
 
   #answer(body: Body | undefined): void {
     if (body !== undefined) {
-      const text = typeof body === 'string' ? body : Buffer.from(body).toString()
+      const text = bodyText(body)
       if (this.#isStreaming) this.#reply.write(text)
       else this.#bodies.push(text)
     }

@@ -191,6 +191,12 @@ const greet = definePrompt({
 /** Its name can't stand in a header as it is, so that clients of 2026-07-28 must encode it. */
 const unicode = definePrompt({ name: 'grüße', description: 'Grüßt', get: () => 'Grüß Gott.' })
 
+const linked = definePrompt({
+  name: 'linked',
+  description: 'Points to a note',
+  get: () => [{ role: 'user', content: content.link('note://one', 'one') }],
+})
+
 export default defineServer({
   name: 'fixture',
   version: '1.2.3',
@@ -198,5 +204,5 @@ export default defineServer({
   instructions: 'For tests.',
   tools: [add, echo, media, refuse, crash, routed, work, chat, wait, state, touch, change, whoami, cut],
   resources: [text, bytes, note],
-  prompts: [greet, unicode],
+  prompts: [greet, unicode, linked],
 })

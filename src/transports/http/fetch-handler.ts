@@ -1,6 +1,6 @@
 import { ANONYMOUS } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
-import type { Body, Exchange } from '../../kernel/exchange.ts'
+import { bodyText, type Body, type Exchange } from '../../kernel/exchange.ts'
 import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
 import { HttpHead, isJson, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
 import type { HttpParts } from './node-handler.ts'
@@ -106,7 +106,7 @@ class FetchExchange implements Exchange {
     this.#isAnswered = true
     const all: Record<string, string> = { ...this.#cors, ...headers }
     if (body !== undefined) all['content-type'] = 'application/json'
-    this.#resolve(new Response((body as string | undefined) ?? null, { status, headers: all }))
+    this.#resolve(new Response(body === undefined ? null : bodyText(body), { status, headers: all }))
   }
 
   openStream(headers?: Readonly<Record<string, string>>): void {

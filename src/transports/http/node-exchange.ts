@@ -65,14 +65,13 @@ export class NodeExchange implements Exchange {
     if (response.headersSent || response.destroyed) return
     const raw: (string | number)[] = []
     if (body !== undefined) raw.push('content-type', 'application/json')
-    if (status !== 204)
-      raw.push(
-        'content-length',
-        body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length,
-      )
+    if (status !== 204) raw.push('content-length', body === undefined ? 0 : byteLength(body))
     this.#addHeaders(raw, headers)
     response.writeHead(status, raw as string[])
-    response.end(body)
+    if (body === undefined || typeof body === 'string') return void response.end(body)
+    response.cork()
+    for (const part of body) response.write(part)
+    response.end()
   }
 
   openStream(headers?: Readonly<Record<string, string>>): void {
@@ -119,4 +118,8 @@ export class NodeExchange implements Exchange {
   end(): void {
     if (!this.#response.writableEnded) this.#response.end()
   }
+}
+
+function byteLength(body: Body): number {
+  return typeof body === 'string' ? Buffer.byteLength(body) : body.reduce((sum, part) => sum + part.length, 0)
 }

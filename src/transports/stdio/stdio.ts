@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream'
 import { ANONYMOUS } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
-import type { Body, Connection, Exchange } from '../../kernel/exchange.ts'
+import { bodyText, type Body, type Connection, type Exchange } from '../../kernel/exchange.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
 
 /** Where messages come from and go to: one JSON-RPC message a line (MCP 2026-07-28, stdio). */
@@ -74,7 +74,7 @@ export class LineExchange implements Exchange {
     this.#send = send
   }
   respond(_status: number, body: Body | undefined): void {
-    if (body !== undefined) this.#send(typeof body === 'string' ? body : Buffer.from(body).toString())
+    if (body !== undefined) this.#send(bodyText(body))
   }
   openStream(): void {}
   write(message: string): void {
