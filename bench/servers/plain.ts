@@ -1,7 +1,8 @@
 /**
  * The reference of every ratio: `node:http` and nothing else doing the same JSON work as a `tools/call` of `add`.
  * It reads the body, parses it, adds, and answers the bytes that revision 2026-07-28 demands. It checks nothing, so no
- * MCP server on `node:http` can honestly be faster.
+ * MCP server on `node:http` can honestly be faster. Of the usual ways to write it this was the cheapest: bytes joined
+ * once rather than a decoder for each request, and headers as a flat array, save a tenth of the processor time.
  */
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -45,7 +46,7 @@ function answer(body: string, response: ServerResponse): void {
 }
 
 function send(response: ServerResponse, text: string): void {
-  response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
+  response.writeHead(200, ['content-type', 'application/json', 'content-length', String(Buffer.byteLength(text))])
   response.end(text)
 }
 
@@ -58,12 +59,12 @@ function openStream(response: ServerResponse): void {
 }
 
 function onRequest(request: IncomingMessage, response: ServerResponse): void {
-  let body = ''
-  request.setEncoding('utf8')
-  request.on('data', (chunk: string) => {
-    body += chunk
+  const chunks: Buffer[] = []
+  request.on('data', (chunk: Buffer) => chunks.push(chunk))
+  request.on('end', () => {
+    const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+    answer(body.toString(), response)
   })
-  request.on('end', () => answer(body, response))
 }
 
 createServer(onRequest).listen(Number(process.env['PORT']), '127.0.0.1')
