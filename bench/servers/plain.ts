@@ -17,7 +17,7 @@ interface Call {
 const serverInfo = { 'io.modelcontextprotocol/serverInfo': { name: 'bench', version: '1.0.0' } }
 // The list that the other server answers, taken from it: the same bytes are sent.
 const listFile = process.env['BENCH_LIST_RESULT']
-const listResult = listFile === undefined ? '{}' : readFileSync(listFile, 'utf8')
+const listResult = listFile === undefined ? Buffer.from('{}') : readFileSync(listFile)
 
 const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' }
 const streamOpened = `event: message\ndata: ${JSON.stringify({
@@ -33,7 +33,7 @@ function answer(body: string, response: ServerResponse): void {
     return
   }
   if (call.method === 'tools/list') {
-    send(response, `{"jsonrpc":"2.0","id":${JSON.stringify(call.id)},"result":${listResult}}`)
+    sendList(call.id, response)
     return
   }
   const { a, b } = call.params.arguments
@@ -48,6 +48,16 @@ function answer(body: string, response: ServerResponse): void {
 function send(response: ServerResponse, text: string): void {
   response.writeHead(200, ['content-type', 'application/json', 'content-length', String(Buffer.byteLength(text))])
   response.end(text)
+}
+
+/** The list as ready bytes between a head and an end: three writes of one packet, and no copy. */
+function sendList(id: number | string, response: ServerResponse): void {
+  const head = `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":`
+  const length = Buffer.byteLength(head) + listResult.length + 1
+  response.writeHead(200, ['content-type', 'application/json', 'content-length', String(length)])
+  response.write(head)
+  response.write(listResult)
+  response.end('}')
 }
 
 /** A stand-alone event stream as plain Node holds one: head, first event, and a keep-alive comment every 15 s. */
