@@ -1,6 +1,7 @@
 /** What an open, idle event stream costs in memory. */
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { Context, SectionReport } from '../lib/context.ts'
 import { clearProgress, progress } from '../lib/progress.ts'
 import { startServer } from '../lib/server-process.ts'
@@ -23,6 +24,8 @@ interface StreamFigures {
 
 /** Streams opened and closed before the first reading, so that code and pools are not counted as streams. */
 const rehearsal = 200
+/** Time for a server to notice that its streams are gone. */
+const settleMs = 2000
 /** Descriptors a process needs besides its streams. */
 const spareDescriptors = 200
 
@@ -53,9 +56,21 @@ export async function idleStreams(context: Context): Promise<SectionReport> {
     mebibytes(one.before.rss),
     mebibytes(one.open.rss),
     mebibytes(one.closed.rss),
+    kibibytes((one.closed.heapUsed - one.before.heapUsed) / one.opened),
     one.lost === 0 ? '' : `${one.lost} LOST`,
   ])
-  const head = ['server', 'wire', 'open', 'rss KiB/stream', 'heap KiB/stream', 'rss before', 'open', 'closed', '']
+  const head = [
+    'server',
+    'wire',
+    'open',
+    'rss KiB/stream',
+    'heap KiB/stream',
+    'rss before',
+    'open',
+    'closed',
+    'heap KiB left',
+    '',
+  ]
   const reduced = count < context.budget.streams ? [`Only ${whole(count)}: a process here may open no more files.`] : []
   const text = [table(head, rows), ...gaps, ...reduced].join('\n')
   return { title, text, data: figures, failures: figures.reduce((sum, { lost }) => sum + lost, gaps.length) }
@@ -75,6 +90,7 @@ async function measure({ cores, load }: Context, target: Target, count: number):
     const { open: opened } = await load.openStreams({ ...job, count })
     const open = await server.memory()
     const { lost } = await load.closeStreams()
+    await wait(settleMs)
     const closed = await server.memory()
     return {
       name: target.name,
