@@ -86,7 +86,7 @@ export class LogSink {
     this.#stream ??= streamOf(this.#fd)
     this.#stream.write(bytes, (error) => {
       this.#backlogBytes -= bytes.length
-      if (error != null) {
+      if (error !== null && error !== undefined) {
         this.#onLost(lines, 'failed')
         // Nobody will read again. Other errors (a full disk) may pass.
         this.#isBroken ||= (error as NodeJS.ErrnoException).code === 'EPIPE'
