@@ -109,9 +109,7 @@ export class Metrics {
         })),
       )
     const histogram = (name: string, help: string, series: Iterable<Series>): void =>
-      register(registry, name, help, 'histogram', () =>
-        Array.from(series, (one) => histogramValues(name, one)).flat(),
-      )
+      register(registry, name, help, 'histogram', () => Array.from(series, (one) => histogramValues(name, one)).flat())
     histogram(
       'mcp_server_operation_duration_seconds',
       'Duration of MCP requests (mcp.server.operation.duration).',
