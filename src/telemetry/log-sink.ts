@@ -47,7 +47,7 @@ function streamOf(fd: number): Writable {
 export class LogSink {
   readonly #fd: number
   readonly #onLost: (lines: number, reason: LossReason) => void
-  #stream: Writable | undefined
+  readonly #stream: Writable
   #batch = ''
   #lines = 0
   #timer: NodeJS.Timeout | undefined
@@ -58,6 +58,7 @@ export class LogSink {
   /** @param fd 1 is stdout, 2 is stderr; a `fd` of the caller's is not closed. */
   constructor(fd: number, onLost: (lines: number, reason: LossReason) => void) {
     this.#fd = fd
+    this.#stream = streamOf(fd)
     this.#onLost = onLost
     open.add(this)
     if (watchesExit) return
@@ -83,7 +84,6 @@ export class LogSink {
     if (this.#isBroken) return this.#onLost(lines, 'failed')
     if (this.#backlogBytes > MAX_BACKLOG_BYTES) return this.#onLost(lines, 'slow')
     this.#backlogBytes += bytes.length
-    this.#stream ??= streamOf(this.#fd)
     this.#stream.write(bytes, (error) => {
       this.#backlogBytes -= bytes.length
       if (error !== null && error !== undefined) {

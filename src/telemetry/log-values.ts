@@ -9,15 +9,21 @@ const SECRET =
   /(token|secret|password|passwd|pwd|passphrase|jwt|apikey|privatekey|accesskey|authorization|cookie|credentials?|sessionid)$/
 const isSecret = (name: string): boolean => SECRET.test(name.toLowerCase().replaceAll(/[-_\s]/g, ''))
 
-/** Credentials that stand inside texts: passwords of URLs, and authorization headers. */
-const URL_PASSWORD = /([a-z][a-z0-9+.-]*:\/\/[^\s/:@]*:)[^\s/@]+@/gi
+/**
+ * Credentials that stand inside texts: passwords of URLs, and authorization headers. Each pattern begins with a literal and
+ * has bounds, so that no text takes more than linear time.
+ */
+const URL_PASSWORD = /:\/\/([^\s/:@]{0,200}):[^\s/@]{1,500}@/g
 const BEARER = /\b(bearer)\s+[\w.~+/-]{6,}=*/gi
 const BASIC = /\b([Bb]asic)\s+(?=\S*[A-Z\d=])[\w+/]{6,}={0,2}/g
 
 /** A text as the log may have it: without the credentials that can be told by their form, and not endless. */
 export function toLogText(text: string): string {
   const short = text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}… (${text.length} characters)` : text
-  return short.replace(URL_PASSWORD, '$1[redacted]@').replace(BEARER, '$1 [redacted]').replace(BASIC, '$1 [redacted]')
+  return short
+    .replace(URL_PASSWORD, '://$1:[redacted]@')
+    .replace(BEARER, '$1 [redacted]')
+    .replace(BASIC, '$1 [redacted]')
 }
 
 /** A value as the log may have it: plain JSON, bounded, members with secret names left out. Never throws. */
@@ -63,9 +69,14 @@ class Writer {
   #left = MAX_VALUES
 
   value(value: unknown, depth: number): unknown {
+    return this.#guarded(() => this.#read(value, depth))
+  }
+
+  /** Getters and `toJSON` are others' code. */
+  #guarded(read: () => unknown): unknown {
     if (this.#left-- <= 0) return '[…]'
     try {
-      return this.#read(value, depth)
+      return read()
     } catch {
       return '[unreadable]'
     }
@@ -81,34 +92,35 @@ class Writer {
     if (depth >= MAX_DEPTH) return '[…]'
     const { toJSON } = value as { toJSON?: unknown }
     if (typeof toJSON === 'function') return this.value((toJSON as () => unknown).call(value), depth + 1)
-    if (Array.isArray(value)) return this.#array(value, depth)
-    if (value instanceof Map) return this.#object([...value].slice(0, this.#left), depth)
-    if (value instanceof Set) return this.#array([...value].slice(0, this.#left), depth)
-    return this.#object(Object.entries(value), depth)
+    if (Array.isArray(value)) return this.#list(value, depth)
+    if (value instanceof Set) return this.#list([...value], depth)
+    if (value instanceof Map) return this.#members(new Map([...value].map(([key, item]) => [String(key), item])), depth)
+    const keys = Object.keys(value)
+    return this.#members({ size: keys.length, keys: () => keys, get: (key) => (value as never)[key] }, depth)
   }
 
-  #array(items: readonly unknown[], depth: number): unknown[] {
+  #list(items: readonly unknown[], depth: number): unknown[] {
     const kept = items.slice(0, Math.max(this.#left, 0)).map((item) => this.value(item, depth + 1))
     if (kept.length < items.length) kept.push(`[${items.length - kept.length} more]`)
     return kept
   }
 
-  #object(entries: readonly (readonly [unknown, unknown])[], depth: number): Record<string, unknown> {
-    const kept: Record<string, unknown> = {}
-    for (const [key, value] of entries) {
-      const name = String(key)
+  #members(members: Members, depth: number): Record<string, unknown> {
+    const kept = new Map<string, unknown>()
+    for (const name of members.keys()) {
       if (this.#left <= 0) {
-        kept['…'] = `${entries.length - Object.keys(kept).length} more`
+        kept.set('…', `${members.size - kept.size} more`)
         break
       }
-      // `__proto__` as a member, not as the prototype.
-      Object.defineProperty(kept, name, {
-        value: isSecret(name) ? '[redacted]' : this.value(value, depth + 1),
-        enumerable: true,
-        configurable: true,
-        writable: true,
-      })
+      kept.set(name, isSecret(name) ? '[redacted]' : this.#guarded(() => this.#read(members.get(name), depth + 1)))
     }
-    return kept
+    return Object.fromEntries(kept)
   }
+}
+
+/** The members of an object, each read when it is asked for. */
+interface Members {
+  readonly size: number
+  keys(): Iterable<string>
+  get(name: string): unknown
 }
