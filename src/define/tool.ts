@@ -2,7 +2,7 @@ import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { ContentBlock, Icon, ToolResult } from './content.ts'
 import type { Context } from './context.ts'
 import { findHeaderParameters, type HeaderParameter } from './header-parameters.ts'
-import { checkFields, checkFunction, checkText, checkToolName, invalid } from './names.ts'
+import { checkFields, checkFunction, checkText, checkToolName, invalid, quote } from './names.ts'
 import type { InferInput, InferReturn, Schema } from './schema.ts'
 
 /** Hints on how a tool behaves. Clients must not trust them (MCP 2026-07-28, `ToolAnnotations`). */
@@ -67,9 +67,7 @@ const NO_ARGUMENTS: CompiledSchema = {
   json: { type: 'object', additionalProperties: false },
   check: (value) => {
     const extra = Object.keys(value as object)[0]
-    return extra === undefined
-      ? { value }
-      : { problem: `the tool takes no arguments, and got ${JSON.stringify(extra)}` }
+    return extra === undefined ? { value } : { problem: `the tool takes no arguments, and got ${quote(extra)}` }
   },
 }
 

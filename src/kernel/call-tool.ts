@@ -1,6 +1,7 @@
 import type { Checked } from '../define/compile-schema.ts'
 import type { HeaderParameter } from '../define/header-parameters.ts'
 import type { ToolDefinition } from '../define/tool.ts'
+import { quote } from '../define/names.ts'
 import { HoldfastError, ToolError } from '../errors/holdfast-error.ts'
 import { InvocationContext } from './context.ts'
 import type { RequestHead } from './exchange.ts'
@@ -20,7 +21,7 @@ export function callTool(invocation: Invocation): Outcome | PromiseLike<Outcome>
   if (typeof name !== 'string') throw new HoldfastError('invalid_params', '`params.name` must be a string.')
   const tool = invocation.services.catalog.tools.get(name)
   if (tool === undefined)
-    throw new HoldfastError('invalid_params', `There is no tool ${JSON.stringify(name)}. List them with tools/list.`)
+    throw new HoldfastError('invalid_params', `There is no tool ${quote(name)}. List them with tools/list.`)
   const args = params.arguments ?? {}
   if (!isObject(args)) throw new HoldfastError('invalid_params', '`params.arguments` must be an object.')
   if (era === 'modern' && tool.headerParameters.length > 0 && invocation.exchange.head !== undefined)

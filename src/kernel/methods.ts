@@ -1,5 +1,6 @@
 import { toResourceContents, type PromptMessage, type ResourceContents } from '../define/content.ts'
 import type { Complete, ListedResource, ResourceDefinition, ResourceReturn } from '../define/resource.ts'
+import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { callTool } from './call-tool.ts'
 import type { ListKind } from './catalog.ts'
@@ -46,10 +47,7 @@ export function isOffered(method: string, { services: { catalog } }: Pick<Invoca
 
 /** Stands in for a method that does not exist, or that the server does not offer. */
 export function refuseMethod({ facts }: Invocation): never {
-  throw new HoldfastError(
-    'method_not_found',
-    `This server does not offer the method ${JSON.stringify(facts.method.slice(0, 100))}.`,
-  )
+  throw new HoldfastError('method_not_found', `This server does not offer the method ${quote(facts.method)}.`)
 }
 
 /** `server/discover` (2026-07-28). */
@@ -108,7 +106,7 @@ async function readResource(invocation: Invocation): Promise<Outcome> {
   const found = findResource(invocation, uri)
   const value = found && (await found.resource.read(found.target as never, new InvocationContext(invocation)))
   if (found === undefined || value === undefined || value === null)
-    throw new HoldfastError('resource_not_found', `There is no resource ${JSON.stringify(uri)}.`, { data: { uri } })
+    throw new HoldfastError('resource_not_found', `There is no resource ${quote(uri)}.`, { data: { uri } })
   const contents = toContents(uri, value, found.resource)
   const { ttlMs = 0, cacheScope = 'private' } = found.resource
   const hints = isModern(facts.revision) ? `,"ttlMs":${ttlMs},"cacheScope":"${cacheScope}"` : ''
@@ -146,10 +144,7 @@ async function getPrompt(invocation: Invocation): Promise<Outcome> {
   const name = stringParam(facts.params, 'name')
   const prompt = services.catalog.prompts.get(name)
   if (prompt === undefined)
-    throw new HoldfastError(
-      'invalid_params',
-      `There is no prompt ${JSON.stringify(name)}. List them with prompts/list.`,
-    )
+    throw new HoldfastError('invalid_params', `There is no prompt ${quote(name)}. List them with prompts/list.`)
   const given = facts.params.arguments ?? {}
   if (!isObject(given))
     throw new HoldfastError('invalid_params', `\`params.arguments\` must be an object; it is ${describe(given)}.`)
@@ -157,7 +152,7 @@ async function getPrompt(invocation: Invocation): Promise<Outcome> {
     if (typeof value !== 'string')
       throw new HoldfastError(
         'invalid_params',
-        `\`params.arguments.${key}\` must be a string; it is ${describe(value)}.`,
+        `\`params.arguments\` member ${quote(key)} must be a string; it is ${describe(value)}.`,
       )
   const checked = prompt.arguments === undefined ? { value: given } : await prompt.arguments.check(given)
   if (checked.problem !== undefined)
@@ -196,7 +191,7 @@ async function complete(invocation: Invocation): Promise<Outcome> {
     if (typeof value !== 'string')
       throw new HoldfastError(
         'invalid_params',
-        `\`params.context.arguments.${key}\` must be a string; it is ${describe(value)}.`,
+        `\`params.context.arguments\` member ${quote(key)} must be a string; it is ${describe(value)}.`,
       )
   const completer = findCompleter(invocation, ref, argument.name)
   const values =
@@ -223,20 +218,18 @@ function findCompleter({ services: { catalog } }: Invocation, ref: unknown, argu
   let completers: Readonly<Record<string, Complete | undefined>> | undefined
   let names: readonly string[]
   if (ref.type === 'ref/prompt') {
-    const prompt =
-      catalog.prompts.get(stringParam(ref, 'name')) ?? refuse(`There is no prompt ${JSON.stringify(ref.name)}.`)
+    const prompt = catalog.prompts.get(stringParam(ref, 'name')) ?? refuse(`There is no prompt ${quote(ref.name)}.`)
     completers = prompt.complete
     names = prompt.listedArguments.map(({ name }) => name)
   } else if (ref.type === 'ref/resource') {
     const uri = stringParam(ref, 'uri')
     const template = catalog.templates.find(({ uriTemplate }) => uriTemplate === uri)
     // A fixed resource has nothing to complete, but may be asked for.
-    if (template === undefined && !catalog.resources.has(uri))
-      refuse(`There is no resource template ${JSON.stringify(uri)}.`)
+    if (template === undefined && !catalog.resources.has(uri)) refuse(`There is no resource template ${quote(uri)}.`)
     completers = template?.complete
     names = template?.template!.names ?? []
-  } else return refuse(`\`params.ref.type\` must be "ref/prompt" or "ref/resource"; it is ${JSON.stringify(ref.type)}.`)
+  } else return refuse(`\`params.ref.type\` must be "ref/prompt" or "ref/resource"; it is ${quote(ref.type)}.`)
   if (!names.includes(argument))
-    refuse(`There is no argument ${JSON.stringify(argument)}; there is ${names.join(', ') || 'none'}.`)
+    refuse(`There is no argument ${quote(argument)}; there is ${names.join(', ') || 'none'}.`)
   return completers !== undefined && Object.hasOwn(completers, argument) ? completers[argument] : undefined
 }

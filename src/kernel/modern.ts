@@ -1,3 +1,4 @@
+import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { LOG_LEVELS, type Client } from '../define/context.ts'
 import { begin, dispatch, toWireError } from './dispatch.ts'
@@ -46,7 +47,7 @@ export function serveModern(
   if (!isModern(claim))
     throw new HoldfastError(
       'unsupported_protocol_version',
-      `Revision ${JSON.stringify(claim)} is not served without a session.`,
+      `Revision ${quote(claim)} is not served without a session.`,
       {
         data: { supported: MODERN, requested: claim },
       },
@@ -126,8 +127,8 @@ function checkVersionHeader({ options, telemetry }: Services, head: RequestHead,
   throw new HoldfastError(
     'header_mismatch',
     version === undefined
-      ? `The header MCP-Protocol-Version is missing; it must be ${JSON.stringify(claim)}, as in \`_meta\`.`
-      : `The header MCP-Protocol-Version is ${JSON.stringify(version)}, but \`_meta\` says ${JSON.stringify(claim)}.`,
+      ? `The header MCP-Protocol-Version is missing; it must be ${quote(claim)}, as in \`_meta\`.`
+      : `The header MCP-Protocol-Version is ${quote(version)}, but \`_meta\` says ${quote(claim)}.`,
   )
 }
 
@@ -148,14 +149,11 @@ function checkMirror(
 ): void {
   if (value === undefined) {
     if (options.lenientHeaders) return telemetry.count('lenient', name.toLowerCase())
-    throw new HoldfastError(
-      'header_mismatch',
-      `The header ${name} is missing; the body says ${JSON.stringify(expected.slice(0, 100))}.`,
-    )
+    throw new HoldfastError('header_mismatch', `The header ${name} is missing; the body says ${quote(expected)}.`)
   }
   if (decodeHeader(value, name) !== expected)
     throw new HoldfastError(
       'header_mismatch',
-      `The header ${name} says something other than the body (${JSON.stringify(expected.slice(0, 100))}).`,
+      `The header ${name} says something other than the body (${quote(expected)}).`,
     )
 }

@@ -7,6 +7,7 @@ export const LEGACY = ['2025-11-25', '2025-06-18', '2025-03-26'] as const
 
 export type ModernRevision = (typeof MODERN)[number]
 export type LegacyRevision = (typeof LEGACY)[number]
+/** A protocol revision that is served. */
 export type Revision = ModernRevision | LegacyRevision
 
 export const LATEST_MODERN: ModernRevision = '2026-07-28'
@@ -32,6 +33,7 @@ export const OWN_META = {
   idempotencyKey: 'dev.holdfast/idempotencyKey',
 } as const
 
+/** A JSON object. */
 export type JsonObject = { [key: string]: unknown }
 export type RequestId = string | number
 

@@ -13,4 +13,5 @@ export interface EventBus {
   close(): Promise<void>
 }
 
+/** Ends a subscription. May be called twice. */
 export type Unsubscribe = () => Promise<void>

@@ -30,6 +30,7 @@ export interface StateStore {
   close(): Promise<void>
 }
 
+/** Bounds of a log, and whether the append closes it. `ttlMs` counts from the last append. */
 export interface AppendOptions {
   maxEntries: number
   maxBytes: number
@@ -44,6 +45,7 @@ export interface AppendResult {
   closed: boolean
 }
 
+/** What {@link StateStore.readAfter} found. */
 export interface ReadResult {
   entries: { id: number; value: Uint8Array }[]
   truncated: boolean

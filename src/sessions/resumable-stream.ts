@@ -1,5 +1,6 @@
 import type { Exchange } from '../kernel/exchange.ts'
 import type { Services } from '../kernel/services.ts'
+import type { AppendResult } from '../ports/state-store.ts'
 import type { StoredSession } from './session-store.ts'
 
 /** Bounds of one stream's log: what a client can still fetch after a break. */
@@ -95,6 +96,11 @@ export class ResumableStream {
     exchange.end()
   }
 
+  /** Keeps the log from expiring while the stream is quiet. */
+  renew(): void {
+    if (this.#last > 0 && !this.#isEnding) this.#enqueue(() => this.#append([], false).then(() => undefined))
+  }
+
   /** The client went on at another node: from now on that node is told of each message, and writes it. */
   follow(): void {
     this.#isFollowed = true
@@ -158,18 +164,15 @@ export class ResumableStream {
     const messages = this.#queue
     this.#queue = []
     if (messages.length === 0 && !close) return
-    const { state, telemetry, options } = this.#services
+    const { telemetry } = this.#services
     let first: number | undefined
     try {
-      const result = await state.append(
-        streamLogKey(this.session.sid, this.id),
-        this.#last,
-        messages.map((message) => Buffer.from(message)),
-        { maxEntries: LOG_MAX_ENTRIES, maxBytes: LOG_MAX_BYTES, ttlMs: options.resumeTtlMs, close },
-      )
-      if (!result.ok) return this.#fallSilent()
-      first = this.#last + 1
-      this.#last = result.last
+      const result = await this.#append(messages, close)
+      if (result.ok) {
+        first = this.#last + 1
+        this.#last = result.last
+      } else if (result.closed || result.last > this.#last) return this.#fallSilent()
+      else telemetry.count('degraded', 'stream_log') // the log has expired or was evicted: on without ids
     } catch {
       telemetry.count('degraded', 'stream_log')
     }
@@ -178,6 +181,16 @@ export class ResumableStream {
     )
     if (this.#isFollowed)
       await this.#services.bus.publish(streamLogKey(this.session.sid, this.id), Buffer.of(close ? 1 : 0))
+  }
+
+  #append(messages: readonly string[], close: boolean): Promise<AppendResult> {
+    const { state, options } = this.#services
+    return state.append(
+      streamLogKey(this.session.sid, this.id),
+      this.#last,
+      messages.map((message) => Buffer.from(message)),
+      { maxEntries: LOG_MAX_ENTRIES, maxBytes: LOG_MAX_BYTES, ttlMs: options.resumeTtlMs, close },
+    )
   }
 
   #fallSilent(): void {

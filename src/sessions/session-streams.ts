@@ -35,6 +35,7 @@ export class SessionStreams implements Ticking {
   readonly #live = new Map<string, ResumableStream>()
   #counter = 0
   #presentMs = -Infinity
+  #renewedMs = 0
   #inbox: Promise<Unsubscribe> | undefined
 
   constructor(services: Services, sessions: SessionStore, limit: StreamLimit, openStreams: OpenStreams) {
@@ -137,6 +138,9 @@ export class SessionStreams implements Ticking {
   /** While this node runs streams, the others can see that it lives, and tell it who follows. */
   tick(nowMs: number): void {
     if (nowMs - this.#presentMs >= PRESENCE_EVERY_MS) this.#announce()
+    if (nowMs - this.#renewedMs < this.#services.options.resumeTtlMs / 3) return
+    this.#renewedMs = nowMs
+    for (const stream of this.#live.values()) stream.renew()
   }
   #announce(): void {
     const { state, bus, nodeId, clock, telemetry } = this.#services

@@ -1,6 +1,7 @@
 import { ANONYMOUS } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { bodyText, type Body, type Exchange } from '../../kernel/exchange.ts'
+import { bodyTooLarge, bodyTooSlow } from './body.ts'
 import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
 import { HttpHead, isJson, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
 import type { HttpParts } from './node-handler.ts'
@@ -37,9 +38,7 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
     if (!head.acceptsJson && !head.acceptsStream)
       throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
     const { maxBodyBytes, bodyTimeoutMs } = options
-    const tooLarge = (): HoldfastError =>
-      new HoldfastError('body_too_large', `The body is larger than ${maxBodyBytes} bytes.`)
-    if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw tooLarge()
+    if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw bodyTooLarge(maxBodyBytes)
     if (request.body === null) return Buffer.alloc(0)
     const reader = request.body.getReader()
     const chunks: Uint8Array[] = []
@@ -56,11 +55,16 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
     ticker.add(deadline)
     try {
       for (;;) {
-        const { done, value } = await reader.read()
-        if (isLate) throw new HoldfastError('body_too_slow', `The body did not arrive within ${bodyTimeoutMs} ms.`)
+        const { done, value } = await reader.read().catch(() => {
+          throw new HoldfastError('parse_error', 'The body broke off.')
+        })
+        if (isLate) throw bodyTooSlow(bodyTimeoutMs)
         if (done) return Buffer.concat(chunks, length)
         length += value.length
-        if (length > maxBodyBytes) throw tooLarge()
+        if (length > maxBodyBytes) {
+          reader.cancel().catch(() => undefined) // nobody reads the rest
+          throw bodyTooLarge(maxBodyBytes)
+        }
         chunks.push(value)
       }
     } finally {
@@ -79,7 +83,8 @@ class FetchExchange implements Exchange {
   readonly port = undefined
   readonly head: HttpHead
   readonly response: Promise<Response>
-  onDisconnect: (() => void) | undefined
+  #onDisconnect: (() => void) | undefined
+  #isGone = false
   readonly #cors: Record<string, string>
   readonly #parts: HttpParts
   #resolve!: (response: Response) => void
@@ -95,10 +100,20 @@ class FetchExchange implements Exchange {
     request.signal.addEventListener('abort', () => this.#disconnect(), { once: true })
   }
 
+  get onDisconnect(): (() => void) | undefined {
+    return this.#onDisconnect
+  }
+  set onDisconnect(callback: (() => void) | undefined) {
+    this.#onDisconnect = callback
+    // The client may have gone while the kernel was still waiting for a store.
+    if (this.#isGone && callback !== undefined) queueMicrotask(callback)
+  }
+
   #disconnect(): void {
-    if (this.#isAnswered && this.#controller === undefined) return
+    if (this.#isGone || (this.#isAnswered && this.#controller === undefined)) return
+    this.#isGone = true
     this.#controller = undefined
-    this.onDisconnect?.()
+    this.#onDisconnect?.()
   }
 
   respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void {

@@ -51,6 +51,8 @@ export class NodeExchange implements Exchange {
     if (this.#isWatched || callback === undefined) return
     this.#isWatched = true
     const response = this.#response
+    // The client may have gone while the kernel was still waiting for a store.
+    if (response.destroyed || response.closed) return queueMicrotask(() => this.#onDisconnect?.())
     response.on('close', () => {
       if (!response.writableFinished) this.#onDisconnect?.()
     })

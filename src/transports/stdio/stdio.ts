@@ -54,20 +54,26 @@ export async function serveStdio(kernel: Kernel, streams: StdioStreams): Promise
       )
     }
   }
-  for await (const chunk of input as AsyncIterable<Buffer>) {
-    let from = 0
-    for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, from)) {
-      take(chunk.subarray(from, end))
-      if (!isSkipping) receive(trimReturn(parts.length === 1 ? parts[0]! : Buffer.concat(parts)))
-      parts = []
-      length = 0
-      isSkipping = false
-      from = end + 1
+  try {
+    for await (const chunk of input as AsyncIterable<Buffer>) {
+      let from = 0
+      for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, from)) {
+        take(chunk.subarray(from, end))
+        if (!isSkipping) receive(trimReturn(parts.length === 1 ? parts[0]! : Buffer.concat(parts)))
+        parts = []
+        length = 0
+        isSkipping = false
+        from = end + 1
+      }
+      take(chunk.subarray(from))
+      if (output.writableLength > maxBufferedBytes) await drained(output)
     }
-    take(chunk.subarray(from))
-    if (output.writableLength > maxBufferedBytes) await drained(output)
+  } catch (error) {
+    // The input was ended by the client's going away, which is an end like any other.
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
+  } finally {
+    await connection.session?.close()
   }
-  await connection.session?.close()
 }
 
 /** Resolves when the output has been read, or has ended. */
