@@ -116,7 +116,7 @@ describe('the kernel', () => {
     const session = sessions[lane === 8 ? '2025-03-26' : lane >= 14 ? of([...REVISIONS, 'doomed']) : revision]!
     const base = isModern ? modernHeaders(message as Json) : { ...BASE_HEADERS, 'mcp-session-id': session }
     const headers = mutateHeaders(base, lane >= 14 ? [...headerChanges, ...changes] : headerChanges)
-    const exchange = new FakeExchange(headers, undefined)
+    const exchange = new FakeExchange(headers, undefined, lane === 14)
     const story = `${JSON.stringify(headers)} ${bytes.toString()}`
     if (lane === 14)
       return { bytes: undefined, exchange, receive: (to) => to.openStream(exchange), story: `GET ${story}` }
