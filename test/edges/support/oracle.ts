@@ -16,9 +16,16 @@ export function parse(bytes: Buffer): { readonly value: unknown } | undefined {
   }
 }
 
-/** How deep JSON text nests, its strings left out. */
-function depthOf(value: unknown): number {
-  return typeof value !== 'object' || value === null ? 0 : 1 + Math.max(0, ...Object.values(value).map(depthOf))
+/** How deep JSON text nests; of a key that stands there twice both values count. */
+function depthOf(bytes: Buffer): number {
+  let depth = 0
+  let most = 0
+  for (const bracket of bytes
+    .toString()
+    .replaceAll(/"(?:[^"\\]|\\.)*"/gs, '')
+    .replaceAll(/[^[\]{}]/g, ''))
+    most = Math.max(most, (depth += bracket === '[' || bracket === '{' ? 1 : -1))
+  return most
 }
 
 const isNotification = (message: Json): boolean => typeof message.method === 'string' && !has(message, 'id')
@@ -58,7 +65,7 @@ export function judge(bytes: Buffer, exchange: FakeExchange, mayBeCancelled: boo
   for (const answer of answers) judgeAnswer(answer, check)
 
   const message = sent?.value
-  if (sent === undefined || depthOf(message) > 64) {
+  if (sent === undefined || depthOf(bytes) > 64) {
     check(answers.length === 1 && status === 400, 'no single 400 for what can not be read')
     check(answers[0] !== undefined && !has(answers[0], 'id') && has(answers[0], 'error'), 'an id from nowhere')
   } else if (isBatch) judgeBatch(message as unknown[], answers, exchange, mayBeCancelled, check)
