@@ -19,6 +19,8 @@ export class FakeExchange implements Exchange {
   answerHeaders: Readonly<Record<string, string>> | undefined
   /** Bodies and stream messages, as they were written. */
   readonly messages: string[] = []
+  /** Where a client could go on after a break. */
+  readonly eventIds: string[] = []
   isAbandoned = false
   /** What was done that may not be done. */
   readonly violations: string[] = []
@@ -59,9 +61,10 @@ export class FakeExchange implements Exchange {
     this.#state = 'streaming'
     if (this.#isStandAlone) this.#leave()
   }
-  write(message: string): void {
+  write(message: string, eventId?: string): void {
     this.#expect('write', 'streaming')
     this.messages.push(message)
+    if (eventId !== undefined) this.eventIds.push(eventId)
     if (message.includes('"notifications/subscriptions/acknowledged"')) this.#leave()
   }
   writeRetry(retryMs: number): void {
