@@ -30,19 +30,21 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
   if (cluster.isWorker) {
     const { workerEnd } = await import('./processes.ts')
     const end = workerEnd()
-    const runtime = await wire(server, { ...options, state: end.state, bus: end.bus }, end.metrics)
-    const stopped = new Promise<void>((resolve, reject) =>
-      end.serve({
-        snapshot: () => internalsOf(runtime).telemetry.metrics.snapshot(),
-        stop: () => void runtime.close().then(resolve, reject),
-      }),
-    )
-    // The terminal sends its signals to the whole group; the primary is the one to say when.
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
-    await end.listening(await runtime.listen())
-    await stopped
-    process.disconnect?.()
-    return
+    try {
+      const runtime = await wire(server, { ...options, state: end.state, bus: end.bus }, end.metrics)
+      const stopped = new Promise<void>((resolve, reject) =>
+        end.serve({
+          snapshot: () => internalsOf(runtime).telemetry.metrics.snapshot(),
+          stop: () => void runtime.close().then(resolve, reject),
+        }),
+      )
+      // The terminal sends its signals to the whole group; the primary is the one to say when.
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
+      await end.listening(await runtime.listen())
+      return await stopped
+    } finally {
+      process.disconnect?.() // the channel to the primary would keep this process alive
+    }
   }
   if (flags.processes !== undefined && flags.processes > 1) {
     const { runProcesses } = await import('./processes.ts')

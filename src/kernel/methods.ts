@@ -44,6 +44,14 @@ export function isOffered(method: string, { services: { catalog } }: Pick<Invoca
   return true
 }
 
+/** Stands in for a method that does not exist, or that the server does not offer. */
+export function refuseMethod({ facts }: Invocation): never {
+  throw new HoldfastError(
+    'method_not_found',
+    `This server does not offer the method ${JSON.stringify(facts.method.slice(0, 100))}.`,
+  )
+}
+
 /** `server/discover` (2026-07-28). */
 export function discover({ services: { catalog } }: Invocation): Outcome {
   const result = {

@@ -4,8 +4,9 @@ import { begin, dispatch, toWireError } from './dispatch.ts'
 import type { Exchange, RequestHead } from './exchange.ts'
 import { decodeHeader } from './headers.ts'
 import { Invocation } from './invocation.ts'
-import { listen, type OpenStream } from './listen.ts'
-import { describe, discover, isOffered, SHARED_METHODS, type Method } from './methods.ts'
+import { listen } from './listen.ts'
+import type { OpenStreams } from './open-streams.ts'
+import { describe, discover, isOffered, refuseMethod, SHARED_METHODS, type Method } from './methods.ts'
 import {
   isLegacy,
   isModern,
@@ -32,7 +33,7 @@ const NAME_PARAMETER: ReadonlyMap<string, string> = new Map([
 export function serveModern(
   services: Services,
   exchange: Exchange,
-  streams: Set<OpenStream>,
+  streams: OpenStreams,
   limit: StreamLimit,
   rpcId: RequestId,
   method: string,
@@ -59,11 +60,6 @@ export function serveModern(
   if (head !== undefined) checkMirrors(services, head, method, params)
   const isListen = method === 'subscriptions/listen'
   const served = METHODS.get(method)
-  if ((served === undefined && !isListen) || !isOffered(method, { services }))
-    throw new HoldfastError(
-      'method_not_found',
-      `This server does not offer the method ${JSON.stringify(method.slice(0, 100))}.`,
-    )
   const logLevel = readLogLevel(meta[META.logLevel])
   const isBadLevel = logLevel === undefined && meta[META.logLevel] !== undefined
   const invocation = new Invocation(services, exchange, exchange, {
@@ -77,6 +73,7 @@ export function serveModern(
     session: undefined,
     logLevel,
   })
+  if ((served === undefined && !isListen) || !isOffered(method, { services })) return dispatch(invocation, refuseMethod)
   if (isBadLevel) return dispatch(invocation, refuseLogLevel)
   if (!isListen) return dispatch(invocation, served!)
   // A listen stream is no call that waits: it is not counted as running, and writes its answer itself.

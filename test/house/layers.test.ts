@@ -14,9 +14,12 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
   telemetry: {
     folders: ['errors', 'ports'],
-    packages: ['pino', 'prom-client', '@opentelemetry/api', 'node:perf_hooks', 'node:fs'],
+    packages: ['pino', 'prom-client', '@opentelemetry/api', 'node:perf_hooks', 'node:fs', 'node:stream', 'node:module'],
   },
-  transports: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:http', 'node:net', 'node:stream'] },
+  transports: {
+    folders: ['errors', 'ports', 'define', 'kernel'],
+    packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
+  },
   'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache'] },
   'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
   compose: {

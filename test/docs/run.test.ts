@@ -1,0 +1,303 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Client as Client2, StreamableHTTPClientTransport as Http2 } from '@modelcontextprotocol/client'
+import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport as Http1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
+import type { ServerDefinition } from 'holdfast'
+import { connect, RpcError, type ConnectOptions, type TestClient } from 'holdfast/testing'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { freePort, startServer } from '../conformance/server.ts'
+import { BLOCKS, folderOf, writeBlocks } from './blocks.ts'
+
+// Every block that has a name is run: here, or by a block that imports it. At the end a test holds this list to the pages.
+
+let written: ReturnType<typeof writeBlocks>
+let data: string
+const children = new Set<ChildProcess>()
+beforeAll(() => {
+  written = writeBlocks('docs-run')
+  data = mkdtempSync(join(tmpdir(), 'holdfast-docs-'))
+})
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL')
+  written.remove()
+  rmSync(data, { recursive: true, force: true })
+})
+
+const run = new Set<string>()
+const use = (document: string, ...files: string[]): void => files.forEach((file) => run.add(`${document} ${file}`))
+const pathOf = (document: string, file: string): string => join(written.folder, folderOf(document), file)
+
+/** The server that a block exports, with a client connected in memory. */
+async function client(document: string, file: string, options?: ConnectOptions): Promise<TestClient> {
+  const module = (await import(pathToFileURL(pathOf(document, file)).href)) as { default: ServerDefinition }
+  return connect(module.default, options)
+}
+
+/** A block that is a program: started on a free port, and ended by SIGTERM. */
+async function program(
+  document: string,
+  file: string,
+  path = '/mcp',
+): Promise<{ url: string; stop(): Promise<number | null> }> {
+  const port = await freePort()
+  const child = spawn(process.execPath, [pathOf(document, file)], {
+    env: { ...process.env, PORT: String(port), HOLDFAST_DATA_DIR: data },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  children.add(child)
+  let errors = ''
+  child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
+  const exited = once(child, 'exit')
+  const url = `http://127.0.0.1:${port}${path}`
+  for (;;) {
+    if (child.exitCode !== null) throw new Error(`${document} ${file} ended with ${child.exitCode}:\n${errors}`)
+    try {
+      await (await fetch(url, { method: 'OPTIONS' })).body?.cancel()
+      break
+    } catch {
+      await sleep(25) // nobody listens yet
+    }
+  }
+  return {
+    url,
+    async stop() {
+      child.kill('SIGTERM')
+      await exited
+      children.delete(child)
+      return child.exitCode
+    },
+  }
+}
+
+/** A connected client: what the official ones of both majors have in common. */
+interface Official {
+  readonly kind: string
+  tools(): Promise<{ name: string; inputSchema: unknown; outputSchema?: unknown }[]>
+  call(name: string, args: Record<string, unknown>, onprogress?: (step: { progress: number }) => void): Promise<object>
+  read(uri: string): Promise<object>
+  prompt(name: string, args: Record<string, string>): Promise<object>
+}
+
+/** Runs the same with the official clients: 1.x; 2.x as it comes, which speaks 2025-11-25; 2.x that looks for 2026-07-28. */
+async function eachClient(
+  url: string,
+  kinds: readonly string[],
+  use: (client: Official) => Promise<void>,
+): Promise<void> {
+  for (const kind of kinds) {
+    const info = { name: 'docs', version: '1.0.0' }
+    if (kind === '1.x') {
+      const client = new Client1(info)
+      await client.connect(new Http1(new URL(url)) as Transport)
+      await use({
+        kind,
+        tools: async () => (await client.listTools()).tools,
+        call: (name, args, onprogress) =>
+          client.callTool({ name, arguments: args }, undefined, onprogress === undefined ? {} : { onprogress }),
+        read: (uri) => client.readResource({ uri }),
+        prompt: (name, args) => client.getPrompt({ name, arguments: args }),
+      })
+      await client.close()
+    } else {
+      const client = new Client2(info, { versionNegotiation: { mode: kind === '2.x, 2026' ? 'auto' : 'legacy' } })
+      await client.connect(new Http2(new URL(url)))
+      expect(client.getProtocolEra()).toBe(kind === '2.x, 2026' ? 'modern' : 'legacy')
+      await use({
+        kind,
+        tools: async () => (await client.listTools()).tools,
+        call: (name, args, onprogress) =>
+          client.callTool({ name, arguments: args }, onprogress === undefined ? {} : { onprogress }),
+        read: (uri) => client.readResource({ uri }),
+        prompt: (name, args) => client.getPrompt({ name, arguments: args }),
+      })
+      await client.close()
+    }
+  }
+}
+const KINDS = ['1.x', '2.x, 2025', '2.x, 2026']
+
+// Tests that the pages show.
+use('docs/getting-started.md', 'server.ts', 'server.test.ts')
+use('docs/testing.md', 'server.ts', 'server.test.ts', 'time.test.ts', 'http.test.ts', 'event-bus.test.ts')
+use('docs/definitions.md', 'charge.test.ts')
+test.each(BLOCKS.filter(({ file }) => file.endsWith('.test.ts')))(
+  '$document: the tests of $file pass',
+  async (block) => {
+    const { code, output } = await new Promise<{ code: number; output: string }>((resolve) => {
+      const args = ['--test', '--test-reporter=tap', pathOf(block.document, block.file)]
+      const { NODE_TEST_CONTEXT: _, ...env } = process.env
+      execFile(process.execPath, args, { env }, (error, stdout) =>
+        resolve({ code: error === null ? 0 : 1, output: stdout }),
+      )
+    })
+    expect(output).toMatch(/^# pass [1-9]/m)
+    expect({ code, output }).toMatchObject({ code: 0 })
+  },
+)
+
+use('README.md', 'server.ts')
+test('README: the first server adds', async () => {
+  await using served = await client('README.md', 'server.ts')
+  expect((await served.callTool('add', { a: 20, b: 22 })).structuredContent).toEqual({ sum: 42 })
+})
+
+use('docs/definitions.md', 'server.ts', 'tools.ts', 'resources.ts', 'prompts.ts')
+test('definitions: the handbook serves its tool, resources, prompt and completions', async () => {
+  await using served = await client('docs/definitions.md', 'server.ts')
+  const steps: unknown[] = []
+  const report = await served.callTool(
+    'report',
+    { month: '2026-03-01' },
+    { onProgress: (step) => steps.push(step.message) },
+  )
+  expect(report.content).toMatchObject([
+    { type: 'text', text: 'sales of 2026-03-01\ncosts of 2026-03-01' },
+    { type: 'resource_link', uri: 'report://2026-03-01' },
+  ])
+  expect(steps).toEqual(['sales', 'costs'])
+  expect((await served.listResources()).map(({ uri }) => uri)).toEqual([
+    'handbook://guide',
+    'handbook://notes/1',
+    'handbook://notes/2',
+  ])
+  expect(await served.request('resources/read', { uri: 'handbook://guide' })).toMatchObject({
+    ttlMs: 60_000,
+    cacheScope: 'public',
+  })
+  expect(await served.readResource('handbook://notes/2')).toMatchObject([{ text: 'Feed the cat.' }])
+  await expect(served.readResource('handbook://notes/3')).rejects.toThrow(RpcError)
+  expect(await served.complete({ template: 'handbook://notes/{id}' }, 'id', '1')).toEqual(['1'])
+  expect(await served.complete({ prompt: 'review' }, 'language', 'e')).toEqual(['english', 'estonian'])
+  const { description, messages } = await served.getPrompt('review', { text: 'Hello', language: 'german' })
+  expect([description, messages.length]).toEqual(['A review in german', 2])
+})
+
+test('definitions: a client of 2025-03-26 gets a link as text', async () => {
+  await using served = await client('docs/definitions.md', 'server.ts', { revision: '2025-03-26' })
+  const { content } = await served.callTool('report', { month: '2026-03-01' })
+  expect(content[1]).toEqual({ type: 'text', text: 'Report of 2026-03-01: report://2026-03-01' })
+})
+
+use('docs/definitions.md', 'schemas.ts')
+test.each(['zod', 'arktype', 'valibot', 'json-schema'])(
+  'definitions: a schema of %s is shown, and checks',
+  async (name) => {
+    await using served = await client('docs/definitions.md', 'schemas.ts')
+    const tool = (await served.listTools()).find((listed) => listed.name === name)
+    expect(tool!.inputSchema).toMatchObject({ type: 'object', required: ['city'] })
+    expect((await served.callTool(name, { city: 'Tartu' })).text).toBe('Tartu')
+    expect(await served.callTool(name, { city: '' })).toMatchObject({ isError: true })
+  },
+)
+
+use('docs/definitions.md', 'content.ts')
+test('definitions: blocks of each kind arrive as they were built', async () => {
+  await using served = await client('docs/definitions.md', 'content.ts')
+  const { content } = await served.callTool('everything')
+  expect(content.map(({ type }) => type)).toEqual(['text', 'image', 'audio', 'resource', 'resource_link'])
+  expect(await served.request('tools/call', { name: 'counted' })).toMatchObject({ _meta: { 'com.example/rows': 3 } })
+})
+
+use('docs/definitions.md', 'errors.ts')
+test('definitions: errors read as the page says', async () => {
+  await using served = await client('docs/definitions.md', 'errors.ts')
+  const limit = await served.callTool('transfer', { cents: 20_000 })
+  expect(limit).toMatchObject({ isError: true, text: '20000 is over the limit of 10000. Split the amount.' })
+  const failed = await served.callTool('transfer', { cents: 1 })
+  expect(failed).toMatchObject({ isError: true })
+  expect(failed.text).toMatch(/^The tool "transfer" failed unexpectedly \(request [\w-]+\)\.$/)
+  await expect(served.readResource('page://x')).rejects.toMatchObject({ code: -32602, message: /x is none/ })
+  await expect(served.readResource('page://1')).rejects.toMatchObject({ data: { code: 'resource_not_found' } })
+})
+
+use('docs/operations.md', 'server.ts', 'instrumentation.ts')
+test('operations: options in the definition module hold', async () => {
+  const definition = pathOf('docs/operations.md', 'server.ts')
+  await using server = await startServer(definition, data, new AbortController().signal)
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+  const refused = await fetch(server.url, { method: 'POST', headers, body: 'x'.repeat(1024 * 1024 + 1) })
+  expect(refused.status).toBe(413)
+})
+
+use('docs/definitions.md', 'region.ts')
+test('definitions: the argument that goes into a header is marked in the list', async () => {
+  await using served = await client('docs/definitions.md', 'region.ts')
+  const [tool] = await served.listTools()
+  expect(tool).toMatchObject({ inputSchema: { properties: { region: { 'x-mcp-header': 'Region' } } } })
+  expect((await served.callTool('query', { region: 'eu', sql: 'select 1' })).text).toBe('eu: select 1')
+})
+
+use('docs/embedding.md', 'server.ts', 'listen.ts', 'express.ts', 'fastify.ts', 'hono.ts', 'node-http.ts')
+test.each([
+  ['listen.ts', 0],
+  ['express.ts', null],
+  ['fastify.ts', null],
+  ['hono.ts', null],
+  ['node-http.ts', 0],
+])('embedding: %s serves the official clients, streams included, and ends with %s', async (file, code) => {
+  const served = await program('docs/embedding.md', file)
+  await eachClient(served.url, KINDS, async ({ tools, call }) => {
+    const steps: number[] = []
+    expect((await tools()).map(({ name }) => name)).toEqual(['greet'])
+    const result = await call('greet', { name: 'Ada' }, ({ progress }) => steps.push(progress))
+    expect(result).toMatchObject({ content: [{ type: 'text', text: 'Hello, Ada' }] })
+    expect(steps).toEqual([1])
+  })
+  if (file !== 'listen.ts') {
+    const hello = await fetch(new URL('/hello', served.url))
+    expect(await hello.text()).toBe('hello')
+  }
+  // Those without a handler of their own end by the signal.
+  expect(await served.stop()).toBe(code)
+})
+
+use('docs/migrating.md', 'sdk1.ts', 'sdk2.ts', 'server.ts')
+test.each([
+  ['sdk1.ts', ['1.x', '2.x, 2025']],
+  ['sdk2.ts', KINDS],
+  ['server.ts', KINDS],
+] as const)('migrating: %s does the same for %j', async (file, kinds) => {
+  const server =
+    file === 'server.ts'
+      ? await startServer(pathOf('docs/migrating.md', file), data, new AbortController().signal)
+      : await program('docs/migrating.md', file)
+  let id = 1
+  await eachClient(server.url, kinds, async (client) => {
+    const tools = await client.tools()
+    expect(tools.map(({ name }) => name)).toEqual(['add_note', 'find_note'])
+    expect(tools[0]).toMatchObject({
+      inputSchema: { type: 'object', properties: { text: { type: 'string', minLength: 1 } }, required: ['text'] },
+      outputSchema: { type: 'object', properties: { id: { type: 'string' } } },
+    })
+    id++
+    expect(await client.call('add_note', { text: 'Feed the cat.' })).toMatchObject({
+      content: [{ type: 'text', text: `{"id":"${id}"}` }],
+      structuredContent: { id: String(id) },
+    })
+    const found = await client.call('find_note', { word: 'plants' })
+    expect(found).toMatchObject({ content: [{ type: 'text', text: 'Water the plants.' }] })
+    const missing = await client.call('find_note', { word: 'dog' })
+    expect(missing).toMatchObject({ isError: true, content: [{ type: 'text', text: 'No note holds "dog".' }] })
+    const note = { uri: 'note://1', mimeType: 'text/plain', text: 'Water the plants.' }
+    expect(await client.read('note://1')).toMatchObject({ contents: [note] })
+    const code = file === 'server.ts' ? (client.kind === '1.x' ? -32002 : -32602) : -32603
+    await expect(client.read('note://99')).rejects.toMatchObject({ code })
+    expect(await client.prompt('summarize', { topic: 'pets' })).toMatchObject({
+      messages: [{ role: 'user', content: { type: 'text', text: 'Summarize my notes on pets.' } }],
+    })
+    expect(await client.call('add_note', { text: '' })).toMatchObject({ isError: true })
+  })
+  await ('stop' in server ? server.stop() : server[Symbol.asyncDispose]())
+})
+
+test('every block that has a name is run by a test', () => {
+  const named = BLOCKS.filter(({ isNamed }) => isNamed).map(({ document, file }) => `${document} ${file}`)
+  expect([...run].toSorted()).toEqual([...new Set(named)].toSorted())
+})
