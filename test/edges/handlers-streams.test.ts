@@ -297,6 +297,25 @@ describe.each(ERAS)('in %s a handler', (era) => {
   })
 })
 
+describe.each(ERAS)('in %s a call', (era) => {
+  it('that is quiet for longer than a stream can be resumed is answered all the same', async () => {
+    const http = await overHttp({ resumeTtlMs: 50 }, server)
+    try {
+      deeds.set('quiet', async ({ progress }) => {
+        progress(1)
+        await new Promise((resolve) => setTimeout(resolve, 150))
+        progress(2)
+        return 'done'
+      })
+      const called = await callTool(http, era, 'do', { deed: 'quiet' }, { progressToken: 'p' })
+      expect(called.notifications).toHaveLength(2)
+      expect(textOf(called)).toBe('done')
+    } finally {
+      await http.runtime.close()
+    }
+  })
+})
+
 describe('a runtime that closes', () => {
   it.each(ERAS)('does not wait for a handler of %s that never returns', async (era: EraRevision) => {
     const http = await overHttp({ drainDeadlineMs: 50 }, server)

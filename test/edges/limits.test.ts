@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { RuntimeOptions } from '../../src/index.ts'
+import { MemoryStateStore } from '../../src/backends/memory/state-store.ts'
 import { internalsOf } from '../../src/compose/runtime.ts'
+import { systemClock } from '../../src/ports/clock.ts'
 import { BASE_HEADERS, bodiless, legacy, modern, modernHeaders, post, type Json } from './support/messages.ts'
 import { RawConnection } from './support/raw-connection.ts'
 import { expectUnharmed, overHttp, type HttpTransport as Http } from './support/transports.ts'
@@ -32,6 +34,28 @@ const listenTo = (http: Http, signal: AbortSignal): Promise<Response> =>
     signal,
   })
 const errorOf = async (response: Response): Promise<Json> => ((await response.json()) as { error: Json }).error
+
+/** A store whose next read can be held up: as slow as the network may be. */
+class SlowStore extends MemoryStateStore {
+  #held: { readonly asked: () => void; readonly answer: Promise<void> } | undefined
+  constructor() {
+    super(systemClock)
+  }
+  /** Resolves when the next read has come; the function lets it be answered. */
+  holdNext(): [asked: Promise<void>, answer: () => void] {
+    const asked = Promise.withResolvers<void>()
+    const answer = Promise.withResolvers<void>()
+    this.#held = { asked: asked.resolve, answer: answer.promise }
+    return [asked.promise, answer.resolve]
+  }
+  override async getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    const held = this.#held
+    this.#held = undefined
+    held?.asked()
+    await held?.answer
+    return super.getMany(keys)
+  }
+}
 
 describe('a body that is refused early', () => {
   const huge = 8 * 1024 * 1024
@@ -155,6 +179,34 @@ describe('open streams of one caller', () => {
     clients[0] = new AbortController()
     expect((await openStream(http, clients[0].signal)).status).toBe(200)
     expect((await openStream(http, AbortSignal.timeout(5000))).status).toBe(429)
+  })
+
+  it.each([
+    ['a new stream', undefined],
+    ['a stream to go on with', 'g.x.1.1'],
+  ])('that leave while they are being opened (%s) take no place', async (_name, lastEventId) => {
+    const state = new SlowStore()
+    const http = await start({ maxStreamsPerPrincipal: 3, resumeTtlMs: 1, state })
+    const { kernel } = internalsOf(http.runtime)
+    const headers = {
+      accept: 'text/event-stream',
+      'mcp-session-id': await http.session('2025-11-25'),
+      ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
+    }
+    for (let round = 0; round < 5; round++) {
+      const connection = await open(http)
+      const [asked, answer] = state.holdNext()
+      connection.write(bodiless('GET', headers))
+      await asked
+      connection.destroy()
+      // The server hears of it from its socket, some turns later.
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      answer()
+    }
+    await expect.poll(() => kernel.openStreamCount, { timeout: 5000 }).toBe(0)
+    const client = new AbortController()
+    cleanUp.push(() => client.abort())
+    expect((await listenTo(http, client.signal)).status).toBe(200)
   })
 
   it('that are refused, one after the other, take no place', async () => {

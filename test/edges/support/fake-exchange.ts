@@ -13,22 +13,34 @@ export class FakeExchange implements Exchange {
   readonly port = 1
   readonly head: HttpHead | undefined
   readonly connection: Connection | undefined
-  onDisconnect: (() => void) | undefined
 
   /** The HTTP status; 200 for a stream. */
   status: number | undefined
   answerHeaders: Readonly<Record<string, string>> | undefined
   /** Bodies and stream messages, as they were written. */
   readonly messages: string[] = []
+  /** Where a client could go on after a break. */
+  readonly eventIds: string[] = []
   isAbandoned = false
   /** What was done that may not be done. */
   readonly violations: string[] = []
   readonly over: Promise<void>
+  readonly #isStandAlone: boolean
+  #onDisconnect: (() => void) | undefined
+  #hasLeft = false
   #settle!: () => void
   #state: 'fresh' | 'streaming' | 'over' = 'fresh'
 
-  /** @param headers by lower-case name; without them the exchange belongs to `connection`. */
-  constructor(headers: Readonly<Record<string, string>> | undefined, connection: Connection | undefined) {
+  /**
+   * @param headers by lower-case name; without them the exchange belongs to `connection`.
+   * @param isStandAlone a GET, whose stream has no end of its own: the client leaves once it is open.
+   */
+  constructor(
+    headers: Readonly<Record<string, string>> | undefined,
+    connection: Connection | undefined,
+    isStandAlone = false,
+  ) {
+    this.#isStandAlone = isStandAlone
     this.transport = headers === undefined ? 'memory' : 'http'
     this.head = headers === undefined ? undefined : new HttpHead((name) => headers[name])
     this.connection = connection
@@ -47,17 +59,17 @@ export class FakeExchange implements Exchange {
     this.status = 200
     this.answerHeaders = headers
     this.#state = 'streaming'
+    if (this.#isStandAlone) this.#leave()
   }
-  write(message: string): void {
+  write(message: string, eventId?: string): void {
     this.#expect('write', 'streaming')
     this.messages.push(message)
+    if (eventId !== undefined) this.eventIds.push(eventId)
     if (message.includes('"notifications/subscriptions/acknowledged"')) this.#leave()
   }
-  writeRetry(retryMs: number, eventId?: string): void {
+  writeRetry(retryMs: number): void {
     this.#expect('writeRetry', 'streaming')
     if (!Number.isInteger(retryMs)) this.violations.push(`retry ${retryMs}`)
-    // A stand-alone stream says first where to resume from, and then is quiet.
-    if (eventId?.startsWith('g.')) this.#leave()
   }
   keepAlive(): void {
     this.#expect('keepAlive', 'streaming')
@@ -66,16 +78,26 @@ export class FakeExchange implements Exchange {
     this.isAbandoned = true
     this.#end()
   }
-  end(): void {
+  end(message?: string): void {
     this.#expect('end', 'streaming')
+    if (message !== undefined) this.messages.push(message)
     this.#end()
   }
 
   #leave(): void {
     setImmediate(() => {
-      this.onDisconnect?.()
+      this.#hasLeft = true
+      this.#onDisconnect?.()
       this.#end()
     })
+  }
+  get onDisconnect(): (() => void) | undefined {
+    return this.#onDisconnect
+  }
+  /** Who asks too late is told at once. */
+  set onDisconnect(callback: (() => void) | undefined) {
+    this.#onDisconnect = callback
+    if (this.#hasLeft && callback !== undefined) queueMicrotask(callback)
   }
   #end(): void {
     this.#state = 'over'

@@ -16,9 +16,16 @@ export function parse(bytes: Buffer): { readonly value: unknown } | undefined {
   }
 }
 
-/** How deep JSON text nests, its strings left out. */
-function depthOf(value: unknown): number {
-  return typeof value !== 'object' || value === null ? 0 : 1 + Math.max(0, ...Object.values(value).map(depthOf))
+/** How deep JSON text nests; of a key that stands there twice both values count. */
+function depthOf(bytes: Buffer): number {
+  let depth = 0
+  let most = 0
+  for (const bracket of bytes
+    .toString()
+    .replaceAll(/"(?:[^"\\]|\\.)*"/gs, '')
+    .replaceAll(/[^[\]{}]/g, ''))
+    most = Math.max(most, (depth += bracket === '[' || bracket === '{' ? 1 : -1))
+  return most
 }
 
 const isNotification = (message: Json): boolean => typeof message.method === 'string' && !has(message, 'id')
@@ -58,7 +65,7 @@ export function judge(bytes: Buffer, exchange: FakeExchange, mayBeCancelled: boo
   for (const answer of answers) judgeAnswer(answer, check)
 
   const message = sent?.value
-  if (sent === undefined || depthOf(message) > 64) {
+  if (sent === undefined || depthOf(bytes) > 64) {
     check(answers.length === 1 && status === 400, 'no single 400 for what can not be read')
     check(answers[0] !== undefined && !has(answers[0], 'id') && has(answers[0], 'error'), 'an id from nowhere')
   } else if (isBatch) judgeBatch(message as unknown[], answers, exchange, mayBeCancelled, check)
@@ -90,7 +97,9 @@ export function judgeBodiless(exchange: FakeExchange): string[] {
   const messages = exchange.messages.map((text) => JSON.parse(text) as Json)
   const { status = 0 } = exchange
   if (status === 200 || status === 204) {
-    for (const message of messages) judgeNotification(message, check)
+    for (const message of messages)
+      if (has(message, 'method')) judgeNotification(message, check)
+      else judgeAnswer(message, check, 'stream_interrupted')
     return wrong
   }
   check(status >= 400 && status < 500, `status ${status}`)
@@ -115,8 +124,8 @@ function judgeNotification(message: Json, check: Check): void {
   )
 }
 
-/** A response as JSON-RPC and the error table have it. */
-function judgeAnswer(answer: unknown, check: Check): void {
+/** A response as JSON-RPC and the error table have it. `internal`: the one internal error that may be. */
+function judgeAnswer(answer: unknown, check: Check, internal?: ErrorCode): void {
   if (!isObject(answer)) return check(false, 'an answer that is no object')
   const { error } = answer
   const isEither = has(answer, 'result') !== has(answer, 'error')
@@ -125,9 +134,9 @@ function judgeAnswer(answer: unknown, check: Check): void {
   if (!has(answer, 'error')) return check(isObject(answer.result) && has(answer, 'id'), 'a malformed result')
   if (!isObject(error) || !isObject(error.data)) return check(false, 'a malformed error')
   const { code, message, data } = error
-  check(code !== -32603, `an internal error: ${String(message)}`)
+  check(code !== -32603 || data.code === internal, `an internal error: ${String(message)}`)
   check(
-    typeof message === 'string' && message.length > 0 && message.length < 5000,
+    typeof message === 'string' && message.length > 0 && message.length < 20_000,
     'an error without (or with too much) message',
   )
   const entry = Object.hasOwn(ERRORS, String(data.code)) ? ERRORS[data.code as ErrorCode] : undefined

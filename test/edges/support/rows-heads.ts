@@ -225,6 +225,19 @@ export const TARGETS: readonly WireRow[] = [
     expected: refusal(400, 'invalid_request', /Last-Event-ID/),
     then: 'open' as const,
   })),
+  ...['p.x.1..1', 'p.x.1.ImEi.7', 'p.x.1..0'].map((id) => ({
+    sends: `the Last-Event-ID ${id} of a node that is gone`,
+    send: async (connection: Parameters<WireRow['send']>[0], session: Parameters<WireRow['send']>[1]) =>
+      connection.write(
+        bodiless('GET', {
+          'mcp-session-id': await session('2025-11-25'),
+          accept: 'text/event-stream',
+          'last-event-id': id,
+        }),
+      ),
+    expected: { stream: /"code":-32603.*"stream_interrupted"/ },
+    then: 'open' as const,
+  })),
   ...['PUT', 'PATCH', 'TRACE', 'PROPFIND'].flatMap((method) => [
     wire(method, bodiless(method), notAllowed, 'open', ALLOW),
     wire(`${method} with a body`, post(BODY, HEADERS, { method }), notAllowed, 'open', ALLOW),

@@ -21,6 +21,12 @@ const nested = (levels: number): unknown => JSON.parse('['.repeat(levels) + ']'.
 /** What is no message, or one too big. */
 export const BODIES: readonly MessageRow[] = [
   hostile('an empty body', '', parseError, { stdio: SILENT }),
+  hostile('a message longer than allowed', ' '.repeat(BOUNDS.maxBodyBytes) + text(add()), {
+    status: 413,
+    rpc: -32600,
+    code: 'body_too_large',
+    says: /524288/,
+  }),
   hostile('white space alone', ' \t ', parseError),
   hostile('truncated JSON', text(add()).slice(0, -3), parseError),
   hostile('JSON with something behind it', `${text(add())}x`, parseError),

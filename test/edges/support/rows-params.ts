@@ -1,6 +1,18 @@
 import { expect } from 'vitest'
 import { legacy, modern, modernHeaders } from './messages.ts'
-import { add, echo, echoes, hostile, invalidMeta, invalidParams, isThree, LONE, text, type MessageRow } from './rows.ts'
+import {
+  add,
+  echo,
+  echoes,
+  hostile,
+  invalidMeta,
+  invalidParams,
+  isThree,
+  LONE,
+  text,
+  type Expected,
+  type MessageRow,
+} from './rows.ts'
 
 /** Requests of 2026-07-28 whose `_meta` is wrong. */
 export const META: readonly MessageRow[] = [
@@ -58,6 +70,14 @@ export const META: readonly MessageRow[] = [
     isThree,
   ),
 ]
+
+const LONG = 'x'.repeat(10_000)
+/** An error, or a result that is one, in few words. */
+const isShort: Expected = {
+  status: [200, 400, 404],
+  answers: (message: { error?: { message: string }; result?: { isError: boolean; content: [{ text: string }] } }) =>
+    expect((message.error?.message ?? message.result?.content[0].text)!.length).toBeLessThan(500),
+}
 
 /** Parameters that do not fit their method. */
 export const PARAMS: readonly MessageRow[] = [
@@ -180,4 +200,28 @@ export const POLLUTION: readonly MessageRow[] = [
   ),
   hostile('lone surrogates in arguments', echo(`a${LONE}b`), echoes(`a${LONE}b`)),
   hostile('line separators in arguments', echo('\u2028\u2029\r\n\u0000'), echoes('\u2028\u2029\r\n\u0000')),
+
+  // Whoever reads a message (a person, a model, a log) reads it whole: what was sent is cut short in it.
+  ...Object.entries({
+    'a tool': modern('tools/call', { name: LONG }),
+    'an argument of a tool that takes none': modern('tools/call', { name: 'chatty', arguments: { [LONG]: 1 } }),
+    'a prompt': modern('prompts/get', { name: LONG }),
+    'an argument of a prompt': modern('prompts/get', { name: 'review', arguments: { [LONG]: 1 } }),
+    'a resource': modern('resources/read', { uri: LONG }),
+    'a kind of reference': modern('completion/complete', { ref: { type: LONG }, argument: { name: 'x', value: '' } }),
+    'a completed prompt': modern('completion/complete', {
+      ref: { type: 'ref/prompt', name: LONG },
+      argument: { name: 'x', value: '' },
+    }),
+    'a completed argument': modern('completion/complete', {
+      ref: { type: 'ref/prompt', name: 'review' },
+      argument: { name: LONG, value: '' },
+    }),
+    'a method': modern(LONG),
+    'a revision': modern('tools/list', { _meta: { 'io.modelcontextprotocol/protocolVersion': LONG } }),
+  }).map(([what, message]) =>
+    hostile(`the name of ${what} of 10,000 characters`, message, isShort, {
+      headers: { ...modernHeaders(message), ...(what === 'a revision' ? { 'mcp-protocol-version': LONG } : {}) },
+    }),
+  ),
 ]

@@ -14,7 +14,7 @@ export type Expected =
       readonly says?: RegExp
       readonly data?: Json
     }
-  | { readonly status: number; readonly answers: (message: never) => void }
+  | { readonly status: number | readonly number[]; readonly answers: (message: never) => void }
   | { readonly status: 202 }
 
 /** Who sends: a 2026-07-28 client, a client in a session of a 2025 revision, or one that never said. */

@@ -9,9 +9,9 @@ export interface WireRow {
   readonly send: (connection: RawConnection, session: (as: Sender) => Promise<string>) => void | Promise<void>
   /**
    * What comes back. `bare`: refused before it was a request, in nothing but a status line. `nobody`: there is no one left to
-   * answer to.
+   * answer to. `stream`: a stream that ends, and what stands in it.
    */
-  readonly expected: Expected | { readonly bare: readonly number[] } | 'nobody'
+  readonly expected: Expected | { readonly bare: readonly number[] } | { readonly stream: RegExp } | 'nobody'
   /** Headers that the answer carries. */
   readonly headers?: Readonly<Record<string, RegExp>>
   readonly isHead?: boolean
