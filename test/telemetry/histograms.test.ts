@@ -86,8 +86,9 @@ test('a session whose end was seen is recorded in seconds, with the attributes o
   telemetry.sessionEnded({ durationSeconds: 42, protocolVersion: '2025-06-18', transport: 'stdio' })
   const histogram = (await sdk.histogram('mcp.server.session.duration'))!
   expect(histogram.descriptor).toMatchObject({ unit: 's', type: 'HISTOGRAM' })
-  expect(histogram.dataPoints).toHaveLength(1)
-  const [{ attributes, value }] = histogram.dataPoints as [(typeof histogram.dataPoints)[number]]
+  const points = histogram.dataPoints.filter(({ attributes }) => attributes['mcp.protocol.version'] === '2025-06-18')
+  expect(points).toHaveLength(1)
+  const [{ attributes, value }] = points as [(typeof points)[number]]
   expect(attributes).toEqual({ 'mcp.protocol.version': '2025-06-18', 'network.transport': 'pipe' })
   expect(value).toMatchObject({ count: 1, sum: 42, buckets: { boundaries: BOUNDS } })
   const { body } = await telemetry.metrics.render()
