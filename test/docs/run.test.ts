@@ -258,6 +258,17 @@ test.each([
   expect(await served.stop()).toBe(code)
 })
 
+use('docs/design/telemetry.md', 'cost.ts')
+test('design: cells and the access line of our own cost less than those of the libraries', async () => {
+  const path = pathOf('docs/design/telemetry.md', 'cost.ts')
+  const output = await new Promise<string>((resolve, reject) => {
+    execFile(process.execPath, [path], (error, stdout) => (error === null ? resolve(stdout) : reject(error)))
+  })
+  const { promClient, ownCell, pino, byHand } = JSON.parse(output) as Record<string, number>
+  expect(ownCell).toBeLessThan(promClient!)
+  expect(byHand).toBeLessThan(pino!)
+})
+
 use('docs/migrating.md', 'sdk1.ts', 'sdk2.ts', 'server.ts')
 test.each([
   ['sdk1.ts', ['1.x', '2.x, 2025']],
