@@ -11,8 +11,9 @@ import { LoadProcess } from './lib/load-process.ts'
 import { describeMachine } from './lib/machine.ts'
 import { installPeers, peersInstalled, peerVersions } from './lib/peers.ts'
 import { clearProgress } from './lib/progress.ts'
-import { writeResults } from './lib/results.ts'
+import { resultsDir, writeResults } from './lib/results.ts'
 import type { Results } from './lib/results.ts'
+import type { ServerCommand } from './lib/server-process.ts'
 import { allTargets, missing, selectTargets } from './lib/targets.ts'
 import type { Target } from './lib/targets.ts'
 import { idleStreams } from './sections/idle-streams.ts'
@@ -23,6 +24,7 @@ import { toolList } from './sections/tool-list.ts'
 interface Options {
   quick?: true
   json?: true
+  profile?: true
   peers: boolean
   only?: string[]
   sections: string[]
@@ -64,6 +66,7 @@ function parseOptions(): Options {
         .default(Object.keys(sections)),
     )
     .option('--no-peers', 'measure Holdfast and plain node:http alone, and install nothing')
+    .option('--profile', 'also write a V8 processor profile of each Holdfast server of `call` into bench/results')
     .option('--json', 'print the result as JSON on stdout; everything else goes to stderr')
     .parse()
     .opts<Options>()
@@ -92,11 +95,22 @@ function chooseTargets(scratchDir: string): Target[] {
   })
 }
 
+/** Node writes the profile when the server ends, which Holdfast does in order. */
+function profiled({ name, args, ...rest }: ServerCommand): ServerCommand {
+  return {
+    ...rest,
+    name,
+    args: ['--cpu-prof', `--cpu-prof-dir=${resultsDir}`, `--cpu-prof-name=${name}.cpuprofile`, ...args],
+  }
+}
+
 /** Measures section after section; returns whether every answer was right. */
 async function main(scratchDir: string): Promise<boolean> {
   const targets = chooseTargets(scratchDir)
   const versions = targets.some((target) => target.package !== undefined) ? peerVersions() : {}
   for (const target of targets) if (target.package !== undefined) target.label += ` ${versions[target.package]}`
+  if (options.profile === true)
+    for (const target of targets) if (target.label === 'Holdfast') target.command = profiled(target.command)
   const cores = claimCores()
   const machine = describeMachine(cores)
   say(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}; ${cores.note}`)

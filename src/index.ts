@@ -14,7 +14,7 @@ export type {
 } from './define/content.ts'
 export type { Client, Context, ContextLog, LogLevel, Notify, Principal } from './define/context.ts'
 export { definePrompt } from './define/prompt.ts'
-export type { PromptDefinition, PromptOptions, PromptReturn } from './define/prompt.ts'
+export type { PromptArgument, PromptDefinition, PromptOptions, PromptReturn } from './define/prompt.ts'
 export { defineResource } from './define/resource.ts'
 export type {
   Complete,
@@ -23,6 +23,7 @@ export type {
   ResourceReturn,
   StaticResourceOptions,
   TemplateResourceOptions,
+  TemplateVariables,
 } from './define/resource.ts'
 export { jsonSchema } from './define/schema.ts'
 export type { JsonSchema, JsonSchemaOf, Schema } from './define/schema.ts'
@@ -34,6 +35,12 @@ export { HoldfastError, toolError } from './errors/holdfast-error.ts'
 export type { ToolError } from './errors/holdfast-error.ts'
 export { ERRORS } from './errors/table.ts'
 export type { ErrorCode, ErrorEntry } from './errors/table.ts'
+export type { JsonObject, Revision } from './kernel/protocol.ts'
+export type { Clock } from './ports/clock.ts'
+export type { EventBus, Unsubscribe } from './ports/event-bus.ts'
+export type { AppendOptions, AppendResult, ReadResult, StateStore } from './ports/state-store.ts'
+export type { FetchHandler } from './transports/http/fetch-handler.ts'
+export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'
 export type { Listening, Runtime } from './compose/runtime.ts'
 export type { RuntimeOptions } from './compose/options.ts'

@@ -17,11 +17,12 @@ export interface Budget {
   listed: number
 }
 
+/** Many short rounds rather than few long ones: what disturbs a machine for seconds then disturbs all servers alike. */
 export const fullBudget: Budget = {
-  rounds: 5,
+  rounds: 15,
   warmupMs: 3000,
-  settleMs: 500,
-  durationMs: 3000,
+  settleMs: 300,
+  durationMs: 1000,
   connections: 48,
   spawns: 11,
   streams: 10_000,
@@ -30,10 +31,10 @@ export const fullBudget: Budget = {
 
 export const quickBudget: Budget = {
   ...fullBudget,
-  rounds: 3,
+  rounds: 5,
   warmupMs: 1500,
-  settleMs: 300,
-  durationMs: 1000,
+  settleMs: 200,
+  durationMs: 500,
   spawns: 3,
   streams: 1000,
 }

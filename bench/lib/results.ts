@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url'
 import type { Budget, SectionReport } from './context.ts'
 import type { Machine } from './machine.ts'
 
+/** Where runs leave their files. */
+export const resultsDir = fileURLToPath(new URL('../results/', import.meta.url))
+
 /** One run. */
 export interface Results {
   /** ISO 8601; it also names the file. */
@@ -18,9 +21,8 @@ export interface Results {
 
 /** Writes `bench/results/<start>.json` (again after each section: what was measured is kept if the run ends early). */
 export function writeResults(results: Results): string {
-  const folder = fileURLToPath(new URL('../results/', import.meta.url))
-  mkdirSync(folder, { recursive: true })
-  const path = join(folder, `${results.startedAt.slice(0, 19).replaceAll(':', '-')}.json`)
+  mkdirSync(resultsDir, { recursive: true })
+  const path = join(resultsDir, `${results.startedAt.slice(0, 19).replaceAll(':', '-')}.json`)
   writeFileSync(path, `${JSON.stringify(results, undefined, 2)}\n`)
   return path
 }

@@ -18,6 +18,8 @@ export interface Target {
   command: ServerCommand
   /** Package in `bench/peers` whose version the table names; absent for our own servers. */
   package?: string
+  /** Open event streams it grants at most, where that is fewer than the bench would open. */
+  maxStreams?: number
 }
 
 const modern: Wire = { revision: '2026-07-28', mode: 'envelope' }
@@ -72,7 +74,8 @@ export function allTargets(dataDir: string): Target[] {
     peer('sdk1-stateless', 'sdk1-stateless.js', stateless, '@modelcontextprotocol/sdk'),
     peer('sdk1-sessions', 'sdk1-sessions.js', session, '@modelcontextprotocol/sdk'),
     peer('fastmcp', 'fastmcp.js', stateless, 'fastmcp'),
-    peer('mcp-use', 'mcp-use.js', modern, 'mcp-use'),
+    // It grants 1,024 streams and has no setting for it.
+    { ...peer('mcp-use', 'mcp-use.js', modern, 'mcp-use'), maxStreams: 1000 },
     peer('tmcp', 'tmcp.js', modern, 'tmcp'),
   ]
 }

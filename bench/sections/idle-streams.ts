@@ -1,6 +1,7 @@
 /** What an open, idle event stream costs in memory. */
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { Context, SectionReport } from '../lib/context.ts'
 import { clearProgress, progress } from '../lib/progress.ts'
 import { startServer } from '../lib/server-process.ts'
@@ -11,6 +12,7 @@ import type { Target } from '../lib/targets.ts'
 
 interface StreamFigures {
   name: string
+  label: string
   revision: string
   opened: number
   /** Streams the server closed by itself before the end. */
@@ -22,6 +24,8 @@ interface StreamFigures {
 
 /** Streams opened and closed before the first reading, so that code and pools are not counted as streams. */
 const rehearsal = 200
+/** Time for a server to notice that its streams are gone. */
+const settleMs = 2000
 /** Descriptors a process needs besides its streams. */
 const spareDescriptors = 200
 
@@ -33,25 +37,43 @@ export async function idleStreams(context: Context): Promise<SectionReport> {
   const count = Math.min(context.budget.streams, descriptorLimit() - spareDescriptors)
   const title = `Idle event streams (${whole(count)} open)`
   const figures: StreamFigures[] = []
+  const gaps: string[] = []
   for (const target of targets) {
     progress(`${title}: ${target.name}`)
-    figures.push(await measure(context, target, count))
+    try {
+      figures.push(await measure(context, target, Math.min(count, target.maxStreams ?? count)))
+    } catch (error) {
+      gaps.push(`${target.name} could not be measured: ${String(error)}`)
+    }
   }
   clearProgress()
-  const rows = figures.map((one, index) => [
-    targets[index]!.label,
+  const rows = figures.map((one) => [
+    one.label,
     one.revision,
+    whole(one.opened),
     kibibytes((one.open.rss - one.before.rss) / one.opened),
     kibibytes((one.open.heapUsed + one.open.external - one.before.heapUsed - one.before.external) / one.opened),
     mebibytes(one.before.rss),
     mebibytes(one.open.rss),
     mebibytes(one.closed.rss),
+    kibibytes((one.closed.heapUsed - one.before.heapUsed) / one.opened),
     one.lost === 0 ? '' : `${one.lost} LOST`,
   ])
-  const head = ['server', 'wire', 'rss KiB/stream', 'heap KiB/stream', 'rss before', 'open', 'closed', '']
+  const head = [
+    'server',
+    'wire',
+    'open',
+    'rss KiB/stream',
+    'heap KiB/stream',
+    'rss before',
+    'open',
+    'closed',
+    'heap KiB left',
+    '',
+  ]
   const reduced = count < context.budget.streams ? [`Only ${whole(count)}: a process here may open no more files.`] : []
-  const text = [table(head, rows), ...reduced].join('\n')
-  return { title, text, data: figures, failures: figures.reduce((sum, { lost }) => sum + lost, 0) }
+  const text = [table(head, rows), ...gaps, ...reduced].join('\n')
+  return { title, text, data: figures, failures: figures.reduce((sum, { lost }) => sum + lost, gaps.length) }
 }
 
 function roomy({ scratchDir }: Context, { name }: Target): ServerCommand {
@@ -68,9 +90,21 @@ async function measure({ cores, load }: Context, target: Target, count: number):
     const { open: opened } = await load.openStreams({ ...job, count })
     const open = await server.memory()
     const { lost } = await load.closeStreams()
+    await wait(settleMs)
     const closed = await server.memory()
-    return { name: target.name, revision: target.wire.revision, opened, lost, before, open, closed }
+    return {
+      name: target.name,
+      label: target.label,
+      revision: target.wire.revision,
+      opened,
+      lost,
+      before,
+      open,
+      closed,
+    }
   } finally {
+    // Also what was open when a stream was refused.
+    await load.closeStreams()
     await server.stop()
   }
 }

@@ -5,7 +5,7 @@ import { serveState, type ServedPeer } from '../backends/ipc/primary.ts'
 import { IpcStateStore } from '../backends/ipc/state-store.ts'
 import { MemoryEventBus } from '../backends/memory/event-bus.ts'
 import { MemoryStateStore } from '../backends/memory/state-store.ts'
-import { aggregateMetrics, type MetricsSnapshot } from '../compose/metrics.ts'
+import { aggregateMetrics, type MetricsSnapshot } from '../telemetry/aggregate-metrics.ts'
 import type { Listening } from '../compose/runtime.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { systemClock } from '../ports/clock.ts'
@@ -29,7 +29,7 @@ export interface WorkerEnd {
 /** This process's end, where it is a worker of {@link runProcesses}. */
 export function workerEnd(): WorkerEnd {
   let snapshot = (): Promise<MetricsSnapshot> => Promise.resolve([])
-  let stop = (): void => undefined
+  let stop = (): void => process.exit(0) // nothing has been taken yet
   const bus: IpcEventBus = new IpcEventBus(() => channel)
   const port: IpcPort = {
     send: (message) => process.send!(message),
@@ -86,6 +86,7 @@ export async function runProcesses(
     return aggregateMetrics(snapshots.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])))
   }
   const start = (): void => {
+    if (isStopping) return
     const startedMs = systemClock.monotonic()
     const worker = cluster.fork(env)
     const port: IpcPort = {
@@ -113,7 +114,8 @@ export async function runProcesses(
         setTimeout(start, 100 * 2 ** failedStarts)
         return
       }
-      stop()
+      isStopping = true
+      for (const worker of peers.keys()) worker.process.kill('SIGKILL')
       finish(
         new HoldfastError(
           'invalid_option',

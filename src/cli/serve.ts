@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import cluster from 'node:cluster'
+import { resolve } from 'node:path'
 import { generateKeys, resolveOptions, type ResolvedOptions, type RuntimeOptions } from '../compose/options.ts'
 import { internalsOf, wire, type Listening, type Runtime } from '../compose/runtime.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -29,19 +30,21 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
   if (cluster.isWorker) {
     const { workerEnd } = await import('./processes.ts')
     const end = workerEnd()
-    const runtime = await wire(server, { ...options, state: end.state, bus: end.bus }, end.metrics)
-    const stopped = new Promise<void>((resolve, reject) =>
-      end.serve({
-        snapshot: () => internalsOf(runtime).telemetry.metrics.snapshot(),
-        stop: () => void runtime.close().then(resolve, reject),
-      }),
-    )
-    // The terminal sends its signals to the whole group; the primary is the one to say when.
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
-    await end.listening(await runtime.listen())
-    await stopped
-    process.disconnect?.()
-    return
+    try {
+      const runtime = await wire(server, { ...options, state: end.state, bus: end.bus }, end.metrics)
+      const stopped = new Promise<void>((resolve, reject) =>
+        end.serve({
+          snapshot: () => internalsOf(runtime).telemetry.metrics.snapshot(),
+          stop: () => void runtime.close().then(resolve, reject),
+        }),
+      )
+      // The terminal sends its signals to the whole group; the primary is the one to say when.
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
+      await end.listening(await runtime.listen())
+      return await stopped
+    } finally {
+      process.disconnect?.() // the channel to the primary would keep this process alive
+    }
   }
   if (flags.processes !== undefined && flags.processes > 1) {
     const { runProcesses } = await import('./processes.ts')
@@ -101,7 +104,7 @@ function startText(name: string, version: string, listening: Listening, { dataDi
   MCP endpoint  ${url}
   health        ${origin}/livez  ${origin}/readyz
   metrics       ${origin}/metrics
-  data folder   ${dataDir === false ? 'none' : dataDir}
+  data folder   ${dataDir === false ? 'none' : resolve(dataDir)}
 
   Connect
     Claude Code    claude mcp add --transport http ${key} ${url}

@@ -31,6 +31,8 @@ export interface RuntimeOptions
   listPageSize?: number
   /** Time for running calls to end when the runtime closes, before their `ctx.signal` aborts. Default 10,000 (`HOLDFAST_DRAIN_DEADLINE_MS`). */
   drainDeadlineMs?: number
+  /** Time between readiness failing and connections being refused, for balancers to notice. Default 0 (`HOLDFAST_DRAIN_DELAY_MS`). */
+  drainDelayMs?: number
   /** Serve on an address beyond this machine although nobody has to authenticate. Default false (`HOLDFAST_ALLOW_ANONYMOUS`). */
   allowAnonymous?: boolean
   /** Where nodes keep what they share. Default: this process's memory. */
@@ -46,7 +48,10 @@ export type ResolvedOptions = KernelOptions &
   HttpOptions &
   ListenBounds &
   Required<
-    Pick<RuntimeOptions, 'logLevel' | 'logFd' | 'listPageSize' | 'drainDeadlineMs' | 'allowAnonymous' | 'dataDir'>
+    Pick<
+      RuntimeOptions,
+      'logLevel' | 'logFd' | 'listPageSize' | 'drainDeadlineMs' | 'drainDelayMs' | 'allowAnonymous' | 'dataDir'
+    >
   > &
   Pick<RuntimeOptions, 'keys' | 'state' | 'bus' | 'clock'>
 
@@ -64,6 +69,7 @@ const DEFAULTS: ResolvedOptions = {
   logFd: 1,
   listPageSize: 1000,
   drainDeadlineMs: 10_000,
+  drainDelayMs: 0,
   maxBodyBytes: 4 * MEBIBYTE,
   maxJsonDepth: 64,
   maxJsonElements: 100_000,
@@ -101,6 +107,7 @@ const VARIABLES: Readonly<Record<string, { option: keyof ResolvedOptions; read: 
   HOLDFAST_ALLOWED_ORIGINS: { option: 'allowedOrigins', read: list },
   HOLDFAST_ALLOW_ANONYMOUS: { option: 'allowAnonymous', read: flag },
   HOLDFAST_LENIENT_HEADERS: { option: 'lenientHeaders', read: flag },
+  HOLDFAST_DRAIN_DELAY_MS: { option: 'drainDelayMs', read: Number },
   HOLDFAST_DRAIN_DEADLINE_MS: { option: 'drainDeadlineMs', read: Number },
 }
 
@@ -170,6 +177,8 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     if (value !== false && (typeof value !== 'string' || value === '')) refuse('a folder, or false')
   } else if (option === 'path') {
     if (typeof value !== 'string' || !/^\/[\w./-]*$/.test(value)) refuse('a path such as "/mcp"')
+  } else if (option === 'drainDelayMs') {
+    if (!Number.isSafeInteger(value) || (value as number) < 0) refuse('a whole number of milliseconds, 0 or more')
   } else if (typeof fallback === 'number') {
     if (!Number.isSafeInteger(value) || (value as number) < 1) refuse('a whole number, 1 or more')
   } else if (typeof fallback === 'boolean') {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Readable, Writable } from 'node:stream'
 import { MemoryEventBus } from '../backends/memory/event-bus.ts'
 import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import type { Notify } from '../define/context.ts'
@@ -27,6 +28,10 @@ const FLUSH_MS = 500
 export interface Runtime {
   /** Tells clients that something changed. */
   readonly notify: Notify
+  /** Whether requests are taken: not any more once {@link close} was called. */
+  readonly isReady: boolean
+  /** The metrics in Prometheus' text format, for who serves them on a route of their own. */
+  metrics(): Promise<{ contentType: string; body: string }>
   /**
    * Listens for HTTP; resolves with the address once connections are taken.
    * @throws {HoldfastError} `port_in_use`, `invalid_option`
@@ -131,11 +136,13 @@ export async function wire(
   const parts: HttpParts = { kernel, options, telemetry, clock, ticker, probes }
 
   const close = async (): Promise<void> => {
-    isReady = false
-    const serverClosed = httpServer?.close()
-    kernel.shutdown()
     // The clock's timers keep no process alive, and the last socket may be gone before the last call has ended.
     const alive = setInterval(() => httpServer?.closeIdle(), 100)
+    isReady = false
+    // Balancers see `/readyz` fail before connections are refused.
+    if (httpServer !== undefined && options.drainDelayMs > 0) await clock.sleep(options.drainDelayMs)
+    const serverClosed = httpServer?.close()
+    kernel.shutdown()
     // When standard input has ended nobody reads the answers any more: there is nothing to wait for.
     const deadlineMs = clock.monotonic() + (isInputOver ? 0 : options.drainDeadlineMs)
     while (kernel.runningCount > 0 && clock.monotonic() < deadlineMs) await clock.sleep(20)
@@ -149,12 +156,16 @@ export async function wire(
     await kernel.close()
     if (options.state === undefined) await state.close()
     if (options.bus === undefined) await bus.close()
-    telemetry.close()
+    await telemetry.close()
     clearInterval(alive)
   }
 
   const runtime: Runtime = {
     notify: services.changes.notify,
+    get isReady() {
+      return isReady
+    },
+    metrics: () => probes.metrics(),
     nodeHandler: createNodeHandler(parts, true),
     fetch: createFetchHandler(parts),
     async listen(where = {}) {
@@ -164,13 +175,23 @@ export async function wire(
           'invalid_option',
           `Listening on ${host} would let anyone who reaches this machine call the tools. Set HOLDFAST_ALLOW_ANONYMOUS=1 (allowAnonymous) if that is meant, or listen on 127.0.0.1.`,
         )
-      httpServer = await listen(createNodeHandler(parts, false), { ...options, host, port: where.port ?? options.port })
+      httpServer = await listen(
+        createNodeHandler(parts, false),
+        { ...options, host, port: where.port ?? options.port },
+        (error, send) => kernel.refuse({ respond: (status, body) => send(status, body as string) }, error, undefined),
+      )
       const name = host.includes(':') ? `[${host}]` : host
       return { host, port: httpServer.port, url: `http://${name}:${httpServer.port}${options.path}` }
     },
     async serveStdio(streams) {
       const { input, output } = streams ?? { input: process.stdin, output: process.stdout }
-      await serveStdio(kernel, { input: input as never, output: output as never, maxBodyBytes: options.maxBodyBytes })
+      await serveStdio(kernel, {
+        input: input as Readable,
+        output: output as Writable,
+        maxBodyBytes: options.maxBodyBytes,
+        maxBufferedBytes: options.maxBufferedBytes,
+        onDrop: () => telemetry.count('dropped_notifications', 'stdio'),
+      })
       isInputOver = true
     },
     close: () => (closing ??= close()),

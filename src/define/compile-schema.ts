@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Ajv2020, ErrorObject, ValidateFunction } from 'ajv/dist/2020.js'
+import { findSchemaMistake } from './check-json-schema.ts'
 import { invalid } from './names.ts'
 import { isStandardSchema, type JsonSchema, type Schema } from './schema.ts'
 
@@ -90,13 +91,17 @@ function getAjv(): Ajv2020 {
     const require = createRequire(import.meta.url)
     const { Ajv2020 } = require('ajv/dist/2020.js') as typeof import('ajv/dist/2020.js')
     const { default: addFormats } = require('ajv-formats') as typeof import('ajv-formats')
-    ajv = new Ajv2020({ strict: false, allErrors: false, addUsedSchema: false, validateSchema: true, logger: false })
+    // Its meta-schema is not compiled: see check-json-schema.ts.
+    ajv = new Ajv2020({ strict: false, allErrors: false, addUsedSchema: false, validateSchema: false, logger: false })
     ;(addFormats as unknown as (ajv: Ajv2020) => void)(ajv)
   }
   return ajv
 }
 
 function ajvCheck(schema: JsonSchema, direction: string, where: string): CompiledSchema['check'] {
+  const mistake = findSchemaMistake(schema)
+  if (mistake !== undefined)
+    invalid(where, `the ${direction} schema is not valid JSON Schema 2020-12 (${mistake}).`, 'Mend the schema.')
   let validate: ValidateFunction
   try {
     // A copy without `$id`: two tools may well carry the same id, and a `$schema` of another draft is read as 2020-12.

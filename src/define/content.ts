@@ -19,26 +19,31 @@ interface BlockExtras {
   annotations?: Annotations
   _meta?: Record<string, unknown>
 }
+/** Text, for the model or the user. */
 export interface TextContent extends BlockExtras {
   type: 'text'
   text: string
 }
+/** A picture. */
 export interface ImageContent extends BlockExtras {
   type: 'image'
   /** Base64. */
   data: string
   mimeType: string
 }
+/** A sound. */
 export interface AudioContent extends BlockExtras {
   type: 'audio'
   /** Base64. */
   data: string
   mimeType: string
 }
+/** The contents of a resource, carried inside a result or message. */
 export interface EmbeddedResource extends BlockExtras {
   type: 'resource'
   resource: ResourceContents
 }
+/** Names a resource that the client may read; from revision 2025-06-18 on. */
 export interface ResourceLink extends BlockExtras {
   type: 'resource_link'
   uri: string
@@ -69,8 +74,16 @@ function block<T extends ContentBlock>(value: T): T {
   made.add(value)
   return value
 }
-const base64 = (data: Uint8Array | string): string =>
-  typeof data === 'string' ? data : Buffer.from(data).toString('base64')
+/** Values of untyped code reach clients otherwise, who refuse the whole answer. */
+function checkString(what: string, value: unknown): void {
+  if (typeof value !== 'string')
+    throw new TypeError(`${what} must be a string; it is ${value === null ? 'null' : typeof value}.`)
+}
+function base64(what: string, data: Uint8Array | string): string {
+  if (data instanceof Uint8Array) return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')
+  checkString(`The data of content.${what}`, data)
+  return data
+}
 
 /** A whole tool result, where a handler must say more than its content; made by {@link content.result}. */
 export interface ToolResult {
@@ -87,13 +100,16 @@ const results = new WeakSet<object>()
  */
 export const content = {
   /** Text. */
-  text: (text: string, extras: BlockExtras = {}): TextContent => block({ type: 'text', text, ...extras }),
+  text: (text: string, extras: BlockExtras = {}): TextContent => {
+    checkString('The text of content.text', text)
+    return block({ type: 'text', text, ...extras })
+  },
   /** A picture; `data` as bytes or as base64. */
   image: (data: Uint8Array | string, mimeType: string, extras: BlockExtras = {}): ImageContent =>
-    block({ type: 'image', data: base64(data), mimeType, ...extras }),
+    block({ type: 'image', data: base64('image', data), mimeType, ...extras }),
   /** A sound; `data` as bytes or as base64. */
   audio: (data: Uint8Array | string, mimeType: string, extras: BlockExtras = {}): AudioContent =>
-    block({ type: 'audio', data: base64(data), mimeType, ...extras }),
+    block({ type: 'audio', data: base64('audio', data), mimeType, ...extras }),
   /** A resource carried inside the result; `data` as text, or as bytes. */
   resource: (uri: string, data: Uint8Array | string, mimeType?: string, extras: BlockExtras = {}): EmbeddedResource =>
     block({ type: 'resource', resource: toResourceContents(uri, data, mimeType), ...extras }),
@@ -102,6 +118,9 @@ export const content = {
     block({ type: 'resource_link', uri, name, ...extras }),
   /** A whole result: blocks beside `structuredContent`, `isError` or `_meta`. */
   result: (result: ToolResult): ToolResult => {
+    if (!Array.isArray(result.content)) throw new TypeError('The content of content.result must be an array of blocks.')
+    if (result._meta !== undefined && (typeof result._meta !== 'object' || result._meta === null))
+      throw new TypeError('The _meta of content.result must be an object.')
     const value = { ...result }
     results.add(value)
     return value
@@ -111,7 +130,7 @@ export const content = {
 /** Contents of a resource from text or bytes. */
 export function toResourceContents(uri: string, data: Uint8Array | string, mimeType?: string): ResourceContents {
   const head = mimeType === undefined ? { uri } : { uri, mimeType }
-  return typeof data === 'string' ? { ...head, text: data } : { ...head, blob: base64(data) }
+  return typeof data === 'string' ? { ...head, text: data } : { ...head, blob: base64('resource', data) }
 }
 
 /** Whether a value was built by one of the block builders of {@link content}. */

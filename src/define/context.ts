@@ -1,5 +1,6 @@
 /** Severity of a log message (RFC 5424, as in MCP "Logging"), from the least to the most severe. */
 export const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const
+/** One of the eight severities of {@link ContextLog}, as in RFC 5424. */
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /**

@@ -57,7 +57,10 @@ export interface ListedResource {
 
 /** A family of resources that share a URI template. */
 export interface TemplateResourceOptions<Template extends string> extends ResourceCommon {
-  /** `{name}` matches one path segment, `{+name}` also slashes (RFC 6570, levels 1 and 2, these two forms alone). */
+  /**
+   * `{name}` matches one path segment, `{+name}` also slashes (RFC 6570, levels 1 and 2, these two forms alone). Values
+   * are decoded, so either may hold `/` (`a%2Fb`) and `..`: check them before they become part of a path.
+   */
   uriTemplate: Template
   /** Completions for the template's variables (`completion/complete`). */
   complete?: { [Name in keyof TemplateVariables<Template>]?: Complete }

@@ -1,11 +1,4 @@
-/**
- * Every error that Holdfast itself raises, in one table. `docs/errors.md` is generated from it, and a test holds the
- * two to each other.
- *
- * `rpc` is the JSON-RPC code (a code of the specification, or one of ours outside −32768…−32000); `http` is the status
- * of an answer whose body holds this error alone; `retryable` tells a client whether the same request may succeed
- * later. Errors of kind `config` are thrown to the developer at start and never reach a client.
- */
+/** An entry of {@link ERRORS}. */
 export interface ErrorEntry {
   readonly kind: 'wire' | 'config'
   readonly rpc: number
@@ -39,6 +32,14 @@ export const RPC_LIMITED = 42900
 /** JSON-RPC code of our own for a server that can't take the request now. */
 export const RPC_OVERLOADED = 50300
 
+/**
+ * Every error that Holdfast itself raises, in one table. `docs/errors.md` is generated from it, and a test holds the
+ * two to each other.
+ *
+ * `rpc` is the JSON-RPC code (a code of the specification, or one of ours outside −32768…−32000); `http` is the status
+ * of an answer whose body holds this error alone; `retryable` tells a client whether the same request may succeed
+ * later. Errors of kind `config` are thrown to the developer at start and never reach a client.
+ */
 export const ERRORS = {
   parse_error: wire(
     -32700,
@@ -96,13 +97,6 @@ export const ERRORS = {
     false,
     'A header is missing, malformed, or says something other than the body.',
     'Send `MCP-Protocol-Version`, `Mcp-Method`, `Mcp-Name` and `Mcp-Param-*` equal to the body.',
-  ),
-  missing_client_capability: wire(
-    -32021,
-    400,
-    false,
-    'The request needs a client capability that it does not declare.',
-    'Declare the capability in `data.requiredCapabilities`, or call another tool.',
   ),
   unsupported_protocol_version: wire(
     -32022,

@@ -58,7 +58,8 @@ function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked)
   } catch (error) {
     return failed(invocation, tool, error)
   }
-  return value.then(
+  // A thenable of another make (a query builder, say) promises less than a promise does.
+  return Promise.resolve(value).then(
     async (result) => {
       try {
         return await toToolOutcome(tool, result, invocation.facts.revision)

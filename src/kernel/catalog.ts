@@ -63,7 +63,7 @@ export function compileCatalog(server: ServerDefinition, pageSize: number): Cata
     resultMetaObject,
     resultMeta: JSON.stringify(resultMetaObject),
     page(kind, revision, cursor) {
-      const key = `${kind} ${revision} ${cursor ?? ''}`
+      const key = cursor === undefined ? `${kind} ${revision}` : `${kind} ${revision} ${cursor}`
       let bytes = cache.get(key)
       if (bytes === undefined) {
         const all = lists[kind](revision)

@@ -1,4 +1,4 @@
-import { HoldfastError } from '../errors/holdfast-error.ts'
+import { HoldfastError, ToolError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { OperationStart } from '../ports/telemetry.ts'
 import type { Invocation, Outcome } from './invocation.ts'
@@ -28,7 +28,13 @@ export function dispatch(invocation: Invocation, method: Method): void {
   }
   invocation.wait()
   outcome.then(
-    (done) => invocation.succeed(done),
+    (done) => {
+      try {
+        invocation.succeed(done)
+      } catch (error) {
+        invocation.fail(toWireError(invocation, error))
+      }
+    },
     (error: unknown) => invocation.fail(toWireError(invocation, error)),
   )
 }
@@ -36,6 +42,8 @@ export function dispatch(invocation: Invocation, method: Method): void {
 /** What a client may be told of an error; the rest goes to the log. */
 export function toWireError(invocation: Invocation, error: unknown): HoldfastError {
   if (error instanceof HoldfastError && ERRORS[error.code].kind === 'wire') return error
+  // Its message is meant for the client, wherever it is thrown; tools turn it into a result before it gets here.
+  if (error instanceof ToolError) return new HoldfastError('internal_error', error.message)
   if (!invocation.isDone)
     invocation.services.telemetry.failure(invocation.operation, `The method ${invocation.facts.method} failed.`, error)
   return new HoldfastError('internal_error', `The server failed (request ${invocation.requestId}).`)

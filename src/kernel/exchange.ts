@@ -3,7 +3,7 @@ import type { LegacyRevision } from './protocol.ts'
 
 /** What the kernel needs of an HTTP request's headers. Absent on stdio and in memory, which have none. */
 export interface RequestHead {
-  /** `MCP-Protocol-Version`, trimmed. */
+  /** `MCP-Protocol-Version`; like all headers without the white space around it. */
   readonly protocolVersion: string | undefined
   readonly mcpMethod: string | undefined
   readonly mcpName: string | undefined
@@ -21,20 +21,25 @@ export interface Reply {
   respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void
   /** Turns the answer into a stream of messages. */
   openStream(): void
-  /** Sends one message on the stream. */
+  /** Sends a notification on the stream. It may be dropped where the client reads too slowly. */
   write(message: string): void
   /** Sends what keeps proxies from cutting a quiet stream. */
   keepAlive(): void
-  /** Ends the stream. */
-  end(): void
+  /** Ends the stream; the answer, where there is one, comes last and is never dropped. */
+  end(answer?: string): void
   /** Ends without an answer, where none may follow (a cancelled request). */
   abandon(): void
   /** Ends the connection of a stream that the client can resume; what is written later waits for it. */
   pause?(retryMs: number): void
 }
 
-/** JSON text, or its bytes where they were ready before. */
-export type Body = string | Uint8Array
+/** JSON text; or its parts in bytes, where most of it was ready before: to join half a megabyte would cost as much as to send it. */
+export type Body = string | readonly Uint8Array[]
+
+/** A body as text, for transports that send text. */
+export function bodyText(body: Body): string {
+  return typeof body === 'string' ? body : Buffer.concat(body).toString()
+}
 
 /** A connection that carries many messages (stdio, memory): where request ids are unique, and what the era of 2025 remembers. */
 export interface Connection {

@@ -10,8 +10,7 @@ const NOT_VISIBLE = /[^\t\x20-\x7e]/
  * streamable HTTP). With only one of the two markers the text is literal.
  * @throws {HoldfastError} `header_mismatch` for characters that headers may not hold, base64 that is not strict, or not UTF-8.
  */
-export function decodeHeader(value: string, name: string): string {
-  const text = value.trim()
+export function decodeHeader(text: string, name: string): string {
   if (NOT_VISIBLE.test(text))
     throw new HoldfastError(
       'header_mismatch',

@@ -1,8 +1,9 @@
+import { inspect } from 'node:util'
 import { LOG_LEVELS, type Client, type Principal } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { Operation, OperationEnd } from '../ports/telemetry.ts'
-import type { Body, Exchange, LegacySession, Reply } from './exchange.ts'
+import { bodyText, type Body, type Exchange, type LegacySession, type Reply } from './exchange.ts'
 import type { JsonObject, RequestId, Revision } from './protocol.ts'
 import { errorBody, notificationBody, resultBody, type Era } from './rpc.ts'
 import type { Services } from './services.ts'
@@ -119,6 +120,7 @@ export class Invocation implements Ticking {
     // MCP 2026-07-28, progress: the value MUST increase with each notification.
     if (
       (typeof token !== 'string' && typeof token !== 'number') ||
+      typeof done !== 'number' ||
       !(done > this.#lastProgress) ||
       !Number.isFinite(done)
     )
@@ -128,8 +130,8 @@ export class Invocation implements Ticking {
       notificationBody('notifications/progress', {
         progressToken: token,
         progress: done,
-        ...(total === undefined ? {} : { total }),
-        ...(message === undefined ? {} : { message }),
+        ...(Number.isFinite(total) ? { total } : {}),
+        ...(typeof message === 'string' ? { message } : {}),
       }),
     )
   }
@@ -140,7 +142,11 @@ export class Invocation implements Ticking {
     if (this.facts.logLevel === undefined || level < this.facts.logLevel) return
     const data = fields === undefined ? message : { message, ...fields }
     this.emit(
-      notificationBody('notifications/message', { level: name, logger: this.services.catalog.server.name, data }),
+      notificationBody('notifications/message', {
+        level: name,
+        logger: this.services.catalog.server.name,
+        data: toJsonValue(data),
+      }),
     )
   }
 
@@ -150,8 +156,10 @@ export class Invocation implements Ticking {
   }
 
   succeed({ members, meta, isError }: Outcome): void {
-    if (!this.#end(isError === true ? 'tool_error' : undefined, undefined, 200)) return
-    this.#send(200, this.#result(members, meta))
+    if (this.#stage === 'done') return
+    const body = this.#result(members, meta) // may throw: the handler's own `_meta` may be none that JSON can say
+    this.#end(isError === true ? 'tool_error' : undefined, undefined, 200)
+    this.#send(200, body)
   }
 
   #result(members: string | Buffer, meta: JsonObject | undefined): Body {
@@ -168,11 +176,11 @@ export class Invocation implements Ticking {
           ? ''
           : (members.length === 0 ? '' : ',') + `"_meta":${JSON.stringify(meta)}`) + '}'
     if (typeof members === 'string') return resultBody(facts.rpcId, head + members + tail)
-    return Buffer.concat([
+    return [
       Buffer.from(`{"jsonrpc":"2.0","id":${JSON.stringify(facts.rpcId)},"result":${head}`),
       members,
       Buffer.from(`${tail}}`),
-    ])
+    ]
   }
 
   fail(error: HoldfastError): void {
@@ -228,9 +236,18 @@ export class Invocation implements Ticking {
       this.#reply.openStream()
     }
     if (this.#wasStreaming) {
-      this.#reply.write(typeof body === 'string' ? body : Buffer.from(body).toString())
-      this.#reply.end()
+      this.#reply.end(bodyText(body))
     } else this.#reply.respond(status, body, headers)
+  }
+}
+
+/** What a handler logs goes out as JSON where JSON can say it, and else as Node would print it: a log must not fail a tool. */
+function toJsonValue(data: unknown): unknown {
+  try {
+    JSON.stringify(data)
+    return data
+  } catch {
+    return inspect(data, { depth: 4, breakLength: Infinity })
   }
 }
 

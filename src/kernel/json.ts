@@ -5,7 +5,7 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 export interface JsonBounds {
   /** Levels of arrays and objects. */
   maxJsonDepth: number
-  /** Values in arrays and objects together, keys not counted. */
+  /** Values in arrays and objects together, keys not counted; an array or object counts itself too, and an empty one twice. */
   maxJsonElements: number
   /** Bytes of one string, as it stands in the message. */
   maxStringBytes: number
@@ -52,9 +52,16 @@ function checkBounds(bytes: Buffer, { maxJsonDepth, maxJsonElements, maxStringBy
   }
 }
 
+/** Strings up to this length are walked byte by byte: a call into native code costs more than that. */
+const SHORT = 64
+
 /** Index of the quote that ends the string whose text begins at `start`, or the end of the bytes. */
 function endOfString(bytes: Buffer, start: number): number {
-  for (let from = start; ;) {
+  const near = Math.min(bytes.length, start + SHORT)
+  let from = start
+  while (from < near && bytes[from] !== QUOTE && bytes[from] !== BACKSLASH) from++
+  if (bytes[from] === QUOTE) return from
+  for (;;) {
     const quote = bytes.indexOf(QUOTE, from)
     if (quote === -1) return bytes.length
     let backslashes = 0

@@ -1,13 +1,14 @@
 import type { Notify } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
-import { BatchReply } from '../sessions/batch.ts'
-import { CANCEL_CHANNEL, cancelRequest, claimOf, initialize, serveLegacy } from '../sessions/legacy.ts'
+import { serveBatch } from '../sessions/batch.ts'
+import { CANCEL_CHANNEL, initialize, receiveNotification, serveLegacy } from '../sessions/legacy.ts'
 import { SessionStore, type StoredSession } from '../sessions/session-store.ts'
 import { SessionStreams } from '../sessions/session-streams.ts'
 import type { Exchange, LegacySession, Reply } from './exchange.ts'
 import { retryHeaders } from './invocation.ts'
 import { parseJson } from './json.ts'
+import { checkId, claimOf, isId } from './message.ts'
 import type { OpenStream } from './listen.ts'
 import { serveModern } from './modern.ts'
 import {
@@ -165,7 +166,7 @@ export class Kernel {
       )
     }
     if (version !== undefined && !isLegacy(version)) throw unsupported(version) // 9
-    this.#inSession(exchange, sessionId, version, (session, revision) => {
+    this.#inSession(exchange, sessionId, version, message, (session, revision) => {
       if (isNotification) {
         this.#notification(session?.sid, method, params)
         return exchange.respond(202, undefined)
@@ -180,6 +181,7 @@ export class Kernel {
     exchange: Exchange,
     sessionId: string | undefined,
     version: LegacyRevision | undefined,
+    message: unknown,
     serve: (session: StoredSession | undefined, revision: LegacyRevision) => void,
   ): void {
     if (sessionId === undefined) {
@@ -193,11 +195,11 @@ export class Kernel {
     this.#sessions
       .open(sessionId, exchange.principal)
       .then((session) => serve(session, session.revision))
-      .catch((error: unknown) => this.refuse(exchange, error, undefined))
+      .catch((error: unknown) => this.refuse(exchange, error, message))
   }
 
   #notification(scope: string | undefined, method: string, params: JsonObject): void {
-    if (method === 'notifications/cancelled' && scope !== undefined) cancelRequest(this.#services, scope, params)
+    receiveNotification(this.#services, scope, method, params)
   }
 
   #modernNotification(exchange: Exchange, method: string, params: JsonObject): void {
@@ -241,7 +243,7 @@ export class Kernel {
         'invalid_request',
         'A response belongs to a session of the 2025 revisions; this request names none.',
       )
-    this.#inSession(exchange, sessionId, undefined, () => exchange.respond(202, undefined))
+    this.#inSession(exchange, sessionId, undefined, undefined, () => exchange.respond(202, undefined))
   }
 
   #batch(exchange: Exchange, messages: readonly unknown[]): void {
@@ -262,58 +264,22 @@ export class Kernel {
           'invalid_request',
           `Batches exist in revision 2025-03-26 alone; this session is of ${revision}.`,
         )
-      this.#serveBatch(exchange, messages, session as StoredSession | undefined)
+      const isStored = session !== undefined && head !== undefined
+      serveBatch(
+        this.#services,
+        exchange,
+        isStored ? this.#streams.replyFor(exchange, session as StoredSession, undefined) : exchange,
+        messages,
+        session,
+        (reply, error, message) => this.#answerError(reply, error, message, 'legacy'),
+      )
     }
     if (head === undefined) serve(connection?.session, connection?.session?.revision ?? '2025-11-25')
-    else this.#inSession(exchange, head.sessionId, version, serve)
-  }
-
-  #serveBatch(exchange: Exchange, messages: readonly unknown[], session: StoredSession | undefined): void {
-    const isAnswered = (message: unknown): boolean =>
-      !(
-        isObject(message) &&
-        message.jsonrpc === '2.0' &&
-        (('method' in message && !('id' in message)) ||
-          (!('method' in message) && ('result' in message || 'error' in message)))
-      )
-    const underlying: Reply =
-      session === undefined || exchange.head === undefined
-        ? exchange
-        : this.#streams.replyFor(exchange, session, undefined)
-    const answered = messages.filter(isAnswered)
-    if (answered.length === 0) {
-      for (const message of messages) this.#batchNotification(session, message as JsonObject)
-      return exchange.respond(202, undefined)
-    }
-    const batch = new BatchReply(underlying, answered.length)
-    for (const message of messages) {
-      if (!isAnswered(message)) {
-        this.#batchNotification(session, message as JsonObject)
-        continue
-      }
-      const reply = batch.element()
-      try {
-        if (!isObject(message) || message.jsonrpc !== '2.0' || typeof message.method !== 'string')
-          throw new HoldfastError('invalid_request', 'An element of the batch is not a JSON-RPC 2.0 message.')
-        checkId(message.id)
-        if (message.method === 'initialize')
-          throw new HoldfastError('invalid_request', '`initialize` may not stand in a batch.')
-        const params = message.params ?? {}
-        if (!isObject(params)) throw new HoldfastError('invalid_request', '`params` must be an object.')
-        serveLegacy(this.#services, exchange, reply, session, '2025-03-26', message.id, message.method, params)
-      } catch (error) {
-        this.#answerError(reply, error, message, 'legacy')
-      }
-    }
-  }
-
-  #batchNotification(session: LegacySession | undefined, message: JsonObject): void {
-    if (typeof message.method === 'string')
-      this.#notification(session?.sid, message.method, isObject(message.params) ? message.params : {})
+    else this.#inSession(exchange, head.sessionId, version, undefined, serve)
   }
 
   /** Answers with an error that comes before any method is served. */
-  refuse(exchange: Exchange, error: unknown, message: unknown): void {
+  refuse(exchange: Refusable, error: unknown, message: unknown): void {
     const era: Era =
       isObject(message) && claimOf(message.params) === undefined && isLegacy(exchange.head?.protocolVersion)
         ? 'legacy'
@@ -321,7 +287,7 @@ export class Kernel {
     this.#answerError(exchange, error, message, era)
   }
 
-  #answerError(reply: Reply, error: unknown, message: unknown, era: Era): void {
+  #answerError(reply: Pick<Reply, 'respond'>, error: unknown, message: unknown, era: Era): void {
     const { telemetry } = this.#services
     const requestId = this.#services.nextRequestId()
     let told: HoldfastError
@@ -362,12 +328,8 @@ export class Kernel {
   }
 }
 
-const isId = (id: unknown): id is RequestId =>
-  typeof id === 'string' || (typeof id === 'number' && Number.isSafeInteger(id))
-
-function checkId(id: unknown): asserts id is RequestId {
-  if (!isId(id)) throw new HoldfastError('invalid_request', '`id` must be a string or a whole number.')
-}
+/** Where a refusal can go. */
+export type Refusable = Pick<Exchange, 'respond'> & Partial<Pick<Exchange, 'head'>>
 
 const unsupported = (version: string): HoldfastError =>
   new HoldfastError(

@@ -47,8 +47,11 @@ export function createKeyRing(spec: string): KeyRing {
     open(sealed, purpose) {
       const dot = sealed.indexOf('.')
       const key = keys.get(sealed.slice(0, dot))
-      const bytes = Buffer.from(sealed.slice(dot + 1), 'base64url')
-      if (key === undefined || bytes.length < NONCE_BYTES + TAG_BYTES) return undefined
+      const text = sealed.slice(dot + 1)
+      const bytes = Buffer.from(text, 'base64url')
+      // Node reads base64 leniently; a seal has one spelling.
+      if (key === undefined || bytes.length < NONCE_BYTES + TAG_BYTES || bytes.toString('base64url') !== text)
+        return undefined
       const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, NONCE_BYTES))
         .setAAD(Buffer.from(purpose))
         .setAuthTag(bytes.subarray(-TAG_BYTES))

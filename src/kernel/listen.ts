@@ -113,14 +113,14 @@ export async function listen(
     for (const message of held.splice(0)) write(message)
     services.ticker.add(ticking)
     const how = await ended
-    if (how === 'server') {
+    if (how === 'client') exchange.end()
+    else {
       const result = { resultType: 'complete', _meta: { ...services.catalog.resultMetaObject, ...meta } }
-      exchange.write(resultBody(rpcId, JSON.stringify(result)))
+      exchange.end(resultBody(rpcId, JSON.stringify(result)))
       // stdio has no stream to close, so its teardown says `cancelled` for this id (MCP 2026-07-28, cancellation). The
       // result goes first: clients that have it ignore the cancellation, those that don't take it as a loss.
-      if (exchange.connection !== undefined) exchange.write(notificationBody('notifications/cancelled', { requestId: rpcId }))
+      exchange.connection?.write(notificationBody('notifications/cancelled', { requestId: rpcId }))
     }
-    exchange.end()
     return how
   } finally {
     if (cancel !== undefined) services.openListens.delete(cancel.key)

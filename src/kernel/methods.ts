@@ -44,6 +44,14 @@ export function isOffered(method: string, { services: { catalog } }: Pick<Invoca
   return true
 }
 
+/** Stands in for a method that does not exist, or that the server does not offer. */
+export function refuseMethod({ facts }: Invocation): never {
+  throw new HoldfastError(
+    'method_not_found',
+    `This server does not offer the method ${JSON.stringify(facts.method.slice(0, 100))}.`,
+  )
+}
+
 /** `server/discover` (2026-07-28). */
 export function discover({ services: { catalog } }: Invocation): Outcome {
   const result = {
@@ -99,7 +107,7 @@ async function readResource(invocation: Invocation): Promise<Outcome> {
   const uri = stringParam(facts.params, 'uri')
   const found = findResource(invocation, uri)
   const value = found && (await found.resource.read(found.target as never, new InvocationContext(invocation)))
-  if (found === undefined || value === undefined)
+  if (found === undefined || value === undefined || value === null)
     throw new HoldfastError('resource_not_found', `There is no resource ${JSON.stringify(uri)}.`, { data: { uri } })
   const contents = toContents(uri, value, found.resource)
   const { ttlMs = 0, cacheScope = 'private' } = found.resource
@@ -123,10 +131,14 @@ function findResource(
 function toContents(
   uri: string,
   value: Exclude<ResourceReturn, undefined>,
-  { mimeType }: ResourceDefinition,
+  { name, mimeType }: ResourceDefinition,
 ): readonly ResourceContents[] {
   if (typeof value === 'string' || value instanceof Uint8Array) return [toResourceContents(uri, value, mimeType)]
-  return (Array.isArray(value) ? value : [value]) as readonly ResourceContents[]
+  const contents: unknown[] = Array.isArray(value) ? value : [value]
+  for (const one of contents)
+    if (!isObject(one) || typeof one.uri !== 'string' || (typeof one.text !== 'string' && typeof one.blob !== 'string'))
+      throw new TypeError(`The resource "${name}" was read as something other than text, bytes, or contents.`)
+  return contents as ResourceContents[]
 }
 
 async function getPrompt(invocation: Invocation): Promise<Outcome> {
@@ -157,6 +169,11 @@ async function getPrompt(invocation: Invocation): Promise<Outcome> {
       : 'messages' in value
         ? value
         : { messages: value }
+  if (
+    !Array.isArray(result.messages) ||
+    !result.messages.every((message: unknown) => isObject(message) && isObject(message.content))
+  )
+    throw new TypeError(`The prompt "${name}" returned something other than text or messages.`)
   const description = result.description ?? prompt.description
   const messages = isModern(facts.revision)
     ? result.messages
@@ -190,6 +207,8 @@ async function complete(invocation: Invocation): Promise<Outcome> {
           { arguments: chosen as Record<string, string> },
           new InvocationContext(invocation),
         )
+  if (!Array.isArray(values) || !values.every((value) => typeof value === 'string'))
+    throw new TypeError('A completion returned something other than strings.')
   const hasMore = values.length > MAX_COMPLETIONS
   return {
     members: `"completion":${JSON.stringify({ values: values.slice(0, MAX_COMPLETIONS), total: values.length, hasMore })}`,

@@ -5,7 +5,7 @@ import type { Exchange, RequestHead } from './exchange.ts'
 import { decodeHeader } from './headers.ts'
 import { Invocation } from './invocation.ts'
 import { listen, type OpenStream } from './listen.ts'
-import { describe, discover, isOffered, SHARED_METHODS, type Method } from './methods.ts'
+import { describe, discover, isOffered, refuseMethod, SHARED_METHODS, type Method } from './methods.ts'
 import {
   isLegacy,
   isModern,
@@ -59,12 +59,8 @@ export function serveModern(
   if (head !== undefined) checkMirrors(services, head, method, params)
   const isListen = method === 'subscriptions/listen'
   const served = METHODS.get(method)
-  if ((served === undefined && !isListen) || !isOffered(method, { services }))
-    throw new HoldfastError(
-      'method_not_found',
-      `This server does not offer the method ${JSON.stringify(method.slice(0, 100))}.`,
-    )
   const logLevel = readLogLevel(meta[META.logLevel])
+  const isBadLevel = logLevel === undefined && meta[META.logLevel] !== undefined
   const invocation = new Invocation(services, exchange, exchange, {
     rpcId,
     method,
@@ -76,6 +72,8 @@ export function serveModern(
     session: undefined,
     logLevel,
   })
+  if ((served === undefined && !isListen) || !isOffered(method, { services })) return dispatch(invocation, refuseMethod)
+  if (isBadLevel) return dispatch(invocation, refuseLogLevel)
   if (!isListen) return dispatch(invocation, served!)
   // A listen stream is no call that waits: it is not counted as running, and writes its answer itself.
   begin(invocation)
@@ -106,15 +104,17 @@ class ModernClient implements Client {
   }
 }
 
+/** Index of the level, or `undefined` where none is asked for, or one that does not exist. */
 function readLogLevel(level: unknown): number | undefined {
-  if (level === undefined) return undefined
   const index = LOG_LEVELS.indexOf(level as never)
-  if (index === -1)
-    throw new HoldfastError(
-      'invalid_params',
-      `\`params._meta["${META.logLevel}"]\` must be one of ${LOG_LEVELS.join(', ')}.`,
-    )
-  return index
+  return index === -1 ? undefined : index
+}
+
+function refuseLogLevel(): never {
+  throw new HoldfastError(
+    'invalid_params',
+    `\`params._meta["${META.logLevel}"]\` must be one of ${LOG_LEVELS.join(', ')}.`,
+  )
 }
 
 function checkVersionHeader({ options, telemetry }: Services, head: RequestHead, claim: string): void {

@@ -1,10 +1,61 @@
-import type { Body, Reply } from '../kernel/exchange.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import { bodyText, type Body, type Exchange, type LegacySession, type Reply } from '../kernel/exchange.ts'
+import { checkId } from '../kernel/message.ts'
+import { isObject, type JsonObject } from '../kernel/protocol.ts'
+import type { Services } from '../kernel/services.ts'
+import { receiveNotification, serveLegacy } from './legacy.ts'
+
+/**
+ * Serves a batch (revision 2025-03-26): each element as if it had come alone, the answers gathered.
+ * @param refuse answers for an element that is no message.
+ */
+export function serveBatch(
+  services: Services,
+  exchange: Exchange,
+  reply: Reply,
+  messages: readonly unknown[],
+  session: LegacySession | undefined,
+  refuse: (reply: Reply, error: unknown, message: unknown) => void,
+): void {
+  const answered = messages.filter(isAnswered)
+  for (const message of messages) if (!isAnswered(message)) takeNotification(services, session, message as JsonObject)
+  if (answered.length === 0) return exchange.respond(202, undefined)
+  const batch = new BatchReply(reply, answered.length)
+  for (const message of answered) {
+    const element = batch.element()
+    try {
+      if (!isObject(message) || message.jsonrpc !== '2.0' || typeof message.method !== 'string')
+        throw new HoldfastError('invalid_request', 'An element of the batch is not a JSON-RPC 2.0 message.')
+      const { id, method, params = {} } = message
+      checkId(id)
+      if (method === 'initialize') throw new HoldfastError('invalid_request', '`initialize` may not stand in a batch.')
+      if (!isObject(params)) throw new HoldfastError('invalid_request', '`params` must be an object.')
+      serveLegacy(services, exchange, element, session, '2025-03-26', id, message.method, params)
+    } catch (error) {
+      refuse(element, error, message)
+    }
+  }
+}
+
+/** Everything is answered but notifications and responses; what is no message at all is answered with an error. */
+function isAnswered(message: unknown): boolean {
+  if (!isObject(message) || message.jsonrpc !== '2.0') return true
+  return 'method' in message ? 'id' in message : !('result' in message || 'error' in message)
+}
+
+function takeNotification(
+  services: Services,
+  session: LegacySession | undefined,
+  { method, params }: JsonObject,
+): void {
+  if (typeof method === 'string') receiveNotification(services, session?.sid, method, isObject(params) ? params : {})
+}
 
 /**
  * Gathers the answers of a JSON-RPC batch (revision 2025-03-26): one array, or, from the first notification on, a stream
  * with a message each.
  */
-export class BatchReply {
+class BatchReply {
   readonly #reply: Reply
   #open: number
   #isStreaming = false
@@ -23,14 +74,14 @@ export class BatchReply {
       openStream: () => this.#stream(),
       write: (message) => this.#reply.write(message),
       keepAlive: () => this.#reply.keepAlive(),
-      end: () => this.#close(),
+      end: (answer) => this.#answer(answer),
       abandon: () => this.#close(),
     }
   }
 
   #answer(body: Body | undefined): void {
     if (body !== undefined) {
-      const text = typeof body === 'string' ? body : Buffer.from(body).toString()
+      const text = bodyText(body)
       if (this.#isStreaming) this.#reply.write(text)
       else this.#bodies.push(text)
     }

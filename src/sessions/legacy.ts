@@ -3,12 +3,11 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 import { dispatch } from '../kernel/dispatch.ts'
 import type { Exchange, LegacySession, Reply } from '../kernel/exchange.ts'
 import { cancelKey, Invocation, type Outcome } from '../kernel/invocation.ts'
-import { isOffered, SHARED_METHODS, stringParam, type Method } from '../kernel/methods.ts'
+import { isOffered, refuseMethod, SHARED_METHODS, stringParam, type Method } from '../kernel/methods.ts'
 import {
   isLegacy,
   isObject,
   LATEST_LEGACY,
-  META,
   type JsonObject,
   type LegacyRevision,
   type RequestId,
@@ -72,17 +71,7 @@ export function serveLegacy(
     logLevel: session?.logLevel,
   })
   const served = METHODS.get(method)
-  dispatch(
-    invocation,
-    served !== undefined && isOffered(method, invocation)
-      ? served
-      : () => {
-          throw new HoldfastError(
-            'method_not_found',
-            `This server does not offer the method ${JSON.stringify(method.slice(0, 100))}.`,
-          )
-        },
-  )
+  dispatch(invocation, served !== undefined && isOffered(method, invocation) ? served : refuseMethod)
 }
 
 /** `initialize`: agrees on a revision, and opens a session (over HTTP: its id is in the header `Mcp-Session-Id`). */
@@ -144,15 +133,25 @@ function withHeader(exchange: Exchange, name: string, value: string): Reply {
     openStream: () => exchange.openStream({ [name]: value }),
     write: (message) => exchange.write(message),
     keepAlive: () => exchange.keepAlive(),
-    end: () => exchange.end(),
+    end: (answer) => exchange.end(answer),
     abandon: () => exchange.abandon(),
   }
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '')
 
+/** A notification of a client, in the session or on the connection `scope`. Those that ask for nothing are taken as read. */
+export function receiveNotification(
+  services: Services,
+  scope: string | undefined,
+  method: string,
+  params: JsonObject,
+): void {
+  if (method === 'notifications/cancelled' && scope !== undefined) cancelRequest(services, scope, params)
+}
+
 /** `notifications/cancelled`: ends the request it names, here or, told over the bus, on the node that runs it. */
-export function cancelRequest(services: Services, scope: string, params: JsonObject): void {
+function cancelRequest(services: Services, scope: string, params: JsonObject): void {
   const id = params.requestId
   if (typeof id !== 'string' && typeof id !== 'number') return // nothing is named: a notification has no answer to say so
   const key = cancelKey(scope, id)
@@ -165,8 +164,3 @@ export function cancelRequest(services: Services, scope: string, params: JsonObj
 
 /** Channel on which nodes look for a request to cancel. */
 export const CANCEL_CHANNEL = 'cancel'
-
-/** The claim of revision 2026-07-28 in a message of another era, or `undefined`. */
-export function claimOf(params: unknown): unknown {
-  return isObject(params) && isObject(params._meta) ? params._meta[META.protocolVersion] : undefined
-}

@@ -54,8 +54,8 @@ export class ResumableStream {
   }
 
   /** First connection: opens it, and says at once where to resume from. */
-  open(exchange: Exchange): void {
-    this.#connect(exchange)
+  open(exchange: Exchange, onDetach: () => void = () => undefined): void {
+    this.#connect(exchange, onDetach)
     exchange.openStream()
     // A priming event with empty data, which clients before 2025-11-25 fail on.
     if (this.session.revision >= '2025-11-25') exchange.writeRetry(RETRY_MS, `${this.id}.${this.#last}`)
@@ -117,11 +117,7 @@ export class ResumableStream {
   write(message: string): void {
     if (this.#isEnding) return
     this.#lastWriteMs = this.#services.clock.monotonic()
-    if (this.#queue.length === MAX_QUEUED) {
-      // The oldest goes: a response comes last, and must not be lost.
-      this.#queue.shift()
-      this.#services.telemetry.count('dropped_notifications', 'stream_log')
-    }
+    if (this.#queue.length >= MAX_QUEUED) return this.#services.telemetry.count('dropped_notifications', 'stream_log')
     if (this.#queue.push(message) === 1) this.#enqueue(() => this.#flush(false))
   }
 
@@ -147,9 +143,10 @@ export class ResumableStream {
     this.keepAlive()
   }
 
-  end(): void {
+  end(answer?: string): void {
     if (this.#isEnding) return
     this.#isEnding = true
+    if (answer !== undefined) this.#queue.push(answer)
     this.#enqueue(async () => {
       await this.#flush(true)
       this.#disconnect()

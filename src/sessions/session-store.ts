@@ -145,11 +145,10 @@ export class SessionStore {
     return new StoredSession(this.#services, facts, record)
   }
 
-  /** The same session with its present record. @throws {HoldfastError} `session_not_found` where it was ended. */
-  async reopen({ facts }: StoredSession): Promise<StoredSession> {
+  /** The same session with its present record; `undefined` where it was ended. */
+  async reopen({ facts }: StoredSession): Promise<StoredSession | undefined> {
     const record = await this.#read(facts.sid)
-    if (record.ended === true) throw sessionNotFound()
-    return new StoredSession(this.#services, facts, record)
+    return record.ended === true ? undefined : new StoredSession(this.#services, facts, record)
   }
 
   async #read(sid: string): Promise<Record> {

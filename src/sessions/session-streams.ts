@@ -1,20 +1,22 @@
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Unsubscribe } from '../ports/event-bus.ts'
-import { changeNotification, type ChangeListener } from '../kernel/changes.ts'
 import type { Body, Exchange, Reply } from '../kernel/exchange.ts'
 import type { OpenStream } from '../kernel/listen.ts'
 import type { RequestId } from '../kernel/protocol.ts'
-import { notificationBody } from '../kernel/rpc.ts'
 import type { Services } from '../kernel/services.ts'
 import type { StreamLimit } from '../kernel/stream-limit.ts'
 import type { Ticking } from '../kernel/ticker.ts'
 import { RemoteStream, UNKNOWN_STREAM } from './remote-stream.ts'
 import { ResumableStream, streamLogKey } from './resumable-stream.ts'
-import { sessionChannel, type SessionStore, type StoredSession } from './session-store.ts'
+import type { SessionStore, StoredSession } from './session-store.ts'
+import { StandAloneStream } from './stand-alone-stream.ts'
 
 const PRESENCE_TTL_MS = 15_000
 const PRESENCE_EVERY_MS = 5_000
-const LISTS = new Set(['tools', 'prompts', 'resources'] as const)
+/** Streams of sessions on one node, beyond which those without a client are left. */
+const MAX_LIVE = 20_000
+/** Entries that are read from a log at once: as many as one holds. */
+const LOG_READ = 1000
 
 export const presenceKey = (nodeId: string): string => `node:${nodeId}`
 const inbox = (nodeId: string): string => `inbox:${nodeId}`
@@ -88,86 +90,29 @@ export class SessionStreams implements Ticking {
     await this.#standAlone(exchange, session, `g.${this.#services.nodeId}.${(++this.#counter).toString(36)}`, undefined)
   }
 
-  async #standAlone(exchange: Exchange, opened: StoredSession, id: string, after: number | undefined): Promise<void> {
-    const services = this.#services
-    let session = opened
-    let isEnded = false
+  async #standAlone(exchange: Exchange, session: StoredSession, id: string, after: number | undefined): Promise<void> {
     let last = 0
-    let replay: [message: string, eventId: string][] = []
     if (after !== undefined) {
-      // Another node's stream, or one that lingered too long here: what was logged is sent, then this node writes on.
-      const { entries, closed } = await services.state.readAfter(streamLogKey(session.sid, id), after, 1000)
+      const { entries, closed } = await this.#services.state.readAfter(streamLogKey(session.sid, id), after, LOG_READ)
       // A newer stream took its place: its client must not take it back.
       if (closed) throw streamIsOver()
-      replay = entries.map((entry) => [Buffer.from(entry.value).toString(), `${id}.${entry.id}`])
       last = entries.at(-1)?.id ?? after
     }
     const giveBack = this.#limit.take(exchange)
-    const stream = this.#create(session, id, last, () => finish())
-    const listen = (): ChangeListener => ({
-      lists: LISTS,
-      uris: new Set(session.uris),
-      onChange: (change) => {
-        const { method, params } = changeNotification(change)
-        stream.write(notificationBody(method, params))
-      },
-    })
-    let listener = listen()
-    const onRecord = async (): Promise<void> => {
-      if (isEnded) return
-      try {
-        session = await this.#sessions.reopen(session)
-      } catch {
-        return stream.end() // ended by DELETE
-      }
-      const next = listen()
-      const old = listener
-      listener = next
-      await services.changes.refollow(old, next)
-    }
-    const guard = (work: Promise<unknown>): void =>
-      void work.catch((error: unknown) => services.telemetry.failure(undefined, 'A GET stream failed.', error))
-    const unsubscribe = await services.bus.subscribe(
-      sessionChannel(session.sid),
-      (message) => {
-        const text = Buffer.from(message).toString()
-        if (text === 'record') guard(onRecord())
-        else if (text.startsWith('owner:') && text !== `owner:${id}`) stream.end()
-      },
-      () => guard(onRecord()),
-    )
-    const ticking: Ticking = {
-      tick: (nowMs) => {
-        if (stream.detachedMs !== undefined && nowMs - stream.detachedMs > services.options.resumeTtlMs) stream.leave()
-        else stream.keepAliveAt(nowMs)
-      },
-    }
-    const open: OpenStream = {
-      shutdown: () => stream.leave(),
-    }
-    const finish = (): void => {
-      if (isEnded) return
-      isEnded = true
+    const stream = this.#create(session, id, last, () => {
       giveBack()
-      services.ticker.delete(ticking)
-      this.#openStreams.delete(open)
-      guard(Promise.all([unsubscribe(), services.changes.remove(listener)]))
-    }
-    await services.changes.add(listener)
-    await services.bus.publish(sessionChannel(session.sid), Buffer.from(`owner:${id}`))
-    this.#openStreams.add(open)
-    services.ticker.add(ticking)
-    if (after === undefined) stream.open(exchange)
-    else {
-      exchange.openStream()
-      for (const [message, eventId] of replay) exchange.write(message, eventId)
-      stream.attach(exchange, last, () => undefined)
-      // While nobody ran the stream, changes went unheard.
-      for (const list of LISTS) listener.onChange(list)
-    }
+      this.#openStreams.delete(standAlone)
+      standAlone.close()
+    })
+    const standAlone = new StandAloneStream(this.#services, this.#sessions, session, stream)
+    this.#openStreams.add(standAlone)
+    await standAlone.start()
+    if (after === undefined) standAlone.open(exchange, giveBack)
+    else standAlone.takeUp(exchange, after, giveBack)
   }
 
   #create(session: StoredSession, id: string, last: number, onEnd?: () => void): ResumableStream {
+    if (this.#live.size >= MAX_LIVE) this.#leaveOldestDetached()
     const key = streamLogKey(session.sid, id)
     const stream = new ResumableStream(this.#services, session, id, last, () => {
       this.#live.delete(key)
@@ -178,6 +123,15 @@ export class SessionStreams implements Ticking {
     this.#services.ticker.add(this)
     this.#announce()
     return stream
+  }
+
+  /** A stream that waits for its client makes room for one that has a client; another request may still take it up. */
+  #leaveOldestDetached(): void {
+    for (const stream of this.#live.values())
+      if (stream.detachedMs !== undefined) {
+        this.#services.telemetry.count('dropped_notifications', 'too_many_detached_streams')
+        return stream.leave()
+      }
   }
 
   /** While this node runs streams, the others can see that it lives, and tell it who follows. */
@@ -243,8 +197,8 @@ class SessionReply implements Reply {
   keepAlive(): void {
     this.#stream?.keepAlive()
   }
-  end(): void {
-    this.#stream?.end()
+  end(answer?: string): void {
+    this.#stream?.end(answer)
   }
   abandon(): void {
     // Not through a resumable stream: an id would invite the client to come back for an answer that never comes.

@@ -1,6 +1,6 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { Metric, Registry } from 'prom-client'
 import type { Counter } from '../ports/telemetry.ts'
-import { DURATION_BUCKETS_SECONDS, OperationHistogram } from './operation-histogram.ts'
+import { DURATION_BUCKETS_SECONDS, OperationTable, Series } from './operation-series.ts'
 
 /** Values that are read when somebody looks. */
 export interface Gauges {
@@ -9,7 +9,10 @@ export interface Gauges {
   isReady(): boolean
 }
 
-const COUNTERS: Readonly<Record<Counter | 'refusals', { name: string; help: string; label: string }>> = {
+/** What is counted: by the kernel, and by telemetry itself. */
+export type OwnCounter = Counter | 'refusals' | 'dropped_log_lines'
+
+const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label: string }>> = {
   refusals: {
     name: 'holdfast_refusals_total',
     help: 'Messages refused before a method was served, by error code.',
@@ -40,6 +43,11 @@ const COUNTERS: Readonly<Record<Counter | 'refusals', { name: string; help: stri
     help: 'Calls answered with the outcome of an earlier call of the same key.',
     label: 'kind',
   },
+  dropped_log_lines: {
+    name: 'holdfast_dropped_log_lines_total',
+    help: 'Log lines lost because their reader was too slow, or could not be written to.',
+    label: 'reason',
+  },
 }
 
 /** The metrics of one process as plain values. */
@@ -47,46 +55,48 @@ export type MetricsSnapshot = readonly object[]
 
 /** The numbers of one runtime. Kept here, rendered by prom-client, which is loaded when somebody first asks. */
 export class Metrics {
-  readonly operations = new OperationHistogram()
-  readonly #counters = new Map<string, Map<string, number>>()
+  readonly operations = new OperationTable()
+  readonly #sessions = new Map<string, Series>()
+  readonly #counters = new Map<OwnCounter, Map<string, number>>()
   readonly #gauges: Gauges
-  readonly #loopDelay: ReturnType<typeof monitorEventLoopDelay>
-  #registry: Promise<import('prom-client').Registry> | undefined
+  #registry: Promise<Registry> | undefined
 
   constructor(gauges: Gauges) {
     this.#gauges = gauges
-    this.#loopDelay = monitorEventLoopDelay({ resolution: 20 })
-    this.#loopDelay.enable()
   }
 
-  count(counter: Counter | 'refusals', label = ''): void {
+  count(counter: OwnCounter, label = '', by = 1): void {
     let values = this.#counters.get(counter)
     if (values === undefined) this.#counters.set(counter, (values = new Map()))
-    values.set(label, (values.get(label) ?? 0) + 1)
+    values.set(label, (values.get(label) ?? 0) + by)
   }
 
-  /** The exposition in Prometheus' text format. */
+  /** The series of `mcp.server.session.duration` with these attributes. */
+  session(attributes: Series['attributes']): Series {
+    const key = JSON.stringify(attributes)
+    let series = this.#sessions.get(key)
+    if (series === undefined) this.#sessions.set(key, (series = new Series({ ...attributes })))
+    return series
+  }
+
+  /** The exposition in Prometheus' text format: the runtime's own families, and those of the process. */
   async render(): Promise<{ contentType: string; body: string }> {
     this.#registry ??= this.#createRegistry()
-    const registry = await this.#registry
-    return { contentType: registry.contentType, body: await registry.metrics() }
+    const [own, ofProcess] = await Promise.all([this.#registry, processRegistry()])
+    const [first, second] = await Promise.all([own.metrics(), ofProcess.metrics()])
+    return { contentType: own.contentType, body: first + second }
   }
 
   /** The same as values, for the sum over several processes. */
   async snapshot(): Promise<MetricsSnapshot> {
     this.#registry ??= this.#createRegistry()
-    return (await this.#registry).getMetricsAsJSON()
+    const [own, ofProcess] = await Promise.all([this.#registry, processRegistry()])
+    return [...(await own.getMetricsAsJSON()), ...(await ofProcess.getMetricsAsJSON())]
   }
 
-  close(): void {
-    this.#loopDelay.disable()
-  }
-
-  async #createRegistry(): Promise<import('prom-client').Registry> {
+  async #createRegistry(): Promise<Registry> {
     const { default: prom } = await import('prom-client')
     const registry = new prom.Registry()
-    prom.collectDefaultMetrics({ register: registry })
-    const gauges = this.#gauges
     const gauge = (name: string, help: string, read: () => number): void => {
       new prom.Gauge({
         name,
@@ -97,42 +107,51 @@ export class Metrics {
         },
       })
     }
+    const gauges = this.#gauges
     gauge('holdfast_running_requests', 'Requests whose handlers run now.', () => gauges.running())
     gauge('holdfast_open_streams', 'Streams that follow changes now.', () => gauges.openStreams())
     gauge('holdfast_ready', '1 while the node takes requests.', () => (gauges.isReady() ? 1 : 0))
-    for (const quantile of [50, 99])
-      gauge(
-        `holdfast_event_loop_delay_p${quantile}_seconds`,
-        `Event-loop delay, ${quantile}th percentile since start.`,
-        () => this.#loopDelay.percentile(quantile) / 1e9,
-      )
-    for (const [counter, { name, help, label }] of Object.entries(COUNTERS)) {
-      const values = (): { value: number; labels: Record<string, string> }[] =>
-        [...(this.#counters.get(counter) ?? [])].map(([key, value]) => ({
+    for (const [counter, { name, help, label }] of Object.entries(COUNTERS))
+      register(registry, name, help, 'counter', () =>
+        [...(this.#counters.get(counter as OwnCounter) ?? [])].map(([key, value]) => ({
           value,
           labels: key === '' ? {} : { [label]: key },
-        }))
-      register(registry, { name, help, type: 'counter', values })
-    }
-    register(registry, {
-      name: 'mcp_server_operation_duration_seconds',
-      help: 'Duration of MCP requests (mcp.server.operation.duration).',
-      type: 'histogram',
-      values: () => [...this.operations.cells].flatMap(histogramValues),
-    })
+        })),
+      )
+    const histogram = (name: string, help: string, series: Iterable<Series>): void =>
+      register(registry, name, help, 'histogram', () => Array.from(series, (one) => histogramValues(name, one)).flat())
+    histogram(
+      'mcp_server_operation_duration_seconds',
+      'Duration of MCP requests (mcp.server.operation.duration).',
+      this.operations,
+    )
+    histogram(
+      'mcp_server_session_duration_seconds',
+      'Duration of MCP sessions whose end was seen (mcp.server.session.duration).',
+      { [Symbol.iterator]: () => this.#sessions.values() },
+    )
     return registry
   }
 }
 
-interface Exposed {
-  name: string
-  help: string
-  type: 'counter' | 'histogram'
-  values(): object[]
+/** What prom-client says of the process (CPU, memory, garbage collection, event-loop lag): once, for every runtime in it. */
+let ofProcess: Promise<Registry> | undefined
+function processRegistry(): Promise<Registry> {
+  return (ofProcess ??= import('prom-client').then(({ default: prom }) => {
+    const registry = new prom.Registry()
+    prom.collectDefaultMetrics({ register: registry })
+    return registry
+  }))
 }
 
 /** A registry renders whatever has a name and says its values: the part of prom-client's metrics that it asks for. */
-function register(registry: import('prom-client').Registry, { name, help, type, values }: Exposed): void {
+function register(
+  registry: Registry,
+  name: string,
+  help: string,
+  type: 'counter' | 'histogram',
+  values: () => object[],
+): void {
   const metric = {
     name,
     help,
@@ -141,11 +160,14 @@ function register(registry: import('prom-client').Registry, { name, help, type, 
     get: async () => ({ name, help, type, aggregator: 'sum', values: values() }),
     reset: () => undefined,
   }
-  registry.registerMetric(metric as unknown as import('prom-client').Metric)
+  registry.registerMetric(metric as unknown as Metric)
 }
 
-function histogramValues({ labels, counts, sum, count }: import('./operation-histogram.ts').HistogramCell): object[] {
-  const name = 'mcp_server_operation_duration_seconds'
+function histogramValues(name: string, { attributes, counts, sum, count }: Series): object[] {
+  // As OpenTelemetry's exporter for Prometheus names them, so that dashboards serve both.
+  const labels = Object.fromEntries(
+    Object.entries(attributes).map(([key, value]) => [key.replaceAll('.', '_'), String(value)]),
+  )
   let cumulated = 0
   const buckets = DURATION_BUCKETS_SECONDS.map((bound, index) => {
     cumulated += counts[index]!

@@ -1,8 +1,9 @@
 import type { Context, Span } from '@opentelemetry/api'
 import type { Counter, Operation, OperationEnd, OperationStart, Telemetry } from '../ports/telemetry.ts'
-import { createLogger, type LoggerOptions, type OwnedLogger } from './logger.ts'
+import { toLogError, toLogText, toLogValue } from './log-values.ts'
+import { Logger, type Level, type LoggerOptions } from './logger.ts'
 import { Metrics, type Gauges } from './metrics.ts'
-import { observe } from './operation-histogram.ts'
+import { networkAttributes, type OperationSeries } from './operation-series.ts'
 import { createTracing, type Tracing } from './tracing.ts'
 
 class RunningOperation implements Operation {
@@ -14,8 +15,8 @@ class RunningOperation implements Operation {
   }
 }
 
-/** MCP has eight levels, pino has six. */
-const PINO_LEVELS: Readonly<Record<string, 'debug' | 'info' | 'warn' | 'error' | 'fatal'>> = {
+/** MCP has eight levels, log lines have six. */
+const LEVELS: Readonly<Record<string, Level>> = {
   debug: 'debug',
   info: 'info',
   notice: 'info',
@@ -26,29 +27,41 @@ const PINO_LEVELS: Readonly<Record<string, 'debug' | 'info' | 'warn' | 'error' |
   emergency: 'fatal',
 }
 
-const TRACEPARENT = /^[\da-f]{2}-([\da-f]{32})-[\da-f]{16}-[\da-f]{2}/
+/** A valid `traceparent` (W3C Trace Context); the ids of all zeros are not. */
+const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})[\da-f]{16}-[\da-f]{2}(-|$)/
 
-/** Logs by pino, metrics for Prometheus, spans and histograms by OpenTelemetry where an SDK is registered. */
+/** The trace of spans that nobody records: only a meter provider is registered. */
+const NO_TRACE = '0'.repeat(32)
+
+/** A session that has ended, where its start is known too. */
+export interface SessionEnd {
+  /** Seconds since `initialize`. */
+  readonly durationSeconds: number
+  readonly protocolVersion: string
+  readonly transport: OperationStart['transport']
+}
+
+/** Logs as JSON lines, metrics for Prometheus, spans and histograms by OpenTelemetry where an SDK is registered. */
 export class RuntimeTelemetry implements Telemetry {
   readonly metrics: Metrics
-  readonly #log: OwnedLogger
+  readonly #log: Logger
   readonly #tracing: Tracing | undefined
   readonly #isAccessLogged: boolean
+  // Beginning of an access line, for the millisecond it says.
+  #stampMs = 0
+  #stamp = ''
 
   static async create(options: LoggerOptions, gauges: Gauges): Promise<RuntimeTelemetry> {
-    return new RuntimeTelemetry(createLogger(options), gauges, await createTracing())
+    const metrics = new Metrics(gauges)
+    const log = new Logger(options, (lines, reason) => metrics.count('dropped_log_lines', reason, lines))
+    return new RuntimeTelemetry(log, metrics, await createTracing((message) => log.log('warn', {}, message)))
   }
 
-  constructor(log: OwnedLogger, gauges: Gauges, tracing: Tracing | undefined) {
-    this.metrics = new Metrics(gauges)
+  constructor(log: Logger, metrics: Metrics, tracing: Tracing | undefined) {
+    this.metrics = metrics
     this.#log = log
     this.#tracing = tracing
-    this.#isAccessLogged = log.logger.isLevelEnabled('info')
-  }
-
-  /** The logger, for the parts around the kernel. */
-  get logger(): OwnedLogger['logger'] {
-    return this.#log.logger
+    this.#isAccessLogged = log.isEnabled('info')
   }
 
   start(start: OperationStart): Operation {
@@ -68,38 +81,26 @@ export class RuntimeTelemetry implements Telemetry {
 
   end(operation: Operation, end: OperationEnd): void {
     const { start, span } = operation as RunningOperation
-    if (span !== undefined) this.#tracing!.end(span, start, end)
-    const { method, tool, prompt, protocolVersion, transport } = start
-    const { errorType } = end
-    const key = `${method} ${tool ?? prompt ?? ''} ${errorType ?? ''} ${protocolVersion} ${transport}`
-    const cell = this.metrics.operations.cell(key, () => ({
-      mcp_method_name: method,
-      ...(tool === undefined ? {} : { gen_ai_tool_name: tool }),
-      ...(prompt === undefined ? {} : { gen_ai_prompt_name: prompt }),
-      ...(errorType === undefined ? {} : { error_type: errorType }),
-      mcp_protocol_version: protocolVersion,
-      network_transport: transport === 'http' ? 'tcp' : transport === 'stdio' ? 'pipe' : 'inproc',
-    }))
-    observe(cell, end.durationSeconds)
-    if (this.#isAccessLogged) this.#access(start, span, end)
+    const series = this.metrics.operations.find(start, end)
+    series.observe(end.durationSeconds)
+    if (span !== undefined) this.#tracing!.end(span, series, end)
+    if (this.#isAccessLogged) this.#access(operation as RunningOperation, series, end)
   }
 
-  /** One line a request. Written by hand: it holds nothing that needs redaction, and is a good part of a request's cost. */
-  #access(
-    start: OperationStart,
-    span: Span | undefined,
-    { durationSeconds, httpStatus, errorType }: OperationEnd,
-  ): void {
-    const { requestId, method, tool, prompt, protocolVersion, transport, address, traceparent, sessionId } = start
-    const target = tool ?? prompt
-    const traceId =
-      span?.spanContext().traceId ?? (traceparent === undefined ? undefined : TRACEPARENT.exec(traceparent)?.[1])
+  /**
+   * One line a request. Written by hand, from pieces that the series holds ready: it holds nothing that needs redaction,
+   * and is a good part of a request's cost (0.13 µs so; 0.4 µs with each part made anew).
+   */
+  #access(operation: RunningOperation, series: OperationSeries, { durationSeconds, httpStatus }: OperationEnd): void {
+    const { requestId, address, sessionId } = operation.start
+    const traceId = traceIdOf(operation)
+    const nowMs = Date.now()
+    if (nowMs !== this.#stampMs) {
+      this.#stampMs = nowMs
+      this.#stamp = `{"level":30,"time":${nowMs},"requestId":"`
+    }
     this.#log.writeLine(
-      `{"level":30,"time":${Date.now()},"requestId":"${requestId}","method":${JSON.stringify(method)}` +
-        (target === undefined ? '' : `,"target":${JSON.stringify(target)}`) +
-        `,"status":${httpStatus},"durationMs":${Math.round(durationSeconds * 1e6) / 1000}` +
-        (errorType === undefined ? '' : `,"error":"${errorType}"`) +
-        `,"revision":"${protocolVersion}","transport":"${transport}"` +
+      `${this.#stamp}${requestId}"${series.lineHead}${httpStatus},"durationMs":${toMs(durationSeconds)}${series.lineTail}` +
         (address === undefined ? '' : `,"address":"${address}"`) +
         (sessionId === undefined ? '' : `,"session":"${sessionId}"`) +
         (traceId === undefined ? '' : `,"traceId":"${traceId}"`) +
@@ -109,23 +110,65 @@ export class RuntimeTelemetry implements Telemetry {
 
   refused(requestId: string, code: string, status: number): void {
     this.metrics.count('refusals', code)
-    this.#log.logger.info({ requestId, error: code, status }, 'refused')
+    this.#log.log('info', { requestId, error: code, status }, 'refused')
   }
 
   failure(operation: Operation | undefined, message: string, error: unknown): void {
-    this.#log.logger.error({ requestId: operation?.start.requestId, err: error }, message)
+    const err = toLogError(error)
+    const span = (operation as RunningOperation | undefined)?.span
+    if (span !== undefined) this.#tracing!.exception(span, err)
+    this.#log.log('error', { ...contextOf(operation), err }, message)
   }
 
   handlerLog(operation: Operation, level: string, message: string, fields: object | undefined): void {
-    this.#log.logger[PINO_LEVELS[level] ?? 'info']({ ...fields, requestId: operation.start.requestId }, message)
+    const as = LEVELS[level] ?? 'info'
+    if (!this.#log.isEnabled(as)) return
+    const logged = fields === undefined ? {} : { fields: toLogValue(fields) }
+    this.#log.log(as, { ...contextOf(operation), ...logged }, toLogText(String(message)))
   }
 
   count(counter: Counter, label?: string): void {
     this.metrics.count(counter, label)
   }
 
-  close(): void {
-    this.metrics.close()
-    this.#log.close()
+  /** A session is over. Only where its start and its end are known: most clients just stay away. */
+  sessionEnded({ durationSeconds, protocolVersion, transport }: SessionEnd): void {
+    const series = this.metrics.session({ 'mcp.protocol.version': protocolVersion, ...networkAttributes(transport) })
+    series.observe(durationSeconds)
+    this.#tracing?.sessionEnded(series, durationSeconds)
   }
+
+  /** Resolves when the log is written out, or can't be for now. */
+  close(): Promise<void> {
+    return this.#log.close()
+  }
+}
+
+/** What a log line says of the request it belongs to. */
+function contextOf(operation: Operation | undefined): object {
+  if (operation === undefined) return {}
+  const { requestId, method, tool, prompt } = operation.start
+  const traceId = traceIdOf(operation as RunningOperation)
+  const target = tool ?? prompt
+  return {
+    requestId,
+    method,
+    ...(target === undefined ? {} : { target }),
+    ...(traceId === undefined ? {} : { traceId }),
+  }
+}
+
+function traceIdOf({ span, start }: RunningOperation): string | undefined {
+  const traced = span?.spanContext().traceId
+  if (traced !== undefined && traced !== NO_TRACE) return traced
+  const { traceparent } = start
+  return traceparent === undefined ? undefined : TRACEPARENT.exec(traceparent)?.[1]
+}
+
+/** Seconds as milliseconds with three digits after the point: whole numbers become text at half the cost of fractions. */
+function toMs(seconds: number): string {
+  const micros = Math.round(seconds * 1e6)
+  const ms = Math.floor(micros / 1000)
+  const rest = micros - ms * 1000
+  return `${ms}${rest < 10 ? '.00' : rest < 100 ? '.0' : '.'}${rest}`
 }

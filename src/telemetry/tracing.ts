@@ -1,80 +1,117 @@
-import type { Context, Span, SpanOptions, TextMapGetter, Tracer } from '@opentelemetry/api'
+import { createRequire } from 'node:module'
+import type { Context, Histogram, Span, SpanOptions, TextMapGetter, Tracer } from '@opentelemetry/api'
 import type { OperationEnd, OperationStart } from '../ports/telemetry.ts'
-import { DURATION_BUCKETS_SECONDS } from './operation-histogram.ts'
+import type { LoggedError } from './log-values.ts'
+import { DURATION_BUCKETS_SECONDS, operationAttributes, type Attributes, type Series } from './operation-series.ts'
 
 type Api = typeof import('@opentelemetry/api')
-type Attributes = Record<string, string | number>
 
 /** Where the OpenTelemetry API keeps what an SDK has registered. */
 const REGISTRY = Symbol.for('opentelemetry.js.api.1')
+type Registered = { version?: string; trace?: unknown; metrics?: unknown } | undefined
 
 /**
  * Spans and histograms by the MCP semantic conventions, for a process in which an OpenTelemetry SDK was registered before the
  * runtime was created (`node --import ./instrumentation.js …`). Without one nothing of OpenTelemetry is loaded.
  *
+ * @param warn is told of an SDK that was registered through an `@opentelemetry/api` that the one loaded here can't use.
  * @see https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/mcp.md
  */
-export async function createTracing(): Promise<Tracing | undefined> {
-  if ((globalThis as { [REGISTRY]?: unknown })[REGISTRY] === undefined) return undefined
-  return new Tracing(await import('@opentelemetry/api'))
+export async function createTracing(warn: (message: string) => void): Promise<Tracing | undefined> {
+  const registered = (globalThis as { [REGISTRY]?: Registered })[REGISTRY]
+  if (registered?.trace === undefined && registered?.metrics === undefined) return undefined
+  const api = await import('@opentelemetry/api')
+  // An API uses what a newer minor version has registered, never what an older one has, and says nothing about it.
+  if (
+    (registered.trace !== undefined && api.trace.getTracerProvider() !== registered.trace) ||
+    (registered.metrics !== undefined && api.metrics.getMeterProvider() !== registered.metrics)
+  )
+    warn(
+      `No spans: an OpenTelemetry SDK is registered through @opentelemetry/api ${registered.version ?? '(version unknown)'}, which the newer version that holdfast has loaded can't use. Make both use one version (npm ls @opentelemetry/api).`,
+    )
+  return new Tracing(api)
 }
 
-const getter: TextMapGetter<Record<string, string | undefined>> = {
+type Carrier = Readonly<Record<string, string | undefined>>
+const getter: TextMapGetter<Carrier> = {
   keys: (carrier) => Object.keys(carrier),
   get: (carrier, key) => carrier[key],
 }
 
+/** Spans and histograms, told to whatever SDK the process has registered. */
 export class Tracing {
   readonly #api: Api
   readonly #tracer: Tracer
-  readonly #duration: import('@opentelemetry/api').Histogram
+  readonly #operationDuration: Histogram
+  readonly #sessionDuration: Histogram
 
   constructor(api: Api) {
+    const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
+    const meter = api.metrics.getMeter('holdfast', version)
+    const histogram = (name: string, description: string): Histogram =>
+      meter.createHistogram(name, {
+        unit: 's',
+        description,
+        advice: { explicitBucketBoundaries: [...DURATION_BUCKETS_SECONDS] },
+      })
     this.#api = api
-    this.#tracer = api.trace.getTracer('holdfast')
-    this.#duration = api.metrics.getMeter('holdfast').createHistogram('mcp.server.operation.duration', {
-      unit: 's',
-      description: 'Duration of MCP requests as seen by the server',
-      advice: { explicitBucketBoundaries: [...DURATION_BUCKETS_SECONDS] },
-    })
+    this.#tracer = api.trace.getTracer('holdfast', version)
+    this.#operationDuration = histogram(
+      'mcp.server.operation.duration',
+      'MCP request or notification duration as observed on the receiver from the time it was received until the result or ack is sent.',
+    )
+    this.#sessionDuration = histogram(
+      'mcp.server.session.duration',
+      'The duration of the MCP session as observed on the MCP server.',
+    )
   }
 
-  /** The parent is the trace context in `params._meta`; the span of the HTTP request, if there is one, becomes a link. */
-  start(start: OperationStart): { span: Span; context: Context; attributes: Attributes } {
-    const { trace, context, propagation, ROOT_CONTEXT, SpanKind } = this.#api
-    const { traceparent, tracestate, baggage } = start
+  /**
+   * The parent is the context in `params._meta`; the span that is active here (of the HTTP request, if that is instrumented)
+   * becomes a link then, and else the parent.
+   */
+  start(start: OperationStart): { span: Span; context: Context } {
+    const { trace, context, SpanKind } = this.#api
     const active = context.active()
-    const parent =
-      traceparent === undefined
-        ? active
-        : propagation.extract(ROOT_CONTEXT, { traceparent, tracestate, baggage }, getter)
-    const attributes = spanAttributes(start)
+    const parent = this.#extract(start, active)
+    const ambient = trace.getSpanContext(active)
+    const isLinked = ambient !== undefined && trace.getSpanContext(parent) !== ambient
     const target = start.tool ?? start.prompt
-    const httpSpan = traceparent === undefined ? undefined : trace.getSpanContext(active)
     const options: SpanOptions = {
       kind: SpanKind.SERVER,
-      attributes,
-      ...(httpSpan === undefined ? {} : { links: [{ context: httpSpan }] }),
+      attributes: spanAttributes(start),
+      ...(isLinked ? { links: [{ context: ambient }] } : {}),
     }
-    const span = this.#tracer.startSpan(
-      target === undefined ? start.method : `${start.method} ${target}`,
-      options,
-      parent,
-    )
-    return { span, context: trace.setSpan(parent, span), attributes }
+    const name = target === undefined ? start.method : `${start.method} ${target}`
+    const span = this.#tracer.startSpan(name, options, parent)
+    return { span, context: trace.setSpan(parent, span) }
   }
 
-  end(span: Span, start: OperationStart, { durationSeconds, errorType, rpcCode }: OperationEnd): void {
+  #extract(start: OperationStart, active: Context): Context {
+    const { traceparent, tracestate, baggage } = start
+    if (traceparent === undefined && baggage === undefined) return active
+    return this.#api.propagation.extract<Carrier>(active, { traceparent, tracestate, baggage }, getter)
+  }
+
+  end(span: Span, series: Series, { durationSeconds, errorType, rpcCode }: OperationEnd): void {
     if (errorType !== undefined) {
       span.setAttribute('error.type', errorType)
       span.setStatus({ code: this.#api.SpanStatusCode.ERROR })
     }
     if (rpcCode !== undefined) span.setAttribute('rpc.response.status_code', String(rpcCode))
+    // Recorded while the span is current, so that exemplars can name it.
+    const spanContext = this.#api.trace.setSpan(this.#api.context.active(), span)
+    this.#operationDuration.record(durationSeconds, series.attributes, spanContext)
     span.end()
-    const attributes = metricAttributes(start)
-    if (errorType !== undefined) attributes['error.type'] = errorType
-    if (rpcCode !== undefined) attributes['rpc.response.status_code'] = String(rpcCode)
-    this.#duration.record(durationSeconds, attributes)
+  }
+
+  sessionEnded(series: Series, durationSeconds: number): void {
+    this.#sessionDuration.record(durationSeconds, series.attributes)
+  }
+
+  /** Notes on the span what went wrong inside. */
+  exception(span: Span, { type, message, stack }: LoggedError): void {
+    span.recordException({ name: type, message, ...(stack === undefined ? {} : { stack }) })
   }
 
   run<T>(context: Context, fn: () => T): T {
@@ -82,32 +119,14 @@ export class Tracing {
   }
 }
 
-/** Attributes that both spans and metrics carry. No session or request id: metrics must not grow with callers. */
-export function metricAttributes(start: OperationStart): Attributes {
-  const { method, tool, prompt, protocolVersion, transport } = start
-  return {
-    'mcp.method.name': method,
-    'mcp.protocol.version': protocolVersion,
-    ...(tool === undefined ? {} : { 'gen_ai.tool.name': tool, 'gen_ai.operation.name': 'execute_tool' }),
-    ...(prompt === undefined ? {} : { 'gen_ai.prompt.name': prompt }),
-    ...networkAttributes(transport),
-  }
-}
-
-function networkAttributes(transport: OperationStart['transport']): Attributes {
-  if (transport === 'http')
-    return { 'network.transport': 'tcp', 'network.protocol.name': 'http', 'network.protocol.version': '1.1' }
-  return { 'network.transport': transport === 'stdio' ? 'pipe' : 'inproc' }
-}
-
 function spanAttributes(start: OperationStart): Attributes {
   const { rpcId, sessionId, resourceUri, address, port } = start
   return {
-    ...metricAttributes(start),
+    ...operationAttributes(start),
     'jsonrpc.request.id': String(rpcId),
     ...(sessionId === undefined ? {} : { 'mcp.session.id': sessionId }),
     ...(resourceUri === undefined ? {} : { 'mcp.resource.uri': resourceUri }),
     ...(address === undefined ? {} : { 'client.address': address }),
-    ...(port === undefined ? {} : { 'client.port': port }),
+    ...(address === undefined || port === undefined ? {} : { 'client.port': port }),
   }
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { IncomingMessage, RequestListener, Server } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -21,8 +21,10 @@ afterEach(async () => {
   server = undefined
 })
 
-async function serve(listener: RequestListener): Promise<LoadJob> {
-  server = createServer(listener).listen(0, '127.0.0.1')
+type Listener = (request: IncomingMessage, response: ServerResponse) => Promise<void> | void
+
+async function serve(listener: Listener): Promise<LoadJob> {
+  server = createServer((request, response) => void listener(request, response)).listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,

@@ -1,4 +1,5 @@
 // Clients as they are in the field: mixed revisions, probes, headers that contradict the body.
+import { get } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { initializeMessage, MODERN, modern, open, openSession, post, send } from './raw.ts'
 import { withServer } from './with-server.ts'
@@ -199,6 +200,18 @@ describe('a server as it comes', () => {
     const headers = { 'mcp-protocol-version': MODERN }
     expect((await send(server.url, { method: 'DELETE', headers })).status).toBe(405)
     expect((await send(server.url, { method: 'GET', headers })).status).toBe(405)
+  })
+
+  test('a page that rebinds a name of its own to this machine reads nothing', async () => {
+    const read = (path: string) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const headers = { host: 'evil.example', accept: 'text/event-stream' }
+        get(`${server.origin}${path}`, { headers }, (response) => {
+          response.resume().on('end', () => resolve(response.statusCode))
+        }).on('error', reject)
+      })
+    expect(await read('/mcp')).toBe(403)
+    expect(await read('/metrics')).toBe(403)
   })
 
   test('a page of another origin is refused before its body is read', async () => {

@@ -59,16 +59,34 @@ const routed = defineTool({
   run: ({ region }) => region,
 })
 
+const confirmed = new Map<string, PromiseWithResolvers<void>>()
+function confirmation(key: string): PromiseWithResolvers<void> {
+  const known = confirmed.get(key) ?? Promise.withResolvers<void>()
+  confirmed.set(key, known)
+  return known
+}
+
 const work = defineTool({
   name: 'work',
-  description: 'Reports progress three times',
-  async run(_args, { progress, signal }) {
+  description:
+    'Reports progress three times; with `key` it returns when the client says by `seen` that it has them all',
+  input: z.object({ key: z.string().optional() }),
+  async run({ key }, { progress, signal }) {
     for (let step = 1; step <= 3; step++) {
       progress(step, 3, `step ${step}`)
       await sleep(5, undefined, { signal })
     }
+    // Official clients drop a notification that is read together with the result.
+    if (key !== undefined) await confirmation(key).promise
     return 'done'
   },
+})
+
+const confirmSeen = defineTool({
+  name: 'seen',
+  description: 'Lets a call of `work` return',
+  input: z.object({ key: z.string() }),
+  run: ({ key }) => confirmation(key).resolve(),
 })
 
 const chat = defineTool({
@@ -191,12 +209,18 @@ const greet = definePrompt({
 /** Its name can't stand in a header as it is, so that clients of 2026-07-28 must encode it. */
 const unicode = definePrompt({ name: 'grüße', description: 'Grüßt', get: () => 'Grüß Gott.' })
 
+const linked = definePrompt({
+  name: 'linked',
+  description: 'Points to a note',
+  get: () => [{ role: 'user', content: content.link('note://one', 'one') }],
+})
+
 export default defineServer({
   name: 'fixture',
   version: '1.2.3',
   title: 'Fixture',
   instructions: 'For tests.',
-  tools: [add, echo, media, refuse, crash, routed, work, chat, wait, state, touch, change, whoami, cut],
+  tools: [add, echo, media, refuse, crash, routed, work, confirmSeen, chat, wait, state, touch, change, whoami, cut],
   resources: [text, bytes, note],
-  prompts: [greet, unicode],
+  prompts: [greet, unicode, linked],
 })

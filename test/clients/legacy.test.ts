@@ -1,6 +1,7 @@
 // What the 2025 revisions ask of a server over HTTP, where the conformance suite does not look.
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { eventually } from './eventually.ts'
 import { openSession, post, type LegacySession, type Stream } from './raw.ts'
 import { withServer } from './with-server.ts'
 
@@ -152,9 +153,9 @@ describe('cancelling', () => {
     const key = randomUUID()
     const params = { name: 'wait', arguments: { key, progress: true }, _meta: { progressToken: 1 } }
     await using stream = await session.open('tools/call', params, { id: 'w' })
-    await expect.poll(() => state(session, key)).toBe('running')
+    await eventually(() => state(session, key)).toBe('running')
     expect((await session.notify('notifications/cancelled', { requestId: 'w', reason: 'enough' })).status).toBe(202)
-    await expect.poll(() => state(session, key)).toBe('aborted')
+    await eventually(() => state(session, key)).toBe('aborted')
     expect((await drain(stream)).filter(({ json }) => json?.id === 'w')).toEqual([])
   })
 
@@ -167,7 +168,7 @@ describe('cancelling', () => {
       { name: 'wait', arguments: { key, progress: true }, _meta: { progressToken: 2 } },
       { id: 'mine' },
     )
-    await expect.poll(() => state(mine, key)).toBe('running')
+    await eventually(() => state(mine, key)).toBe('running')
     await other.notify('notifications/cancelled', { requestId: 'mine' })
     await drain(stream) // a whole other call passes meanwhile
     expect(await state(mine, key)).toBe('running')

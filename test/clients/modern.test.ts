@@ -1,6 +1,7 @@
 // What 2026-07-28 asks of a server over HTTP, where the conformance suite does not look.
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { eventually } from './eventually.ts'
 import { modern, modernInit, open, post, type Stream } from './raw.ts'
 import { withServer } from './with-server.ts'
 
@@ -185,6 +186,14 @@ describe('methods', () => {
     ['prompts/get', { name: 'greet', arguments: { name: 7 } }],
     ['completion/complete', { ref: { type: 'ref/nothing' }, argument: { name: 'name', value: '' } }],
     ['completion/complete', { ref: { type: 'ref/prompt', name: 'greet' } }],
+    [
+      'completion/complete',
+      {
+        ref: { type: 'ref/prompt', name: 'greet' },
+        argument: { name: 'tone', value: '' },
+        context: { arguments: { name: 7 } },
+      },
+    ],
     ['subscriptions/listen', {}],
     ['subscriptions/listen', { notifications: { resourceSubscriptions: 'doc://guide' } }],
   ])('%s with %j: -32602', async (method, params) => {
@@ -253,10 +262,10 @@ describe('streams', () => {
     const { headers, ...init } = waiting
     const answer = fetch(server.url, { ...init, headers: headers as Record<string, string>, signal: disconnect.signal })
     const aborted = expect(answer.then((response) => response.text())).rejects.toThrow()
-    await expect.poll(state).toBe('running')
+    await eventually(state).toBe('running')
     disconnect.abort()
     await aborted
-    await expect.poll(state).toBe('aborted')
+    await eventually(state).toBe('aborted')
   })
 })
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { KINDS, type Session, type Target } from './connect.ts'
+import { eventually } from './eventually.ts'
 import { FIXTURE, withServer } from './with-server.ts'
 
 const server = withServer()
@@ -42,7 +43,7 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundC
   test('lists tools with their schemas', async () => {
     const { tools } = await session.client.listTools()
     expect(tools.map((tool) => tool.name)).toEqual(
-      'add echo media refuse crash routed work chat wait state touch change whoami cut'.split(' '),
+      'add echo media refuse crash routed work seen chat wait state touch change whoami cut'.split(' '),
     )
     expect(tools[0]).toMatchObject({
       description: 'Adds two numbers',
@@ -137,6 +138,7 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundC
         arguments: [{ name: 'name', description: 'Whom', required: true }, { name: 'tone' }],
       },
       { name: 'grüße' },
+      { name: 'linked' },
     ])
     expect(await session.client.getPrompt({ name: 'greet', arguments: { name: 'Ada', tone: 'wry' } })).toMatchObject({
       description: 'A greeting for Ada',
@@ -145,6 +147,12 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundC
     expect(await session.client.getPrompt({ name: 'grüße' })).toMatchObject({
       messages: [{ role: 'user', content: { type: 'text', text: 'Grüß Gott.' } }],
     })
+  })
+
+  test('gets a prompt that points to a resource', async () => {
+    const { messages } = await session.client.getPrompt({ name: 'linked' })
+    expect(messages[0]?.content.type).toBe(hasStructure ? 'resource_link' : 'text')
+    expect(JSON.stringify(messages)).toContain('note://one')
   })
 
   test('hears of an unknown prompt and of a missing argument', async () => {
@@ -171,7 +179,11 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundC
 
   test('sees progress before the result', async () => {
     const seen: unknown[] = []
-    const result = await session.call('work', {}, { onprogress: (update) => seen.push(update) })
+    const key = randomUUID()
+    const onprogress = (update: unknown): void => {
+      if (seen.push(update) === 3) void session.call('seen', { key })
+    }
+    const result = await session.call('work', { key }, { onprogress })
     expect(result.content[0]!.text).toBe('done')
     expect(seen).toMatchObject([
       { progress: 1, total: 3 },
@@ -188,33 +200,29 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundC
     const abort = new AbortController()
     const call = session.call('wait', { key, progress }, { signal: abort.signal, onprogress: () => undefined })
     const rejected = expect(call).rejects.toThrow()
-    await expect.poll(() => text('state', { key }), { timeout: 5_000 }).toBe('running')
+    await eventually(() => text('state', { key })).toBe('running')
     abort.abort()
     await rejected
-    await expect.poll(() => text('state', { key }), { timeout: 5_000 }).toBe('aborted')
+    await eventually(() => text('state', { key })).toBe('aborted')
   })
 
   test('gets the logs that it asks for, and no others', async () => {
     await session.call('chat', {}, { logLevel: 'warning' })
     const logs = () => session.notifications.filter(({ method }) => method === 'notifications/message')
-    await expect
-      .poll(logs)
-      .toMatchObject([{ params: { level: 'warning', data: { message: 'a worry', threshold: 3 } } }])
+    await eventually(logs).toMatchObject([{ params: { level: 'warning', data: { message: 'a worry', threshold: 3 } } }])
     await session.call('chat', {}, { logLevel: 'debug' })
-    await expect
-      .poll(() =>
-        logs()
-          .slice(1)
-          .map(({ params }) => params!['level']),
-      )
-      .toEqual(['debug', 'info', 'warning'])
+    await eventually(() =>
+      logs()
+        .slice(1)
+        .map(({ params }) => params!['level']),
+    ).toEqual(['debug', 'info', 'warning'])
   })
 
   if (isModern)
     test('gets no logs for a call that does not ask for any', async () => {
       await session.call('chat')
       await session.call('chat', {}, { logLevel: 'warning' })
-      await expect.poll(() => session.notifications.length).toBe(1)
+      await eventually(() => session.notifications.length).toBe(1)
     })
 
   test('hears of updates of the resources that it subscribed to, until it stops', async () => {
@@ -226,42 +234,36 @@ describe.each(matrix)('$name over $transport', ({ revision, transport, notFoundC
     const stopNote = await session.subscribe('note://one')
     // The stand-alone stream of the 2025 revisions opens some time after the client is connected.
     const touchUntilHeard = async (uri: string): Promise<void> => {
-      await expect
-        .poll(async () => {
-          await session.call('touch', { uri })
-          return updates()
-        })
-        .toContain(uri)
+      await eventually(async () => {
+        await session.call('touch', { uri })
+        return updates()
+      }).toContain(uri)
     }
     await touchUntilHeard('doc://guide')
     await session.call('touch', { uri: 'doc://logo' })
     await stopGuide()
-    await expect
-      .poll(async () => {
-        session.notifications.length = 0
-        await session.call('touch', { uri: 'doc://guide' })
-        await touchUntilHeard('note://one')
-        return updates()
-      })
-      .not.toContain('doc://guide')
+    await eventually(async () => {
+      session.notifications.length = 0
+      await session.call('touch', { uri: 'doc://guide' })
+      await touchUntilHeard('note://one')
+      return updates()
+    }).not.toContain('doc://guide')
     expect(updates()).not.toContain('doc://logo')
     await stopNote()
   })
 
   test('hears of changed lists', async () => {
     await session.watchLists()
-    await expect
-      .poll(async () => {
-        await session.call('change')
-        return session.notifications.map(({ method }) => method)
-      })
-      .toEqual(
-        expect.arrayContaining([
-          'notifications/tools/list_changed',
-          'notifications/prompts/list_changed',
-          'notifications/resources/list_changed',
-        ]),
-      )
+    await eventually(async () => {
+      await session.call('change')
+      return session.notifications.map(({ method }) => method)
+    }).toEqual(
+      expect.arrayContaining([
+        'notifications/tools/list_changed',
+        'notifications/prompts/list_changed',
+        'notifications/resources/list_changed',
+      ]),
+    )
   })
 
   if (!isModern)

@@ -46,8 +46,9 @@ describe('over HTTP', () => {
     await client.connect(new StreamableHTTPClientTransport(new URL(server.url)))
     const subscription = await client.listen({ toolsListChanged: true })
     await server[Symbol.asyncDispose]()
-    expect(await subscription.closed).toBe('graceful')
+    const reason = await subscription.closed
     await client.close()
+    expect(reason).toBe('graceful')
   })
 
   test('the stand-alone stream of a 2025 session ends', async () => {
@@ -84,6 +85,7 @@ test('over stdio, a subscription ends as the official client expects', async () 
   await client.connect(transport)
   const subscription = await client.listen({ toolsListChanged: true })
   process.kill(transport.pid!, 'SIGTERM')
-  expect(await subscription.closed).toBe('graceful')
+  const reason = await subscription.closed
   await client.close()
+  expect(reason).toBe('graceful')
 })

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { CLI } from '../conformance/server.ts'
+import { eventually } from './eventually.ts'
 import { initializeMessage, MODERN, type Message } from './raw.ts'
 import { FIXTURE } from './with-server.ts'
 
@@ -150,10 +151,10 @@ describe('stdio', () => {
       (await ask(modern(id, 'tools/call', { name: 'state', arguments: { key } }))).result?.['content'][0].text
     server.write(modern('w', 'tools/call', { name: 'wait', arguments: { key } }))
     let polls = 0
-    await expect.poll(() => state(`running${polls++}`)).toBe('running')
+    await eventually(() => state(`running${polls++}`)).toBe('running')
     const params = { requestId: 'w', ...(_meta ? { _meta } : {}) }
     server.write({ jsonrpc: '2.0', method: 'notifications/cancelled', params })
-    await expect.poll(() => state(`aborted${polls++}`)).toBe('aborted')
+    await eventually(() => state(`aborted${polls++}`)).toBe('aborted')
     expect((await ask(modern('after', 'tools/list'))).result).toBeDefined()
     expect(server.messages.some(({ id }) => id === 'w')).toBe(false)
   })

@@ -3,11 +3,13 @@ import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { KINDS } from './connect.ts'
+import { eventually } from './eventually.ts'
 import { MODERN, modern, modernInit, open, openSession, post, type Stream } from './raw.ts'
 import { withServer } from './with-server.ts'
 
-const server = withServer({ definition: resolve(import.meta.dirname, 'tuned-fixture.ts') })
-const TOOLS = 'add echo media refuse crash routed work chat wait state touch change whoami cut'.split(' ')
+const definition = resolve(import.meta.dirname, 'tuned-fixture.ts')
+const server = withServer({ definition })
+const TOOLS = 'add echo media refuse crash routed work seen chat wait state touch change whoami cut'.split(' ')
 
 describe('pages', () => {
   test.each(KINDS)('$name reads a list to its end', async ({ connect }) => {
@@ -30,7 +32,7 @@ describe('pages', () => {
       pages.push(message!.result!)
       cursor = message!.result!['nextCursor'] as string | undefined
     }
-    expect(pages.map((page) => page['tools'].length)).toEqual([4, 4, 4, 2])
+    expect(pages.map((page) => page['tools'].length)).toEqual([4, 4, 4, 3])
     expect(new Set(pages.map((page) => page['cacheScope'])).size).toBe(1)
   })
 
@@ -49,7 +51,7 @@ describe('a call that says nothing for long', () => {
   /** Reads on until a comment has come, and no event. */
   const untilComment = async (stream: Stream): Promise<void> => {
     const event = stream.next() // stays open: nothing comes but comments
-    await expect.poll(() => stream.comments()).toBeGreaterThan(0)
+    await eventually(() => stream.comments()).toBeGreaterThan(0)
     await stream.close()
     expect(await event).toBeUndefined()
   }
@@ -110,5 +112,49 @@ describe('2025 requests without a session', () => {
   test('are no requests of 2026-07-28: that header needs its `_meta`', async () => {
     const reply = await post(server.url, whoami, { 'mcp-protocol-version': MODERN })
     expect(reply).toMatchObject({ status: 400, message: { error: { code: -32602 } } })
+  })
+})
+
+describe('open streams', () => {
+  const server = withServer({ definition }) // of its own: the streams of other tests would count
+  const listen = modernInit('subscriptions/listen', { notifications: { toolsListChanged: true } })
+  const again = async (): Promise<number> => {
+    await using stream = await open(server.url, listen)
+    return stream.status
+  }
+
+  test('are bounded for a caller, whichever way they are opened', async () => {
+    const session = await openSession(server.url)
+    const call = { name: 'wait', arguments: { key: randomUUID(), progress: true }, _meta: { progressToken: 1 } }
+    const lost = await session.open('tools/call', call, { id: 'lost' })
+    const { id } = (await lost.next())!
+    await lost.close()
+    const streams: Stream[] = []
+    try {
+      for (let last = 200; last === 200 && streams.length < 20;) {
+        const stream = await open(server.url, listen)
+        streams.push(stream)
+        last = stream.status
+      }
+      expect(streams.map(({ status }) => status)).toEqual([...Array.from({ length: 8 }, () => 200), 429])
+      await using alone = await session.listen()
+      await using resumed = await session.listen(id)
+      expect([alone.status, resumed.status]).toEqual([429, 429])
+    } finally {
+      for (const stream of streams) await stream.close()
+      await session.notify('notifications/cancelled', { requestId: 'lost' })
+    }
+    await eventually(again).toBe(200)
+  })
+
+  test('are no longer open when their client has gone, though it ended nothing', async () => {
+    for (let client = 0; client < 12; client++) {
+      const session = await openSession(server.url)
+      const listenAndGo = async (): Promise<number> => {
+        await using stream = await session.listen()
+        return stream.status
+      }
+      await eventually(listenAndGo).toBe(200)
+    }
   })
 })

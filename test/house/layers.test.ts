@@ -10,13 +10,16 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   errors: { folders: [], packages: [] },
   ports: { folders: ['errors'], packages: [] },
   define: { folders: ['errors'], packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'node:module'] },
-  kernel: { folders: ['errors', 'ports', 'define', 'sessions'], packages: ['node:buffer', 'node:crypto'] },
+  kernel: { folders: ['errors', 'ports', 'define', 'sessions'], packages: ['node:buffer', 'node:crypto', 'node:util'] },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
   telemetry: {
     folders: ['errors', 'ports'],
-    packages: ['pino', 'prom-client', '@opentelemetry/api', 'node:perf_hooks', 'node:fs'],
+    packages: ['pino', 'prom-client', '@opentelemetry/api', 'node:perf_hooks', 'node:fs', 'node:stream', 'node:module'],
   },
-  transports: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:http', 'node:net', 'node:stream'] },
+  transports: {
+    folders: ['errors', 'ports', 'define', 'kernel'],
+    packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
+  },
   'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache'] },
   'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
   compose: {
@@ -31,11 +34,11 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'backends/memory',
       'backends/ipc',
     ],
-    packages: ['node:crypto', 'node:fs', 'node:path'],
+    packages: ['node:crypto', 'node:fs', 'node:path', 'node:stream'],
   },
   testing: { folders: ['errors', 'ports', 'define', 'kernel', 'transports', 'compose'], packages: ['node:assert'] },
   cli: {
-    folders: ['errors', 'define', 'compose', 'backends/ipc', 'backends/memory', 'ports'],
+    folders: ['errors', 'define', 'compose', 'telemetry', 'backends/ipc', 'backends/memory', 'ports'],
     packages: [
       'commander',
       'node:module',

@@ -87,10 +87,11 @@ async function answersClient(project: string, bin: string): Promise<void> {
     await client.close()
   } finally {
     child.kill('SIGTERM')
-    const code = await exited
+    await exited
     children.delete(child)
-    if (code !== 0) throw new Error(`the server ended with ${code} after SIGTERM`)
   }
+  const code = await exited
+  if (code !== 0) throw new Error(`the server ended with ${code} after SIGTERM`)
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const)

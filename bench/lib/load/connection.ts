@@ -14,7 +14,8 @@ const sharedBuffer = Buffer.allocUnsafeSlow(256 * 1024)
 export class Connection {
   readonly #socket: Socket
   readonly #parser: ResponseParser
-  #closed = false
+  /** Whether its end is still to be reported. */
+  #open = false
 
   private constructor(socket: Socket, parser: ResponseParser) {
     this.#socket = socket
@@ -24,7 +25,9 @@ export class Connection {
   /**
    * Opens a connection to the loopback.
    *
-   * @param handler gets the answers; `onClose` is called once, with the reason, unless {@link destroy} came first.
+   * @param handler gets the answers; `onClose` is called once when an open connection ends, with the reason, unless
+   *   {@link destroy} came first.
+   * @throws Error when nobody listens.
    */
   static open(
     port: number,
@@ -50,7 +53,10 @@ export class Connection {
       })
       const connection = new Connection(socket, parser)
       let failure: Error | undefined
-      socket.once('connect', () => resolve(connection))
+      socket.once('connect', () => {
+        connection.#open = true
+        resolve(connection)
+      })
       socket.on('error', (error) => {
         failure = error
         reject(error)
@@ -63,8 +69,8 @@ export class Connection {
         }
       })
       socket.on('close', () => {
-        if (connection.#closed) return
-        connection.#closed = true
+        if (!connection.#open) return
+        connection.#open = false
         handler.onClose(failure)
       })
     })
@@ -81,25 +87,32 @@ export class Connection {
 
   /** Closes at once; nothing is reported any more. */
   destroy(): void {
-    this.#closed = true
+    this.#open = false
     this.#socket.destroy()
   }
 }
 
-/** Sends one request on a connection of its own and returns the whole answer. */
-export function exchange(port: number, bytes: Buffer): Promise<{ head: ResponseHead; body: string }> {
-  return new Promise((resolve, reject) => {
-    let opened: Connection | undefined
-    const handler = {
-      onEnd: (head: ResponseHead, body: string) => {
-        opened?.destroy()
-        resolve({ head, body })
-      },
-      onClose: (reason: Error | undefined) => reject(reason ?? new Error('connection closed without an answer')),
-    }
-    Connection.open(port, handler).then((connection) => {
-      opened = connection
-      connection.send(bytes)
-    }, reject)
-  })
+/** An answer that takes longer than this ends an {@link exchange}. */
+const exchangeTimeoutMs = 10_000
+
+/**
+ * Sends one request on a connection of its own and returns the whole answer.
+ *
+ * @throws Error when nobody listens, the connection ends without an answer, or none comes within 10 s.
+ */
+export async function exchange(port: number, bytes: Buffer): Promise<{ head: ResponseHead; body: string }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ head: ResponseHead; body: string }>()
+  const timer = setTimeout(() => reject(new Error(`no answer within ${exchangeTimeoutMs} ms`)), exchangeTimeoutMs)
+  let connection: Connection | undefined
+  try {
+    connection = await Connection.open(port, {
+      onEnd: (head, body) => resolve({ head, body }),
+      onClose: (reason) => reject(reason ?? new Error('connection closed without an answer')),
+    })
+    connection.send(bytes)
+    return await promise
+  } finally {
+    clearTimeout(timer)
+    connection?.destroy()
+  }
 }

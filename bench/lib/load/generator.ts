@@ -67,7 +67,7 @@ class Client {
   }
 
   async #connect(): Promise<void> {
-    this.#connection = await Connection.open(this.#job.port, {
+    const connection = await Connection.open(this.#job.port, {
       onEnd: (head, body, bodyBytes) => {
         const now = performance.now()
         this.#inFlight = false
@@ -81,13 +81,17 @@ class Client {
         if (this.#inFlight)
           this.#run.failed(`connection closed before the answer: ${String(reason ?? 'by the server')}`)
         this.#inFlight = false
+        if (this.#run.stopped) return
         this.#run.reconnects += 1
         this.#connect().then(
           () => this.send(),
-          (error) => this.#run.abort(new Error('the server refuses connections', { cause: error })),
+          (error) => this.#run.abort(new Error(`the server refuses connections: ${String(error)}`)),
         )
       },
     })
+    // The run may have ended meanwhile; then nobody else would close this connection.
+    if (this.#run.stopped) connection.destroy()
+    this.#connection = connection
   }
 
   send(): void {

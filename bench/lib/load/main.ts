@@ -17,8 +17,7 @@ async function run(command: LoadCommand): Promise<unknown> {
 process.on('message', (command: LoadCommand) => {
   run(command).then(
     (result) => process.send!({ result }),
-    (error: Error) =>
-      process.send!({ error: error.cause === undefined ? error.message : `${error.message}: ${String(error.cause)}` }),
+    (error: Error) => process.send!({ error: error.message }),
   )
 })
 // The terminal's Ctrl-C reaches the whole group; the parent decides when this process ends.

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
+import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { Ticker, Ticking } from '../../kernel/ticker.ts'
 import type { Clock } from '../../ports/clock.ts'
-import { HoldfastError } from '../../errors/holdfast-error.ts'
 
 /** Bounds of reading one body. */
 export interface BodyBounds {
@@ -14,58 +14,64 @@ export interface BodyBounds {
  */
 export function readBody(
   request: IncomingMessage,
-  bounds: BodyBounds,
-  time: { clock: Clock; ticker: Ticker },
+  { maxBodyBytes, bodyTimeoutMs }: BodyBounds,
+  { clock, ticker }: { clock: Clock; ticker: Ticker },
   onBody: (bytes: Buffer) => void,
   onError: (error: HoldfastError) => void,
 ): void {
-  const { maxBodyBytes, bodyTimeoutMs } = bounds
-  const declared = Number(request.headers['content-length'] ?? 0)
-  if (declared > maxBodyBytes) return onError(tooLarge(maxBodyBytes))
+  if (Number(request.headers['content-length'] ?? 0) > maxBodyBytes) return onError(bodyTooLarge(maxBodyBytes))
+  const sinceMs = clock.monotonic()
   let first: Buffer | undefined
   let rest: Buffer[] | undefined
   let length = 0
-  let deadline: Ticking | undefined
   const finish = (): void => {
     request.off('data', onData)
     request.off('end', onEnd)
-    if (deadline !== undefined) {
-      time.ticker.delete(deadline)
-      request.off('close', onClose)
-    }
+    ticker.delete(deadline)
   }
   const fail = (error: HoldfastError): void => {
     finish()
     onError(error)
   }
-  const onClose = (): void => finish()
   const onData = (chunk: Buffer): void => {
     length += chunk.length
-    if (length > maxBodyBytes) return fail(tooLarge(maxBodyBytes))
+    if (length > maxBodyBytes) return fail(bodyTooLarge(maxBodyBytes))
     if (first === undefined) first = chunk
     else (rest ??= [first]).push(chunk)
-    if (deadline === undefined && length < declared) watch()
   }
   const onEnd = (): void => {
     finish()
     onBody(rest === undefined ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest, length))
   }
-  // Most bodies arrive with their headers; only those that don't are worth a watch.
-  const watch = (): void => {
-    const sinceMs = time.clock.monotonic()
-    deadline = {
-      tick(nowMs) {
-        if (nowMs - sinceMs > bodyTimeoutMs)
-          fail(new HoldfastError('body_too_slow', `The body did not arrive within ${bodyTimeoutMs} ms.`))
-      },
-    }
-    time.ticker.add(deadline)
-    request.on('close', onClose)
+  const deadline: Ticking = {
+    tick(nowMs) {
+      if (request.destroyed) finish()
+      else if (nowMs - sinceMs > bodyTimeoutMs) fail(bodyTooSlow(bodyTimeoutMs))
+    },
   }
   request.on('data', onData)
   request.on('end', onEnd)
-  if (request.headers['content-length'] === undefined) watch()
+  ticker.add(deadline)
 }
 
-const tooLarge = (maxBodyBytes: number): HoldfastError =>
+/** The refusal of a body over the bound. */
+export const bodyTooLarge = (maxBodyBytes: number): HoldfastError =>
   new HoldfastError('body_too_large', `The body is larger than ${maxBodyBytes} bytes.`)
+/** The refusal of a body that did not come in time. */
+export const bodyTooSlow = (bodyTimeoutMs: number): HoldfastError =>
+  new HoldfastError('body_too_slow', `The body did not arrive within ${bodyTimeoutMs} ms.`)
+
+/**
+ * The body as something before us has read it (`express.json()`, Fastify's content-type parsers), or `undefined` where it is
+ * still to be read. Text and bytes are taken as they are; what was parsed is written again, so that the bounds hold for it too.
+ *
+ * @throws {HoldfastError} `internal_error` where the body was read and left nowhere.
+ */
+export function bodyReadBefore(request: IncomingMessage): Buffer | undefined {
+  const { body } = request as { body?: unknown }
+  if (!request.readableDidRead && !request.readableEnded) return undefined
+  if (body === undefined)
+    throw new HoldfastError('internal_error', 'Something read the body before this handler and left it nowhere.')
+  if (body instanceof Uint8Array) return Buffer.from(body)
+  return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
+}

@@ -1,6 +1,6 @@
 import { ANONYMOUS } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
-import type { Body, Exchange } from '../../kernel/exchange.ts'
+import { bodyText, type Body, type Exchange } from '../../kernel/exchange.ts'
 import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
 import { HttpHead, isJson, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
 import type { HttpParts } from './node-handler.ts'
@@ -106,7 +106,7 @@ class FetchExchange implements Exchange {
     this.#isAnswered = true
     const all: Record<string, string> = { ...this.#cors, ...headers }
     if (body !== undefined) all['content-type'] = 'application/json'
-    this.#resolve(new Response((body as string | undefined) ?? null, { status, headers: all }))
+    this.#resolve(new Response(body === undefined ? null : bodyText(body), { status, headers: all }))
   }
 
   openStream(headers?: Readonly<Record<string, string>>): void {
@@ -134,8 +134,8 @@ class FetchExchange implements Exchange {
   #send(text: string): void {
     const controller = this.#controller
     if (controller === undefined) return
-    controller.enqueue(encoder.encode(text))
-    if ((controller.desiredSize ?? 0) >= 0) return
+    // What waited before counts: one message of any size must get through to a reader that reads.
+    if ((controller.desiredSize ?? 0) >= 0) return controller.enqueue(encoder.encode(text))
     this.#parts.telemetry.count('slow_readers', 'fetch')
     controller.error(new Error('The reader of this stream is too slow.'))
     this.#disconnect()
@@ -145,7 +145,8 @@ class FetchExchange implements Exchange {
     else this.respond(202, undefined)
     this.end()
   }
-  end(): void {
+  end(answer?: string): void {
+    if (answer !== undefined) this.write(answer)
     this.#controller?.close()
     this.#controller = undefined
   }

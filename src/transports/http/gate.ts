@@ -42,10 +42,11 @@ export class Gate {
   }
 }
 
-/** A host without its port, in lower case: `[::1]:3000` is `[::1]`. */
+const HOST = /^(\[[\da-fA-F:.]+\]|[^\s:,@/?#[\]]+)(?::\d{1,5})?$/
+
+/** A host without its port, in lower case: `[::1]:3000` is `[::1]`. Empty where it is no host, or more than one. */
 function hostName(host: string): string {
-  const end = host.startsWith('[') ? host.indexOf(']') + 1 : host.indexOf(':')
-  return (end <= 0 ? host : host.slice(0, end)).toLowerCase()
+  return HOST.exec(host)?.[1]?.toLowerCase() ?? ''
 }
 
 /** What a browser on an allowed origin needs to read the answer. */

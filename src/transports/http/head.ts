@@ -12,7 +12,7 @@ export class HttpHead implements RequestHead {
 
   constructor(header: HeaderReader) {
     this.header = header
-    this.protocolVersion = header('mcp-protocol-version')?.trim()
+    this.protocolVersion = header('mcp-protocol-version')
     const accept = header('accept')
     // Media ranges with a wildcard stand for JSON alone: only who names the event stream can be relied on to read one.
     this.acceptsJson =
@@ -23,10 +23,10 @@ export class HttpHead implements RequestHead {
     this.acceptsStream = accept !== undefined && accept.includes('text/event-stream')
   }
   get mcpMethod(): string | undefined {
-    return this.header('mcp-method')?.trim()
+    return this.header('mcp-method')
   }
   get mcpName(): string | undefined {
-    return this.header('mcp-name')?.trim()
+    return this.header('mcp-name')
   }
   get sessionId(): string | undefined {
     return this.header('mcp-session-id')

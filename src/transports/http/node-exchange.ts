@@ -11,6 +11,9 @@ export interface NodeExchangeHost {
   corsHeaders(origin: string | undefined): Readonly<Record<string, string>> | undefined
 }
 
+/** Time for a client to read a refusal before its connection is cut. */
+const CLOSE_MS = 2000
+
 /** An exchange over `node:http`. */
 export class NodeExchange implements Exchange {
   readonly transport = 'http'
@@ -58,6 +61,11 @@ export class NodeExchange implements Exchange {
   /** The connection will not be used again. */
   closeAfterAnswer(): void {
     this.#response.shouldKeepAlive = false
+    this.#response.once('finish', () => {
+      // A client that goes on sending without reading must not hold the connection.
+      const socket = this.#request.socket
+      socket.setTimeout(CLOSE_MS, () => socket.destroy())
+    })
   }
 
   respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void {
@@ -65,14 +73,13 @@ export class NodeExchange implements Exchange {
     if (response.headersSent || response.destroyed) return
     const raw: (string | number)[] = []
     if (body !== undefined) raw.push('content-type', 'application/json')
-    if (status !== 204)
-      raw.push(
-        'content-length',
-        body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length,
-      )
+    if (status !== 204) raw.push('content-length', body === undefined ? 0 : byteLength(body))
     this.#addHeaders(raw, headers)
     response.writeHead(status, raw as string[])
-    response.end(body)
+    if (body === undefined || typeof body === 'string') return void response.end(body)
+    response.cork()
+    for (const part of body) response.write(part)
+    response.end()
   }
 
   openStream(headers?: Readonly<Record<string, string>>): void {
@@ -103,11 +110,10 @@ export class NodeExchange implements Exchange {
   #send(text: string): void {
     const response = this.#response
     if (response.destroyed || response.writableEnded) return
-    response.write(text)
-    if (response.writableLength > this.#host.maxBufferedBytes) {
-      this.#host.onSlowReader()
-      response.destroy()
-    }
+    // What waited before counts: one message of any size must get through to a reader that reads.
+    if (response.writableLength <= this.#host.maxBufferedBytes) return void response.write(text)
+    this.#host.onSlowReader()
+    response.destroy()
   }
 
   abandon(): void {
@@ -116,7 +122,12 @@ export class NodeExchange implements Exchange {
     this.end()
   }
 
-  end(): void {
+  end(answer?: string): void {
+    if (answer !== undefined) this.write(answer)
     if (!this.#response.writableEnded) this.#response.end()
   }
+}
+
+function byteLength(body: Body): number {
+  return typeof body === 'string' ? Buffer.byteLength(body) : body.reduce((sum, part) => sum + part.length, 0)
 }

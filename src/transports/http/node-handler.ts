@@ -5,7 +5,8 @@ import type { Kernel } from '../../kernel/kernel.ts'
 import type { Ticker } from '../../kernel/ticker.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { Telemetry } from '../../ports/telemetry.ts'
-import { readBody } from './body.ts'
+import { bodyReadBefore, readBody } from './body.ts'
+import { asksToContinue } from './continue.ts'
 import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
 import { isJson } from './head.ts'
 import type { HttpOptions } from './http-options.ts'
@@ -45,7 +46,7 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
   const onRequest = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange): void => {
     const { headers, method } = request
     gate.check(headers.host, headers.origin)
-    if (method === 'POST') return onPost(request, exchange)
+    if (method === 'POST') return onPost(request, response, exchange)
     if (method === 'GET') return kernel.openStream(exchange)
     if (method === 'DELETE') return kernel.endSession(exchange)
     if (method === 'OPTIONS' && headers.origin !== undefined)
@@ -54,11 +55,14 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
         .end()
     throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
   }
-  const onPost = (request: IncomingMessage, exchange: NodeExchange): void => {
+  const onPost = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange): void => {
     if (!isJson(request.headers['content-type']))
       throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
     if (!exchange.head.acceptsJson && !exchange.head.acceptsStream)
       throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
+    const before = bodyReadBefore(request)
+    if (before !== undefined) return kernel.receive(exchange, before)
+    if (asksToContinue(request, options.maxBodyBytes)) response.writeContinue()
     readBody(
       request,
       options,
@@ -68,14 +72,14 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     )
   }
   const refuse = (request: IncomingMessage, exchange: NodeExchange, error: unknown): void => {
-    discard(request, exchange, options.maxBodyBytes)
+    discard(request, exchange, options.maxBodyBytes, error)
     kernel.refuse(exchange, error, undefined)
   }
   return (request, response) => {
     const exchange = new NodeExchange(request, response, ANONYMOUS, host)
     try {
       if (!anyPath && request.url !== options.path) {
-        const path = request.url!.split('?', 1)[0]!
+        const path = pathOf(request)
         if (path !== options.path) {
           // Balancers ask for health by address; metrics are for who may name this host.
           if (path === '/metrics') gate.check(request.headers.host, request.headers.origin)
@@ -93,15 +97,26 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
   }
 }
 
+/** The path of a request. A target that is a whole URL says the host too, in place of the header (RFC 9112, 3.2.2). */
+function pathOf(request: IncomingMessage): string {
+  const target = request.url!
+  if (target.startsWith('/')) return target.split('?', 1)[0]!
+  const url = URL.parse(target)
+  if (url === null) return target
+  request.headers.host = url.host
+  return url.pathname
+}
+
 /**
- * Gets rid of a body that nobody will read. A small one is drained, so that the connection stays of use; with a big one the
- * connection is closed after the answer, and what still comes is thrown away meanwhile: to close at once would reset it, and
- * the client would never read why.
+ * Gets rid of a body that nobody will read. A small one is drained, so that the connection stays of use; with a big one, or
+ * one that does not come, the connection is closed after the answer, and what still comes is thrown away meanwhile: to close
+ * at once would reset it, and the client would never read why.
  */
-function discard(request: IncomingMessage, exchange: NodeExchange, maxBodyBytes: number): void {
-  if (request.complete) return
-  const declared = Number(request.headers['content-length'])
-  if (declared <= DRAIN_BYTES) return void request.resume()
+function discard(request: IncomingMessage, exchange: NodeExchange, maxBodyBytes: number, error: unknown): void {
+  const { 'content-length': declared, 'transfer-encoding': encoding } = request.headers
+  if (request.complete || (declared === undefined && encoding === undefined)) return
+  const isLate = error instanceof HoldfastError && error.code === 'body_too_slow'
+  if (!isLate && Number(declared) <= DRAIN_BYTES) return void request.resume()
   exchange.closeAfterAnswer()
   let length = 0
   request.on('data', (chunk: Buffer) => {

@@ -16,6 +16,10 @@ export class Probes {
     this.#sources = sources
   }
 
+  metrics(): Promise<{ contentType: string; body: string }> {
+    return this.#sources.metrics()
+  }
+
   /** The answer for a path, or `undefined` where the path is not one of theirs. */
   answer(
     path: string,

@@ -1,6 +1,7 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, STATUS_CODES, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
+import { awaitContinue } from './continue.ts'
 import type { NodeHandler } from './node-handler.ts'
 
 /** Where to listen, and how much of connections to take. */
@@ -17,6 +18,9 @@ export interface ServerOptions {
   maxConnections: number
 }
 
+/** Says no to what never became a request; `send` writes the status and the JSON body. */
+export type RefuseClient = (error: HoldfastError, send: (status: number, body: string) => void) => void
+
 /** A listening server. */
 export interface HttpServer {
   readonly host: string
@@ -30,7 +34,7 @@ export interface HttpServer {
 }
 
 /** @throws {HoldfastError} `port_in_use`, `invalid_option` (an address that this machine does not have, or a port it may not take). */
-export async function listen(handler: NodeHandler, options: ServerOptions): Promise<HttpServer> {
+export async function listen(handler: NodeHandler, options: ServerOptions, refuse: RefuseClient): Promise<HttpServer> {
   const server = createServer(
     {
       maxHeaderSize: options.maxHeaderBytes,
@@ -44,7 +48,11 @@ export async function listen(handler: NodeHandler, options: ServerOptions): Prom
     handler,
   )
   server.maxConnections = options.maxConnections
-  server.on('clientError', onClientError)
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => refuseClient(error, socket, refuse))
+  server.on('checkContinue', (request, response) => {
+    awaitContinue(request)
+    handler(request, response)
+  })
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, options)))
     server.listen(options.port, options.host, resolve)
@@ -89,13 +97,20 @@ function listenError(error: NodeJS.ErrnoException, { host, port }: ServerOptions
 }
 
 /** What never became a request: answered in the little HTTP that is left to say. */
-function onClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const status =
+function refuseClient(error: NodeJS.ErrnoException, socket: Socket, refuse: RefuseClient): void {
+  // With an answer under way, ours would land in the middle of it.
+  const { _httpMessage: answering } = socket as { _httpMessage?: { headersSent: boolean } | null }
+  if (error.code === 'ECONNRESET' || !socket.writable || answering?.headersSent === true) return void socket.destroy()
+  const refusal =
     error.code === 'HPE_HEADER_OVERFLOW'
-      ? '431 Request Header Fields Too Large'
+      ? new HoldfastError('headers_too_large', 'The headers are larger than `maxHeaderBytes`.')
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? '408 Request Timeout'
-        : '400 Bad Request'
-  socket.end(`HTTP/1.1 ${status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`)
+        ? new HoldfastError('body_too_slow', 'The headers did not arrive within `headersTimeoutMs`.')
+        : new HoldfastError('invalid_request', 'This is not an HTTP/1.1 request.')
+  refuse(refusal, (status, body) => {
+    const head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`
+    socket.end(
+      `${head}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+    )
+  })
 }

@@ -1,7 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
 import { ANONYMOUS } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
-import type { Body, Connection, Exchange } from '../../kernel/exchange.ts'
+import { bodyText, type Body, type Connection, type Exchange } from '../../kernel/exchange.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
 
 /** Where messages come from and go to: one JSON-RPC message a line (MCP 2026-07-28, stdio). */
@@ -10,18 +11,27 @@ export interface StdioStreams {
   readonly output: Writable
   /** Bytes of one line. */
   readonly maxBodyBytes: number
+  /** Bytes that may wait for the reader of the output: beyond them notifications are dropped, and no input is read. */
+  readonly maxBufferedBytes: number
+  /** A notification was dropped. */
+  onDrop(): void
 }
 
 const NEWLINE = 0x0a
 
 /** Serves one client on a pair of streams; resolves when the input ends. */
-export async function serveStdio(kernel: Kernel, { input, output, maxBodyBytes }: StdioStreams): Promise<void> {
+export async function serveStdio(kernel: Kernel, streams: StdioStreams): Promise<void> {
+  const { input, output, maxBodyBytes, maxBufferedBytes } = streams
   const send = (text: string): void => void output.write(`${text}\n`)
-  const connection: Connection = { scope: 'stdio', write: send, session: undefined }
+  const notify = (text: string): void => {
+    if (output.writableLength <= maxBufferedBytes) send(text)
+    else streams.onDrop()
+  }
+  const connection: Connection = { scope: `stdio-${randomUUID()}`, write: notify, session: undefined }
   // The client has closed its end: what is left to say has no reader.
   output.on('error', () => input.destroy())
   const receive = (line: Buffer): void => {
-    if (line.length > 0) kernel.receive(new LineExchange('stdio', connection, send), line)
+    if (line.length > 0) kernel.receive(new LineExchange('stdio', connection, send, notify), line)
   }
   let parts: Buffer[] = []
   let length = 0
@@ -33,7 +43,7 @@ export async function serveStdio(kernel: Kernel, { input, output, maxBodyBytes }
       isSkipping = true
       parts = []
       kernel.refuse(
-        new LineExchange('stdio', connection, send),
+        new LineExchange('stdio', connection, send, notify),
         new HoldfastError('body_too_large', `A line is longer than ${maxBodyBytes} bytes.`),
         undefined,
       )
@@ -50,7 +60,19 @@ export async function serveStdio(kernel: Kernel, { input, output, maxBodyBytes }
       from = end + 1
     }
     take(chunk.subarray(from))
+    if (output.writableLength > maxBufferedBytes) await drained(output)
   }
+}
+
+/** Resolves when the output has been read, or has ended. */
+function drained(output: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      for (const event of ['drain', 'close', 'error']) output.off(event, done)
+      resolve()
+    }
+    for (const event of ['drain', 'close', 'error']) output.on(event, done)
+  })
 }
 
 function trimReturn(line: Buffer): Buffer {
@@ -67,21 +89,31 @@ export class LineExchange implements Exchange {
   readonly port = undefined
   onDisconnect: (() => void) | undefined
   readonly #send: (text: string) => void
+  readonly #notify: (text: string) => void
 
-  constructor(transport: 'stdio' | 'memory', connection: Connection, send: (text: string) => void) {
+  /** @param notify sends what may be dropped; default: as `send`. */
+  constructor(
+    transport: 'stdio' | 'memory',
+    connection: Connection,
+    send: (text: string) => void,
+    notify: (text: string) => void = send,
+  ) {
     this.transport = transport
     this.connection = connection
     this.#send = send
+    this.#notify = notify
   }
   respond(_status: number, body: Body | undefined): void {
-    if (body !== undefined) this.#send(typeof body === 'string' ? body : Buffer.from(body).toString())
+    if (body !== undefined) this.#send(bodyText(body))
   }
   openStream(): void {}
   write(message: string): void {
-    this.#send(message)
+    this.#notify(message)
   }
   writeRetry(): void {}
   keepAlive(): void {}
   abandon(): void {}
-  end(): void {}
+  end(answer?: string): void {
+    if (answer !== undefined) this.#send(answer)
+  }
 }

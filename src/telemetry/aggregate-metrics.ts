@@ -1,6 +1,6 @@
-import type { MetricsSnapshot } from '../telemetry/metrics.ts'
+import type { MetricsSnapshot } from './metrics.ts'
 
-export type { MetricsSnapshot } from '../telemetry/metrics.ts'
+export type { MetricsSnapshot } from './metrics.ts'
 
 /** The metrics of several processes as those of one: counters and histograms summed, gauges by their aggregator. */
 export async function aggregateMetrics(

@@ -1,0 +1,124 @@
+import { answerFrom } from './answer/answer.ts'
+import type { CitedAnswer } from './answer/answer.ts'
+import { DeskError, errorMessage } from './desk-error.ts'
+import type { Embedder } from './embedding/embedder.ts'
+import { createEndpointEmbedder } from './embedding/endpoint-embedder.ts'
+import { createLocalEmbedder } from './embedding/local-embedder.ts'
+import { ingestPath, ingestText } from './ingest/ingest.ts'
+import type { IngestProgress, IngestReport } from './ingest/ingest.ts'
+import type { ReadDocument, ReadRequest } from './reading/read-document.ts'
+import { search } from './search/search.ts'
+import type { FoundPassage, SearchResult } from './search/search.ts'
+import type { Settings } from './settings.ts'
+import type { DocumentStore, DocumentSummary } from './store/document-store.ts'
+import { openSqliteStore } from './store/sqlite-store.ts'
+import { WorkerClient } from './workers/worker-client.ts'
+
+/** What {@link DocsDesk.ask} gives: an answer of a language model, or the passages it would have been made from. */
+export type AskResult =
+  | ({ kind: 'answer'; warnings: string[] } & CitedAnswer)
+  | { kind: 'passages'; reason: string; passages: FoundPassage[]; warnings: string[] }
+
+/** A knowledge base: documents go in, passages and answers come out. */
+export interface DocsDesk {
+  /** See `ingestPath` and `ingestText`. Ingests run one after the other. */
+  ingest(
+    what: { path: string } | { title: string; text: string },
+    options?: { progress?: IngestProgress; signal?: AbortSignal },
+  ): Promise<IngestReport>
+  /** See `search`. */
+  search(query: string, limit: number, signal?: AbortSignal): Promise<SearchResult>
+  /** Answers a question from the documents, or gives the passages where no model is set or the model fails. */
+  ask(question: string, signal?: AbortSignal): Promise<AskResult>
+  /**
+   * Removes a document.
+   * @throws {DeskError} `not_found`, or `ambiguous` if several have the title.
+   */
+  forget(idOrTitle: string): Promise<DocumentSummary>
+  list(): Promise<DocumentSummary[]>
+  /** A document with its text. Throws as {@link forget} does. */
+  read(idOrTitle: string): Promise<DocumentSummary & { text: string }>
+  /** Ends the worker threads and closes the database. */
+  close(): Promise<void>
+}
+
+const ANSWER_PASSAGES = 8
+const MAX_HEAP_MEBIBYTES = 1_024
+
+/** Opens a knowledge base as the settings say. */
+export function openDocsDesk(settings: Settings): DocsDesk {
+  const { endpoint } = settings
+  const embedder = endpoint?.embeddingModel
+    ? createEndpointEmbedder(endpoint, endpoint.embeddingModel)
+    : createLocalEmbedder()
+  return createDocsDesk(settings, openSqliteStore(settings.databaseFile), embedder)
+}
+
+/** A knowledge base over a store and a model of the caller's. */
+export function createDocsDesk(settings: Settings, store: DocumentStore, embedder: Embedder): DocsDesk {
+  const { roots, limits, endpoint } = settings
+  const reader = new WorkerClient<ReadRequest, ReadDocument>(new URL('./reading/read-worker.ts', import.meta.url), {
+    timeoutMs: limits.readTimeoutMs,
+    maxHeapMebibytes: MAX_HEAP_MEBIBYTES,
+  })
+  const parts = { store, embedder, roots, limits, read: reader.call.bind(reader) }
+  let lastIngest: Promise<unknown> = Promise.resolve()
+
+  const findOne = async (idOrTitle: string): Promise<DocumentSummary> => {
+    const found = await store.find(idOrTitle)
+    if (found.length === 0)
+      throw new DeskError('not_found', `There is no document "${idOrTitle}". List the documents for ids and titles.`)
+    if (found.length > 1)
+      throw new DeskError(
+        'ambiguous',
+        `${found.length} documents have the title "${idOrTitle}". Use an id: ${found.map(({ id }) => id).join(', ')}.`,
+      )
+    return found[0]!
+  }
+
+  return {
+    async ingest(what, { progress, signal } = {}) {
+      const run = (): Promise<IngestReport> => {
+        signal?.throwIfAborted()
+        return 'path' in what
+          ? ingestPath(parts, what.path, progress, signal)
+          : ingestText(parts, what.title, what.text, progress, signal)
+      }
+      // One at a time: two at once would embed the same passages twice.
+      const ingest = lastIngest.then(run, run)
+      lastIngest = ingest.catch(() => {})
+      return ingest
+    },
+    search: (query, limit, signal) => search(store, embedder, query, limit, signal),
+    async ask(question, signal) {
+      const { passages, warnings } = await search(store, embedder, question, ANSWER_PASSAGES, signal)
+      const giveUp = (reason: string): AskResult => ({ kind: 'passages', reason, passages, warnings })
+      if (passages.length === 0) return giveUp('No document holds anything on this.')
+      const { chatModel } = endpoint ?? {}
+      if (!endpoint || !chatModel) return giveUp('No language model is set (DOCS_DESK_CHAT_MODEL).')
+      try {
+        const answer = await answerFrom({ ...endpoint, chatModel }, question, passages, signal)
+        return { kind: 'answer', ...answer, warnings }
+      } catch (error) {
+        signal?.throwIfAborted()
+        return giveUp(`The language model did not answer: ${errorMessage(error)}`)
+      }
+    },
+    async forget(idOrTitle) {
+      const document = await findOne(idOrTitle)
+      await store.remove(document.id)
+      return document
+    },
+    list: () => store.list(),
+    async read(idOrTitle) {
+      const document = await findOne(idOrTitle)
+      const text = await store.text(document.id)
+      if (text === undefined) throw new DeskError('not_found', `There is no document "${idOrTitle}" any more.`)
+      return { ...document, text }
+    },
+    async close() {
+      await Promise.all([reader.close(), embedder.close()])
+      await store.close()
+    },
+  }
+}
