@@ -5,3 +5,5 @@ import { enableCompileCache } from 'node:module'
 enableCompileCache()
 const { run } = await import('./run.ts')
 process.exitCode = await run(process.argv.slice(2))
+// A log pipe whose reader has stopped reading would hold the process for ever.
+setTimeout(() => process.exit(), 1000).unref()

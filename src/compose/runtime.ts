@@ -141,7 +141,6 @@ export async function wire(
     isReady = false
     // Balancers see `/readyz` fail before connections are refused.
     if (httpServer !== undefined && options.drainDelayMs > 0) await clock.sleep(options.drainDelayMs)
-    const serverClosed = httpServer?.close()
     kernel.shutdown()
     // When standard input has ended nobody reads the answers any more: there is nothing to wait for.
     const deadlineMs = clock.monotonic() + (isInputOver ? 0 : options.drainDeadlineMs)
@@ -150,6 +149,7 @@ export async function wire(
     // Handlers that heed the abort still get their answers out, and streams their ends.
     const cutMs = clock.monotonic() + FLUSH_MS
     while (kernel.runningCount > 0 && clock.monotonic() < cutMs) await clock.sleep(20)
+    const serverClosed = httpServer?.close()
     await Promise.race([serverClosed, clock.sleep(FLUSH_MS)])
     httpServer?.cut()
     await serverClosed

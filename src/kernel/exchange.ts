@@ -44,6 +44,7 @@ export function bodyText(body: Body): string {
 /** A connection that carries many messages (stdio, memory): where request ids are unique, and what the era of 2025 remembers. */
 export interface Connection {
   readonly scope: string
+  readonly transport: 'stdio' | 'memory'
   /** Sends a message that belongs to no request. */
   write(message: string): void
   /** Set by the kernel when `initialize` was served. */
@@ -61,6 +62,8 @@ export interface LegacySession {
   setLogLevel(level: number): Promise<void>
   subscribe(uri: string): Promise<void>
   unsubscribe(uri: string): Promise<void>
+  /** The session's own connection has ended. Does nothing for a session that no connection holds. */
+  close(): Promise<void>
 }
 
 /** One message from a client, and the way back to it. Transports implement it; the kernel answers through it. */

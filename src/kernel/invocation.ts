@@ -158,7 +158,7 @@ export class Invocation implements Ticking {
   succeed({ members, meta, isError }: Outcome): void {
     if (this.#stage === 'done') return
     const body = this.#result(members, meta) // may throw: the handler's own `_meta` may be none that JSON can say
-    this.#end(isError === true ? 'tool_error' : undefined, undefined, 200)
+    this.#end(isError === true ? 'tool_error' : undefined, 200)
     this.#send(200, body)
   }
 
@@ -188,20 +188,20 @@ export class Invocation implements Ticking {
     // 2025: an error in answer to a request is an ordinary answer; 429 and 503 tell proxies the same in both eras.
     const status = this.facts.era === 'modern' || http === 429 || http === 503 ? http : 200
     const code = this.facts.era === 'legacy' && error.code === 'resource_not_found' ? -32002 : rpc
-    if (!this.#end(String(code), code, status)) return
+    if (!this.#end(String(code), status, { rpcCode: code, message: error.message })) return
     this.#send(status, errorBody(error, this.facts.rpcId, this.requestId, this.facts.era), retryHeaders(error))
   }
 
   /** Ends without an answer: the client has gone, or has cancelled. */
   abandon(errorType: 'cancelled'): void {
-    if (!this.#end(errorType, undefined, 200)) return
+    if (!this.#end(errorType, 200)) return
     this.#controller?.abort(endedReason())
     this.#reply.abandon()
   }
 
   /** Ends where the answer was written by another: nothing more is sent. */
   settle(errorType: 'cancelled' | undefined): void {
-    this.#end(errorType, undefined, 200)
+    this.#end(errorType, 200)
   }
 
   /** Tells the handler to stop, for a reason of the server's; the answer is what it then returns. */
@@ -211,7 +211,7 @@ export class Invocation implements Ticking {
     this.#controller.abort(reason)
   }
 
-  #end(errorType: string | undefined, rpcCode: number | undefined, httpStatus: number): boolean {
+  #end(errorType: string | undefined, httpStatus: number, error?: { rpcCode: number; message: string }): boolean {
     if (this.#stage === 'done') return false
     this.#wasStreaming = this.#stage === 'streaming'
     this.#stage = 'done'
@@ -223,7 +223,8 @@ export class Invocation implements Ticking {
       durationSeconds: (services.clock.monotonic() - this.startedMs) / 1000,
       httpStatus: this.#wasStreaming ? 200 : httpStatus,
       errorType,
-      rpcCode,
+      rpcCode: error?.rpcCode,
+      message: error?.message,
     }
     services.telemetry.end(this.operation, end)
     return true

@@ -5,12 +5,13 @@ import { serveBatch } from '../sessions/batch.ts'
 import { CANCEL_CHANNEL, initialize, receiveNotification, serveLegacy } from '../sessions/legacy.ts'
 import { SessionStore, type StoredSession } from '../sessions/session-store.ts'
 import { SessionStreams } from '../sessions/session-streams.ts'
+import type { Origin } from '../ports/telemetry.ts'
 import type { Exchange, LegacySession, Reply } from './exchange.ts'
 import { retryHeaders } from './invocation.ts'
 import { parseJson } from './json.ts'
 import { checkId, claimOf, isId } from './message.ts'
-import type { OpenStream } from './listen.ts'
 import { serveModern } from './modern.ts'
+import { OpenStreams } from './open-streams.ts'
 import {
   isLegacy,
   isModern,
@@ -34,8 +35,9 @@ export class Kernel {
   readonly #services: Services
   readonly #sessions: SessionStore
   readonly #streams: SessionStreams
-  readonly #openStreams = new Set<OpenStream>()
+  readonly #openStreams = new OpenStreams()
   readonly #limit: StreamLimit
+  #isDraining = false
   #unsubscribeCancel: (() => Promise<void>) | undefined
 
   constructor(services: Services) {
@@ -71,6 +73,7 @@ export class Kernel {
   receive(exchange: Exchange, bytes: Buffer): void {
     let message: unknown
     try {
+      if (this.#isDraining) throw draining()
       message = parseJson(bytes, this.#services.options)
       this.#route(exchange, message)
     } catch (error) {
@@ -94,6 +97,13 @@ export class Kernel {
   endSession(exchange: Exchange): void {
     this.#sessionOperation(exchange, 'DELETE', async (session) => {
       await session.end()
+      const { clock, telemetry } = this.#services
+      const { issuedAtMs, revision } = session.facts
+      telemetry.sessionEnded({
+        durationSeconds: (clock.now() - issuedAtMs) / 1000,
+        protocolVersion: revision,
+        transport: 'http',
+      })
       exchange.respond(204, undefined)
     })
   }
@@ -104,6 +114,7 @@ export class Kernel {
     serve: (session: StoredSession) => Promise<void>,
   ): void {
     const { protocolVersion: version, sessionId } = exchange.head!
+    if (this.#isDraining) return this.refuse(exchange, draining(), undefined)
     if (sessionId !== undefined && version !== undefined && !isLegacy(version) && !isModern(version))
       return this.refuse(exchange, unsupported(version), undefined)
     if (sessionId === undefined || isModern(version)) {
@@ -168,7 +179,7 @@ export class Kernel {
     if (version !== undefined && !isLegacy(version)) throw unsupported(version) // 9
     this.#inSession(exchange, sessionId, version, message, (session, revision) => {
       if (isNotification) {
-        this.#notification(session?.sid, method, params)
+        this.#notification(exchange, session, method, params)
         return exchange.respond(202, undefined)
       }
       const reply = session === undefined ? exchange : this.#streams.replyFor(exchange, session, id as RequestId)
@@ -198,13 +209,13 @@ export class Kernel {
       .catch((error: unknown) => this.refuse(exchange, error, message))
   }
 
-  #notification(scope: string | undefined, method: string, params: JsonObject): void {
-    receiveNotification(this.#services, scope, method, params)
+  #notification(exchange: Exchange, session: LegacySession | undefined, method: string, params: JsonObject): void {
+    receiveNotification(this.#services, exchange, session, method, params)
   }
 
   #modernNotification(exchange: Exchange, method: string, params: JsonObject): void {
     // Over HTTP a client cancels by closing the stream; the notification is for stdio (MCP 2026-07-28, cancellation).
-    if (exchange.connection !== undefined) this.#notification(exchange.connection.scope, method, params)
+    this.#notification(exchange, undefined, method, params)
     exchange.respond(202, undefined)
   }
 
@@ -218,7 +229,7 @@ export class Kernel {
   ): void {
     const connection = exchange.connection!
     if (isNotification) {
-      this.#notification(connection.scope, method, params)
+      this.#notification(exchange, connection.session, method, params)
       return exchange.respond(202, undefined)
     }
     if (method === 'initialize') return initialize(this.#services, exchange, this.#sessions, id, params)
@@ -271,7 +282,7 @@ export class Kernel {
         isStored ? this.#streams.replyFor(exchange, session as StoredSession, undefined) : exchange,
         messages,
         session,
-        (reply, error, message) => this.#answerError(reply, error, message, 'legacy'),
+        (reply, error, message) => this.#answerError(reply, error, message, 'legacy', exchange),
       )
     }
     if (head === undefined) serve(connection?.session, connection?.session?.revision ?? '2025-11-25')
@@ -284,10 +295,10 @@ export class Kernel {
       isObject(message) && claimOf(message.params) === undefined && isLegacy(exchange.head?.protocolVersion)
         ? 'legacy'
         : 'modern'
-    this.#answerError(exchange, error, message, era)
+    this.#answerError(exchange, error, message, era, exchange)
   }
 
-  #answerError(reply: Pick<Reply, 'respond'>, error: unknown, message: unknown, era: Era): void {
+  #answerError(reply: Pick<Reply, 'respond'>, error: unknown, message: unknown, era: Era, from: Origin): void {
     const { telemetry } = this.#services
     const requestId = this.#services.nextRequestId()
     let told: HoldfastError
@@ -299,7 +310,7 @@ export class Kernel {
     const { http } = ERRORS[told.code]
     // Before a method is served, an error is one of the exchange: a status of 200 would hide it.
     const status = told.code === 'internal_error' ? 500 : http === 200 ? 400 : http
-    telemetry.refused(requestId, told.code, status)
+    telemetry.refused(requestId, told.code, status, from)
     const headers = {
       ...retryHeaders(told),
       ...(told.code === 'method_not_allowed' ? { allow: 'POST, GET, DELETE, OPTIONS' } : {}),
@@ -308,9 +319,10 @@ export class Kernel {
     reply.respond(status, errorBody(told, id, requestId, era), headers)
   }
 
-  /** Ends the streams in order, and tells handlers that still run to stop. */
+  /** Ends the streams in order, and takes no new requests. */
   shutdown(): void {
-    for (const stream of this.#openStreams) stream.shutdown()
+    this.#isDraining = true
+    this.#openStreams.shutdown()
   }
   /** Tells every handler that still runs to stop. */
   stopRunning(): void {
@@ -329,7 +341,10 @@ export class Kernel {
 }
 
 /** Where a refusal can go. */
-export type Refusable = Pick<Exchange, 'respond'> & Partial<Pick<Exchange, 'head'>>
+export type Refusable = Pick<Exchange, 'respond'> & Partial<Pick<Exchange, 'head' | 'transport' | 'address'>>
+
+const draining = (): HoldfastError =>
+  new HoldfastError('draining', 'The node is shutting down.', { data: { retryAfterMs: 1000 } })
 
 const unsupported = (version: string): HoldfastError =>
   new HoldfastError(

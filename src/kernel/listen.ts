@@ -2,17 +2,12 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 import { changeNotification, type Change, type ChangeListener } from './changes.ts'
 import type { Exchange } from './exchange.ts'
 import { describe } from './methods.ts'
+import type { OpenStream, OpenStreams } from './open-streams.ts'
 import { isObject, META, type JsonObject, type RequestId } from './protocol.ts'
 import { notificationBody, resultBody } from './rpc.ts'
 import type { Services } from './services.ts'
 import type { StreamLimit } from './stream-limit.ts'
 import type { Ticking } from './ticker.ts'
-
-/** A stream that follows changes, of either era. */
-export interface OpenStream {
-  /** Ends the stream in an orderly way: the server stops. */
-  shutdown(): void
-}
 
 /** What `subscriptions/listen` asks for, as far as this server has it. */
 interface Filter {
@@ -61,7 +56,7 @@ function readFilter(params: JsonObject, { catalog, options }: Services): Filter 
 export async function listen(
   services: Services,
   exchange: Exchange,
-  streams: Set<OpenStream>,
+  streams: OpenStreams,
   limit: StreamLimit,
   rpcId: RequestId,
   params: JsonObject,

@@ -4,7 +4,8 @@ import { begin, dispatch, toWireError } from './dispatch.ts'
 import type { Exchange, RequestHead } from './exchange.ts'
 import { decodeHeader } from './headers.ts'
 import { Invocation } from './invocation.ts'
-import { listen, type OpenStream } from './listen.ts'
+import { listen } from './listen.ts'
+import type { OpenStreams } from './open-streams.ts'
 import { describe, discover, isOffered, refuseMethod, SHARED_METHODS, type Method } from './methods.ts'
 import {
   isLegacy,
@@ -32,7 +33,7 @@ const NAME_PARAMETER: ReadonlyMap<string, string> = new Map([
 export function serveModern(
   services: Services,
   exchange: Exchange,
-  streams: Set<OpenStream>,
+  streams: OpenStreams,
   limit: StreamLimit,
   rpcId: RequestId,
   method: string,

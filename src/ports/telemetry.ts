@@ -10,7 +10,9 @@ export interface Telemetry {
   /** Runs a handler so that what it does belongs to the operation's trace. */
   run<T>(operation: Operation, fn: () => T): T
   /** A message was refused before it became an operation. */
-  refused(requestId: string, code: string, httpStatus: number): void
+  refused(requestId: string, code: string, httpStatus: number, from: Origin): void
+  /** A 2025 session has ended, whose start is known. */
+  sessionEnded(session: SessionEnd): void
   /** Something failed inside that no client may see the details of. */
   failure(operation: Operation | undefined, message: string, error: unknown): void
   /** A handler's own log line. */
@@ -32,6 +34,20 @@ export type Counter =
   /** Repeated calls answered from an idempotency key's stored outcome. */
   | 'idempotent_replays'
 
+/** Where a message came from, as far as that is known. */
+export interface Origin {
+  readonly transport?: 'http' | 'stdio' | 'memory'
+  readonly address?: string | undefined
+}
+
+/** A session that has ended. */
+export interface SessionEnd {
+  /** Seconds since `initialize`. */
+  readonly durationSeconds: number
+  readonly protocolVersion: string
+  readonly transport: 'http' | 'stdio' | 'memory'
+}
+
 export interface OperationStart {
   readonly requestId: string
   readonly method: string
@@ -39,7 +55,8 @@ export interface OperationStart {
   readonly tool?: string | undefined
   readonly prompt?: string | undefined
   readonly resourceUri?: string | undefined
-  readonly rpcId: string | number
+  /** Absent on notifications. */
+  readonly rpcId: string | number | undefined
   readonly protocolVersion: string
   readonly sessionId: string | undefined
   readonly transport: 'http' | 'stdio' | 'memory'
@@ -65,4 +82,6 @@ export interface OperationEnd {
   readonly errorType: string | undefined
   /** JSON-RPC error code, where the answer is an error. */
   readonly rpcCode: number | undefined
+  /** What the client was told of the error. */
+  readonly message: string | undefined
 }

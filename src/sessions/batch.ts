@@ -18,7 +18,8 @@ export function serveBatch(
   refuse: (reply: Reply, error: unknown, message: unknown) => void,
 ): void {
   const answered = messages.filter(isAnswered)
-  for (const message of messages) if (!isAnswered(message)) takeNotification(services, session, message as JsonObject)
+  for (const message of messages)
+    if (!isAnswered(message)) takeNotification(services, exchange, session, message as JsonObject)
   if (answered.length === 0) return exchange.respond(202, undefined)
   const batch = new BatchReply(reply, answered.length)
   for (const message of answered) {
@@ -45,10 +46,12 @@ function isAnswered(message: unknown): boolean {
 
 function takeNotification(
   services: Services,
+  exchange: Exchange,
   session: LegacySession | undefined,
   { method, params }: JsonObject,
 ): void {
-  if (typeof method === 'string') receiveNotification(services, session?.sid, method, isObject(params) ? params : {})
+  if (typeof method === 'string')
+    receiveNotification(services, exchange, session, method, isObject(params) ? params : {})
 }
 
 /**

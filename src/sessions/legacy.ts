@@ -1,13 +1,15 @@
 import { LOG_LEVELS, type Client } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { dispatch } from '../kernel/dispatch.ts'
-import type { Exchange, LegacySession, Reply } from '../kernel/exchange.ts'
+import type { Connection, Exchange, LegacySession, Reply } from '../kernel/exchange.ts'
 import { cancelKey, Invocation, type Outcome } from '../kernel/invocation.ts'
 import { isOffered, refuseMethod, SHARED_METHODS, stringParam, type Method } from '../kernel/methods.ts'
 import {
   isLegacy,
   isObject,
+  isModern,
   LATEST_LEGACY,
+  META,
   type JsonObject,
   type LegacyRevision,
   type RequestId,
@@ -89,7 +91,24 @@ export function initialize(
   const client: Client = { name: text(info.name), version: text(info.version), protocolVersion: revision, capabilities }
   const { connection } = exchange
   let reply: Reply = exchange
-  const method: Method = ({ services: { catalog } }) => {
+  let session: LegacySession
+  if (connection === undefined) {
+    const created = sessions.create(exchange.principal, revision, capabilities, client.name!, client.version!)
+    if (typeof asked === 'string') reply = withHeader(exchange, 'mcp-session-id', created.id)
+    session = created.session
+  } else session = new LocalSession(services, connection, revision, client)
+  const invocation = new Invocation(services, exchange, reply, {
+    rpcId,
+    method: 'initialize',
+    params,
+    meta: isObject(params._meta) ? params._meta : {},
+    revision,
+    era: 'legacy',
+    client,
+    session,
+    logLevel: undefined,
+  })
+  dispatch(invocation, ({ services: { catalog } }) => {
     if (typeof asked !== 'string')
       throw new HoldfastError('invalid_params', '`params.protocolVersion` must be a string.')
     const result = {
@@ -99,32 +118,15 @@ export function initialize(
       ...(catalog.server.instructions === undefined ? {} : { instructions: catalog.server.instructions }),
     }
     const outcome = { members: JSON.stringify(result).slice(1, -1) }
-    if (connection === undefined) return outcome
-    const session = new LocalSession(services, connection, revision, client)
-    const before = connection.session
-    connection.session = session
-    return (async () => {
-      if (before instanceof LocalSession) await before.close()
-      await session.start()
-      return outcome
-    })()
-  }
-  if (connection === undefined && typeof asked === 'string') {
-    const { id } = sessions.create(exchange.principal, revision, capabilities, client.name!, client.version!)
-    reply = withHeader(exchange, 'mcp-session-id', id)
-  }
-  const invocation = new Invocation(services, exchange, reply, {
-    rpcId,
-    method: 'initialize',
-    params,
-    meta: isObject(params._meta) ? params._meta : {},
-    revision,
-    era: 'legacy',
-    client,
-    session: undefined,
-    logLevel: undefined,
+    return session instanceof LocalSession ? begin(session, connection!).then(() => outcome) : outcome
   })
-  dispatch(invocation, method)
+}
+
+/** Takes the place of the connection's session, if it had one. */
+async function begin(session: LocalSession, connection: Connection): Promise<void> {
+  await connection.session?.close()
+  connection.session = session
+  await session.start()
 }
 
 function withHeader(exchange: Exchange, name: string, value: string): Reply {
@@ -140,15 +142,53 @@ function withHeader(exchange: Exchange, name: string, value: string): Reply {
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '')
 
-/** A notification of a client, in the session or on the connection `scope`. Those that ask for nothing are taken as read. */
+/** What clients may notify of; other names are made up, and must not become labels. */
+const CLIENT_NOTIFICATIONS: ReadonlySet<string> = new Set([
+  'notifications/initialized',
+  'notifications/cancelled',
+  'notifications/progress',
+  'notifications/roots/list_changed',
+])
+
+/** A notification of a client, of either era. Those that ask for nothing are taken as read. */
 export function receiveNotification(
   services: Services,
-  scope: string | undefined,
+  exchange: Exchange,
+  session: LegacySession | undefined,
   method: string,
   params: JsonObject,
 ): void {
+  const { telemetry, clock } = services
+  const meta = isObject(params._meta) ? params._meta : {}
+  const claim = meta[META.protocolVersion]
+  const operation = telemetry.start({
+    requestId: services.nextRequestId(),
+    method: CLIENT_NOTIFICATIONS.has(method) ? method : '_unknown',
+    rpcId: undefined,
+    protocolVersion: session?.revision ?? (isModern(claim) ? claim : LATEST_LEGACY),
+    sessionId: session?.sid,
+    transport: exchange.transport,
+    address: exchange.address,
+    port: exchange.port,
+    traceparent: textOrNone(meta.traceparent),
+    tracestate: textOrNone(meta.tracestate),
+    baggage: textOrNone(meta.baggage),
+  })
+  const startedMs = clock.monotonic()
+  // Over HTTP a 2026 client cancels by closing its stream; there its notification names nothing (MCP, cancellation).
+  const scope = session?.sid ?? exchange.connection?.scope
   if (method === 'notifications/cancelled' && scope !== undefined) cancelRequest(services, scope, params)
+  const durationSeconds = (clock.monotonic() - startedMs) / 1000
+  telemetry.end(operation, {
+    durationSeconds,
+    httpStatus: 202,
+    errorType: undefined,
+    rpcCode: undefined,
+    message: undefined,
+  })
 }
+
+const textOrNone = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
 
 /** `notifications/cancelled`: ends the request it names, here or, told over the bus, on the node that runs it. */
 function cancelRequest(services: Services, scope: string, params: JsonObject): void {

@@ -14,11 +14,13 @@ export class LocalSession implements LegacySession {
   logLevel = 1
   readonly #services: Services
   readonly #connection: Connection
+  readonly #startedMs: number
   #listener: ChangeListener
 
   constructor(services: Services, connection: Connection, revision: LegacyRevision, client: Client) {
     this.#services = services
     this.#connection = connection
+    this.#startedMs = services.clock.monotonic()
     this.sid = connection.scope
     this.revision = revision
     this.client = client
@@ -29,8 +31,14 @@ export class LocalSession implements LegacySession {
   start(): Promise<void> {
     return this.#services.changes.add(this.#listener)
   }
-  close(): Promise<void> {
-    return this.#services.changes.remove(this.#listener)
+  async close(): Promise<void> {
+    const { clock, telemetry, changes } = this.#services
+    telemetry.sessionEnded({
+      durationSeconds: (clock.monotonic() - this.#startedMs) / 1000,
+      protocolVersion: this.revision,
+      transport: this.#connection.transport,
+    })
+    await changes.remove(this.#listener)
   }
 
   #listen(uris: ReadonlySet<string>): ChangeListener {

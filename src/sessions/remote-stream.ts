@@ -112,7 +112,12 @@ export class RemoteStream implements Ticking {
       ttlMs: this.#services.options.resumeTtlMs,
       close: true,
     }
-    await state.append(key, this.#last, [Buffer.from(body)], options)
+    const appended = await state.append(key, this.#last, [Buffer.from(body)], options)
+    if (!appended.ok && appended.last <= this.#last) {
+      // The log is shorter than what the client has: it has expired, and there is nothing to read again.
+      this.#exchange.end(body)
+      return this.#finish()
+    }
     // Ours, or that of another resumer who was faster: read it.
     await this.#read()
   }

@@ -75,6 +75,7 @@ export class StoredSession implements LegacySession {
   end(): Promise<void> {
     return this.#update(() => ({ ended: true }))
   }
+  async close(): Promise<void> {}
 
   async #update(change: (record: Record) => Record): Promise<void> {
     const { state, bus } = this.#services

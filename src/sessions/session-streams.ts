@@ -1,7 +1,7 @@
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Unsubscribe } from '../ports/event-bus.ts'
 import type { Body, Exchange, Reply } from '../kernel/exchange.ts'
-import type { OpenStream } from '../kernel/listen.ts'
+import type { OpenStreams } from '../kernel/open-streams.ts'
 import type { RequestId } from '../kernel/protocol.ts'
 import type { Services } from '../kernel/services.ts'
 import type { StreamLimit } from '../kernel/stream-limit.ts'
@@ -31,13 +31,13 @@ export class SessionStreams implements Ticking {
   readonly #services: Services
   readonly #sessions: SessionStore
   readonly #limit: StreamLimit
-  readonly #openStreams: Set<OpenStream>
+  readonly #openStreams: OpenStreams
   readonly #live = new Map<string, ResumableStream>()
   #counter = 0
   #presentMs = -Infinity
   #inbox: Promise<Unsubscribe> | undefined
 
-  constructor(services: Services, sessions: SessionStore, limit: StreamLimit, openStreams: Set<OpenStream>) {
+  constructor(services: Services, sessions: SessionStore, limit: StreamLimit, openStreams: OpenStreams) {
     this.#services = services
     this.#sessions = sessions
     this.#limit = limit

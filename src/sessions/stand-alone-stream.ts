@@ -1,6 +1,6 @@
 import { changeNotification, type ChangeListener } from '../kernel/changes.ts'
 import type { Exchange } from '../kernel/exchange.ts'
-import type { OpenStream } from '../kernel/listen.ts'
+import type { OpenStream } from '../kernel/open-streams.ts'
 import { notificationBody } from '../kernel/rpc.ts'
 import type { Services } from '../kernel/services.ts'
 import type { Ticking } from '../kernel/ticker.ts'

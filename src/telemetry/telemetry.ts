@@ -1,5 +1,13 @@
 import type { Context, Span } from '@opentelemetry/api'
-import type { Counter, Operation, OperationEnd, OperationStart, Telemetry } from '../ports/telemetry.ts'
+import type {
+  Counter,
+  Operation,
+  OperationEnd,
+  OperationStart,
+  Origin,
+  SessionEnd,
+  Telemetry,
+} from '../ports/telemetry.ts'
 import { toLogError, toLogText, toLogValue } from './log-values.ts'
 import { Logger, type Level, type LoggerOptions } from './logger.ts'
 import { Metrics, type Gauges } from './metrics.ts'
@@ -32,14 +40,6 @@ const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})[\da-f]{1
 
 /** The trace of spans that nobody records: only a meter provider is registered. */
 const NO_TRACE = '0'.repeat(32)
-
-/** A session that has ended, where its start is known too. */
-export interface SessionEnd {
-  /** Seconds since `initialize`. */
-  readonly durationSeconds: number
-  readonly protocolVersion: string
-  readonly transport: OperationStart['transport']
-}
 
 /** Logs as JSON lines, metrics for Prometheus, spans and histograms by OpenTelemetry where an SDK is registered. */
 export class RuntimeTelemetry implements Telemetry {
@@ -108,9 +108,9 @@ export class RuntimeTelemetry implements Telemetry {
     )
   }
 
-  refused(requestId: string, code: string, status: number): void {
+  refused(requestId: string, code: string, status: number, { transport, address }: Origin): void {
     this.metrics.count('refusals', code)
-    this.#log.log('info', { requestId, error: code, status }, 'refused')
+    this.#log.log('info', { requestId, error: code, status, transport, address }, 'refused')
   }
 
   failure(operation: Operation | undefined, message: string, error: unknown): void {

@@ -93,10 +93,10 @@ export class Tracing {
     return this.#api.propagation.extract<Carrier>(active, { traceparent, tracestate, baggage }, getter)
   }
 
-  end(span: Span, series: Series, { durationSeconds, errorType, rpcCode }: OperationEnd): void {
+  end(span: Span, series: Series, { durationSeconds, errorType, rpcCode, message }: OperationEnd): void {
     if (errorType !== undefined) {
       span.setAttribute('error.type', errorType)
-      span.setStatus({ code: this.#api.SpanStatusCode.ERROR })
+      span.setStatus({ code: this.#api.SpanStatusCode.ERROR, ...(message === undefined ? {} : { message }) })
     }
     if (rpcCode !== undefined) span.setAttribute('rpc.response.status_code', String(rpcCode))
     // Recorded while the span is current, so that exemplars can name it.
@@ -123,7 +123,7 @@ function spanAttributes(start: OperationStart): Attributes {
   const { rpcId, sessionId, resourceUri, address, port } = start
   return {
     ...operationAttributes(start),
-    'jsonrpc.request.id': String(rpcId),
+    ...(rpcId === undefined ? {} : { 'jsonrpc.request.id': String(rpcId) }),
     ...(sessionId === undefined ? {} : { 'mcp.session.id': sessionId }),
     ...(resourceUri === undefined ? {} : { 'mcp.resource.uri': resourceUri }),
     ...(address === undefined ? {} : { 'client.address': address }),

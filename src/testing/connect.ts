@@ -120,7 +120,12 @@ class MemoryClient implements TestClient {
     this.runtime = runtime
     this.#isLegacy = isLegacy(revision)
     this.#capabilities = capabilities
-    this.#connection = { scope: `memory-${++clients}`, write: (text) => this.#receive(text), session: undefined }
+    this.#connection = {
+      scope: `memory-${++clients}`,
+      transport: 'memory',
+      write: (text) => this.#receive(text),
+      session: undefined,
+    }
   }
 
   request(method: string, params: JsonObject = {}, options: RequestOptions = {}): Promise<JsonObject> {
@@ -253,6 +258,7 @@ class MemoryClient implements TestClient {
     return (result.completion as { values: string[] }).values
   }
   async close(): Promise<void> {
+    await this.#connection.session?.close()
     await this.runtime.close()
   }
   async [Symbol.asyncDispose](): Promise<void> {

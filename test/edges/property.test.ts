@@ -74,6 +74,7 @@ describe('the kernel', () => {
     }
     for (const name of ['modern', ...REVISIONS]) {
       const connection: Connection = {
+        transport: 'memory',
         scope: `connection ${name}`,
         session: undefined,
         write: (text) => stray.push(text),

@@ -92,7 +92,13 @@ describe('an SDK that is registered through another version of the API', () => {
       tracestate: undefined,
       baggage: undefined,
     })
-    telemetry.end(operation, { durationSeconds: 0.001, httpStatus: 200, errorType: undefined, rpcCode: undefined })
+    telemetry.end(operation, {
+      durationSeconds: 0.001,
+      httpStatus: 200,
+      errorType: undefined,
+      rpcCode: undefined,
+      message: undefined,
+    })
     await telemetry.close()
     expect(log.lines().find(({ msg }) => msg === 'request')).toEqual({
       level: 30,

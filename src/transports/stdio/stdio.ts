@@ -27,7 +27,12 @@ export async function serveStdio(kernel: Kernel, streams: StdioStreams): Promise
     if (output.writableLength <= maxBufferedBytes) send(text)
     else streams.onDrop()
   }
-  const connection: Connection = { scope: `stdio-${randomUUID()}`, write: notify, session: undefined }
+  const connection: Connection = {
+    scope: `stdio-${randomUUID()}`,
+    transport: 'stdio',
+    write: notify,
+    session: undefined,
+  }
   // The client has closed its end: what is left to say has no reader.
   output.on('error', () => input.destroy())
   const receive = (line: Buffer): void => {
@@ -62,6 +67,7 @@ export async function serveStdio(kernel: Kernel, streams: StdioStreams): Promise
     take(chunk.subarray(from))
     if (output.writableLength > maxBufferedBytes) await drained(output)
   }
+  await connection.session?.close()
 }
 
 /** Resolves when the output has been read, or has ended. */
