@@ -38,7 +38,7 @@ function problemOf(line: string): string | undefined {
   const npm = /^npm (?:run )?([a-z][\w:-]*)(?: -- (.*))?$/.exec(line)
   if (npm === null) return undefined
   const [, script = '', rest] = npm
-  if (['ci', 'install', 'audit', 'pack'].includes(script)) return undefined
+  if (['ci', 'install', 'audit', 'pack', 'run', 'exec', 'view'].includes(script)) return undefined
   if (scripts[script] === undefined) return `there is no script ${script}`
   const file = /^node (\S+\.ts)$/.exec(scripts[script])?.[1]
   if (rest === undefined || file === undefined) return undefined
