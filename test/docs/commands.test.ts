@@ -42,7 +42,7 @@ function problemOf(line: string): string | undefined {
   if (scripts[script] === undefined) return `there is no script ${script}`
   const file = /^node (\S+\.ts)$/.exec(scripts[script])?.[1]
   if (rest === undefined || file === undefined) return undefined
-  const known = flagsIn(helpOf(file))
+  const known = [...flagsIn(helpOf(file)), '--help']
   const unknown = flagsIn(` ${rest}`).filter((flag) => !known.includes(flag))
   return unknown.length === 0 ? undefined : `npm run ${script} has no ${unknown.join(', ')}`
 }
