@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { Ticker, Ticking } from '../../kernel/ticker.ts'
-import type { Clock } from '../../ports/clock.ts'
 
 /** Bounds of reading one body. */
 export interface BodyBounds {
@@ -15,12 +14,12 @@ export interface BodyBounds {
 export function readBody(
   request: IncomingMessage,
   { maxBodyBytes, bodyTimeoutMs }: BodyBounds,
-  { clock, ticker }: { clock: Clock; ticker: Ticker },
+  ticker: Ticker,
   onBody: (bytes: Buffer) => void,
   onError: (error: HoldfastError) => void,
 ): void {
   if (Number(request.headers['content-length'] ?? 0) > maxBodyBytes) return onError(bodyTooLarge(maxBodyBytes))
-  const sinceMs = clock.monotonic()
+  let sinceMs: number | undefined
   let first: Buffer | undefined
   let rest: Buffer[] | undefined
   let length = 0
@@ -46,7 +45,7 @@ export function readBody(
   const deadline: Ticking = {
     tick(nowMs) {
       if (request.destroyed) finish()
-      else if (nowMs - sinceMs > bodyTimeoutMs) fail(bodyTooSlow(bodyTimeoutMs))
+      else if (nowMs - (sinceMs ??= nowMs) > bodyTimeoutMs) fail(bodyTooSlow(bodyTimeoutMs))
     },
   }
   request.on('data', onData)

@@ -13,6 +13,8 @@ export class Gate {
   readonly #hosts: ReadonlySet<string> | undefined
   readonly #origins: ReadonlySet<string> | undefined
   readonly #allowsLoopback: boolean
+  /** The `Host` that was allowed last: most requests name the same. */
+  #allowedHost: string | undefined | null = null
 
   constructor({ allowedHosts, allowedOrigins }: HttpOptions) {
     this.#hosts = allowedHosts.includes('*') ? undefined : new Set(allowedHosts.map((host) => host.toLowerCase()))
@@ -25,11 +27,12 @@ export class Gate {
    * @throws {HoldfastError} `forbidden_host`, `forbidden_origin`
    */
   check(host: string | undefined, origin: string | undefined): void {
-    if (this.#hosts !== undefined && !this.#hosts.has(hostName(host ?? '')))
+    if (host !== this.#allowedHost && this.#hosts !== undefined && !this.#hosts.has(hostName(host ?? '')))
       throw new HoldfastError(
         'forbidden_host',
         `The host ${JSON.stringify((host ?? '').slice(0, 100))} is not allowed here; add it to allowedHosts (HOLDFAST_ALLOWED_HOSTS).`,
       )
+    this.#allowedHost = host
     if (origin !== undefined && !this.allowsOrigin(origin))
       throw new HoldfastError(
         'forbidden_origin',

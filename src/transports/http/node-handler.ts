@@ -66,7 +66,7 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     readBody(
       request,
       options,
-      parts,
+      parts.ticker,
       (bytes) => kernel.receive(exchange, bytes),
       (error) => refuse(request, exchange, error),
     )
