@@ -38,11 +38,11 @@ function problemOf(line: string): string | undefined {
   const npm = /^npm (?:run )?([a-z][\w:-]*)(?: -- (.*))?$/.exec(line)
   if (npm === null) return undefined
   const [, script = '', rest] = npm
-  if (['ci', 'install', 'audit', 'pack'].includes(script)) return undefined
+  if (['ci', 'install', 'audit', 'pack', 'run', 'exec', 'view'].includes(script)) return undefined
   if (scripts[script] === undefined) return `there is no script ${script}`
   const file = /^node (\S+\.ts)$/.exec(scripts[script])?.[1]
   if (rest === undefined || file === undefined) return undefined
-  const known = flagsIn(helpOf(file))
+  const known = [...flagsIn(helpOf(file)), '--help']
   const unknown = flagsIn(` ${rest}`).filter((flag) => !known.includes(flag))
   return unknown.length === 0 ? undefined : `npm run ${script} has no ${unknown.join(', ')}`
 }

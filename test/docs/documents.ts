@@ -19,8 +19,11 @@ export interface Document {
   readonly tables: readonly { readonly header: readonly string[]; readonly rows: readonly (readonly string[])[] }[]
 }
 
-/** Every page: what stands at the root, `docs/`, and the notes beside the bench. */
-export const DOCUMENTS: readonly Document[] = globSync(['*.md', 'docs/**/*.md', 'bench/README.md'], { cwd: ROOT })
+/** Every page: what stands at the root, `docs/`, and the notes beside the bench and the examples. */
+export const DOCUMENTS: readonly Document[] = globSync(
+  ['*.md', 'docs/**/*.md', 'bench/README.md', 'examples/*/README.md'],
+  { cwd: ROOT },
+)
   .toSorted()
   .map(readDocument)
 

@@ -250,12 +250,26 @@ test.each([
     expect(result).toMatchObject({ content: [{ type: 'text', text: 'Hello, Ada' }] })
     expect(steps).toEqual([1])
   })
+  if (file === 'express.ts') {
+    const metrics = await fetch(new URL('/metrics', served.url))
+    expect(await metrics.text()).toContain('gen_ai_tool_name="greet"')
+  }
   if (file !== 'listen.ts') {
     const hello = await fetch(new URL('/hello', served.url))
     expect(await hello.text()).toBe('hello')
   }
   // Those without a handler of their own end by the signal.
   expect(await served.stop()).toBe(code)
+})
+
+use('docs/design/telemetry.md', 'cost.ts')
+test('design: a series of our own costs less than a label set of prom-client', async () => {
+  const path = pathOf('docs/design/telemetry.md', 'cost.ts')
+  const output = await new Promise<string>((resolve, reject) => {
+    execFile(process.execPath, [path], (error, stdout) => (error === null ? resolve(stdout) : reject(error)))
+  })
+  const { promClient, own } = JSON.parse(output) as { promClient: number; own: number }
+  expect(own).toBeLessThan(promClient)
 })
 
 use('docs/migrating.md', 'sdk1.ts', 'sdk2.ts', 'server.ts')
