@@ -52,7 +52,10 @@ export class NodeExchange implements Exchange {
     this.#isWatched = true
     const response = this.#response
     // The client may have gone while the kernel was still waiting for a store.
-    if (response.destroyed || response.closed) return queueMicrotask(() => this.#onDisconnect?.())
+    if (response.destroyed || response.closed) {
+      queueMicrotask(() => this.#onDisconnect?.())
+      return
+    }
     response.on('close', () => {
       if (!response.writableFinished) this.#onDisconnect?.()
     })
