@@ -60,17 +60,23 @@ export const bodyTooLarge = (maxBodyBytes: number): HoldfastError =>
 export const bodyTooSlow = (bodyTimeoutMs: number): HoldfastError =>
   new HoldfastError('body_too_slow', `The body did not arrive within ${bodyTimeoutMs} ms.`)
 
+/** What to do about a body that is gone. */
+export const BODY_IS_GONE =
+  'Something read the body before this handler. Mount the handler before body parsers, or give it what they made of the body as its third argument.'
+
 /**
  * The body as something before us has read it (`express.json()`, Fastify's content-type parsers), or `undefined` where it is
  * still to be read. Text and bytes are taken as they are; what was parsed is written again, so that the bounds hold for it too.
  *
- * @throws {HoldfastError} `internal_error` where the body was read and left nowhere.
+ * @param given the third argument of the handler; Express puts its `next` there.
+ * @throws {HoldfastError} `internal_error` where the body was read and left nowhere, `body_too_large`.
  */
-export function bodyReadBefore(request: IncomingMessage): Buffer | undefined {
-  const { body } = request as { body?: unknown }
-  if (!request.readableDidRead && !request.readableEnded) return undefined
-  if (body === undefined)
-    throw new HoldfastError('internal_error', 'Something read the body before this handler and left it nowhere.')
-  if (body instanceof Uint8Array) return Buffer.from(body)
-  return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
+export function bodyReadBefore(request: IncomingMessage, given: unknown, maxBodyBytes: number): Buffer | undefined {
+  const hasGiven = given !== undefined && typeof given !== 'function'
+  if (!hasGiven && !request.readableDidRead && !request.readableEnded) return undefined
+  const body = hasGiven ? given : (request as { body?: unknown }).body
+  if (body === undefined) throw new HoldfastError('internal_error', BODY_IS_GONE)
+  const bytes = Buffer.from(body instanceof Uint8Array ? body : typeof body === 'string' ? body : JSON.stringify(body))
+  if (bytes.length > maxBodyBytes) throw bodyTooLarge(maxBodyBytes)
+  return bytes
 }

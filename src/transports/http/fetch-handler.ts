@@ -39,6 +39,11 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
       throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
     const { maxBodyBytes, bodyTimeoutMs } = options
     if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw bodyTooLarge(maxBodyBytes)
+    if (request.bodyUsed)
+      throw new HoldfastError(
+        'internal_error',
+        'Something read the body before this handler; give it the request untouched.',
+      )
     if (request.body === null) return Buffer.alloc(0)
     const reader = request.body.getReader()
     const chunks: Uint8Array[] = []
@@ -97,6 +102,7 @@ class FetchExchange implements Exchange {
     this.#cors = origin !== null && gate.allowsOrigin(origin) ? corsHeaders(origin) : {}
     this.#parts = parts
     this.response = new Promise((resolve) => (this.#resolve = resolve))
+    this.#isGone = request.signal.aborted
     request.signal.addEventListener('abort', () => this.#disconnect(), { once: true })
   }
 

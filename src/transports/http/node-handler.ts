@@ -23,8 +23,11 @@ export interface HttpParts {
   readonly probes: Probes
 }
 
-/** A request listener for `node:http`, Express, Fastify and their like. */
-export type NodeHandler = (request: IncomingMessage, response: ServerResponse) => void
+/**
+ * A request listener for `node:http`, Express, Fastify and their like. `body` is what a body parser made of the body, where
+ * one has read it and put it elsewhere than `request.body`.
+ */
+export type NodeHandler = (request: IncomingMessage, response: ServerResponse, body?: unknown) => void
 
 /** A body up to this size that nobody wants is read to its end, so that the connection can be used again. */
 const DRAIN_BYTES = 64 * 1024
@@ -43,10 +46,15 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     onSlowReader: () => telemetry.count('slow_readers', 'http'),
     corsHeaders: (origin) => (origin !== undefined && gate.allowsOrigin(origin) ? corsHeaders(origin) : undefined),
   }
-  const onRequest = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange): void => {
+  const onRequest = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    exchange: NodeExchange,
+    body: unknown,
+  ): void => {
     const { headers, method } = request
     gate.check(headers.host, headers.origin)
-    if (method === 'POST') return onPost(request, response, exchange)
+    if (method === 'POST') return onPost(request, response, exchange, body)
     if (method === 'GET') return kernel.openStream(exchange)
     if (method === 'DELETE') return kernel.endSession(exchange)
     if (method === 'OPTIONS' && headers.origin !== undefined)
@@ -55,12 +63,12 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
         .end()
     throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
   }
-  const onPost = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange): void => {
+  const onPost = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange, body: unknown): void => {
     if (!isJson(request.headers['content-type']))
       throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
     if (!exchange.head.acceptsJson && !exchange.head.acceptsStream)
       throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
-    const before = bodyReadBefore(request)
+    const before = bodyReadBefore(request, body, options.maxBodyBytes)
     if (before !== undefined) return kernel.receive(exchange, before)
     if (asksToContinue(request, options.maxBodyBytes)) response.writeContinue()
     readBody(
@@ -75,7 +83,7 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     discard(request, exchange, options.maxBodyBytes, error)
     kernel.refuse(exchange, error, undefined)
   }
-  return (request, response) => {
+  return (request, response, body) => {
     const exchange = new NodeExchange(request, response, ANONYMOUS, host)
     try {
       if (!anyPath && request.url !== options.path) {
@@ -90,7 +98,7 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
           )
         }
       }
-      onRequest(request, response, exchange)
+      onRequest(request, response, exchange, body)
     } catch (error) {
       refuse(request, exchange, error)
     }
