@@ -8,8 +8,15 @@ import { RawConnection } from './support/raw-connection.ts'
 import { expectUnharmed, overHttp, type HttpTransport as Http } from './support/transports.ts'
 
 const cleanUp: (() => Promise<void> | void)[] = []
+/** Streams that must stay open: a response that nobody holds is collected, and its connection closed. */
+const held: Response[] = []
+const hold = (response: Response): Response => {
+  held.push(response)
+  return response
+}
 afterEach(async () => {
   for (const step of cleanUp.splice(0).reverse()) await step()
+  held.length = 0
 })
 async function start(options: RuntimeOptions = {}): Promise<Http> {
   const http = await overHttp(options)
@@ -163,7 +170,7 @@ describe('open streams of one caller', () => {
     const { kernel } = internalsOf(http.runtime)
     const clients = Array.from({ length: 3 }, () => new AbortController())
     cleanUp.push(() => clients.forEach((client) => client.abort()))
-    for (const { signal } of clients) expect((await openStream(http, signal)).status).toBe(200)
+    for (const { signal } of clients) expect(hold(await openStream(http, signal)).status).toBe(200)
 
     const refused = await openStream(http, AbortSignal.timeout(5000))
     expect(refused.status).toBe(429)
@@ -177,7 +184,7 @@ describe('open streams of one caller', () => {
     clients[0]!.abort()
     await expect.poll(() => kernel.openStreamCount, { timeout: 5000 }).toBe(2)
     clients[0] = new AbortController()
-    expect((await openStream(http, clients[0].signal)).status).toBe(200)
+    expect(hold(await openStream(http, clients[0].signal)).status).toBe(200)
     expect((await openStream(http, AbortSignal.timeout(5000))).status).toBe(429)
   })
 
@@ -206,7 +213,7 @@ describe('open streams of one caller', () => {
     await expect.poll(() => kernel.openStreamCount, { timeout: 5000 }).toBe(0)
     const client = new AbortController()
     cleanUp.push(() => client.abort())
-    expect((await listenTo(http, client.signal)).status).toBe(200)
+    expect(hold(await listenTo(http, client.signal)).status).toBe(200)
   })
 
   it('that are refused, one after the other, take no place', async () => {
@@ -219,20 +226,20 @@ describe('open streams of one caller', () => {
     }
     const client = new AbortController()
     cleanUp.push(() => client.abort())
-    expect((await listenTo(http, client.signal)).status).toBe(200)
+    expect(hold(await listenTo(http, client.signal)).status).toBe(200)
   })
 })
 
 describe('more requests at once than a node takes', () => {
-  const hold = modern('tools/call', { name: 'hold', arguments: {} })
+  const holding = modern('tools/call', { name: 'hold', arguments: {} })
   const holdOn = async (http: Http, count: number): Promise<AbortController> => {
     const client = new AbortController()
     cleanUp.push(() => client.abort())
     for (let started = 0; started < count; started++)
       fetch(http.url, {
         method: 'POST',
-        headers: modernHeaders(hold),
-        body: JSON.stringify(hold),
+        headers: modernHeaders(holding),
+        body: JSON.stringify(holding),
         signal: client.signal,
       }).catch((error: unknown) => expect(error).toHaveProperty('name', 'AbortError'))
     await expect.poll(() => internalsOf(http.runtime).kernel.runningCount, { timeout: 5000 }).toBe(count)
