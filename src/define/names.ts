@@ -44,8 +44,9 @@ export function checkFunction(where: string, field: string, value: unknown): voi
   if (typeof value !== 'function') invalid(where, `\`${field}\` is not a function.`, `Give \`${field}\` a function.`)
 }
 
+/** A value for a message: texts in quotes and cut short, and of objects what they are. Never throws, whatever the value. */
 export function quote(value: unknown): string {
-  return typeof value === 'string'
-    ? JSON.stringify(value.length > 80 ? value.slice(0, 80) + '…' : value)
-    : String(value)
+  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value)
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
+  return typeof value === 'function' || typeof value === 'symbol' ? `a ${typeof value}` : String(value)
 }
