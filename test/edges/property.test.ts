@@ -117,7 +117,7 @@ describe('the kernel', () => {
     }
     const session = sessions[lane === 8 ? '2025-03-26' : lane >= 14 ? of([...REVISIONS, 'doomed']) : revision]!
     const base: Record<string, string> = isModern
-      ? modernHeaders(message as Json)
+      ? modernHeaders((template >> 5) % 2 === 0 ? (message as Json) : asSent(bytes, message as Json))
       : { ...BASE_HEADERS, 'mcp-session-id': session }
     if (lane === 14 && template % 4 !== 0) base['last-event-id'] = of(resumable)
     const headers = mutateHeaders(base, lane >= 14 ? [...headerChanges, ...changes] : headerChanges)
@@ -138,8 +138,8 @@ describe('the kernel', () => {
   }
   /** The message as it was changed, for headers that agree with it. */
   const asSent = (bytes: Buffer, message: Json): Json => {
-    const sent = parse(bytes)?.value
-    return typeof sent === 'object' && sent !== null ? (sent as Json) : message
+    const sent = parse(bytes)?.value as Partial<Json> | null | undefined
+    return typeof sent?.method === 'string' ? sent : message
   }
   const withFreshId = (message: Json): Json => (message.id === undefined ? message : { ...message, id: `m${count++}` })
 

@@ -125,7 +125,7 @@ function placesOf(root: {
   ]
   const visit = (parent: Node): void => {
     if (parent.kind === 'array')
-      for (const item of [...parent.items]) {
+      for (const item of parent.items) {
         const at = (): number => parent.items.indexOf(item)
         places.push({
           get: () => item,
@@ -136,7 +136,7 @@ function placesOf(root: {
         visit(item)
       }
     else if (parent.kind === 'object')
-      for (const entry of [...parent.entries]) {
+      for (const entry of parent.entries) {
         places.push({
           get: () => entry[1],
           set: (node) => void (entry[1] = node),

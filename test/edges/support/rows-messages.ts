@@ -1,4 +1,4 @@
-import { modern, type Json } from './messages.ts'
+import { modern } from './messages.ts'
 import {
   add,
   addWithId,
