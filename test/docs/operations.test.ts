@@ -1,4 +1,5 @@
-import { execFile, execFileSync, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -24,6 +25,29 @@ afterAll(() => {
   written.remove()
   rmSync(data, { recursive: true, force: true })
 })
+
+const children = new Set<ChildProcess>()
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL')
+})
+
+/** `holdfast serve` on a free port, its output as it comes; `stop` resolves to all of it. */
+async function serving(...flags: string[]): Promise<{ first: string; stop(): Promise<string> }> {
+  const child = spawn(process.execPath, [CLI, 'serve', definition, '--port', '0', ...flags], { cwd: data })
+  children.add(child)
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  while (!output.includes('\n')) await once(child.stdout, 'data')
+  return {
+    first: output,
+    async stop() {
+      child.kill('SIGTERM')
+      await once(child, 'close')
+      children.delete(child)
+      return output
+    },
+  }
+}
 
 const START = { signal: new AbortController().signal }
 const source = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
@@ -69,24 +93,19 @@ test('the help of the command is what the page shows', () => {
 })
 
 test('the start-up text is what the page shows', async () => {
-  const child = spawn(process.execPath, [CLI, 'serve', definition, '--port', '0'], { cwd: data })
-  const [chunk] = (await once(child.stdout, 'data')) as [Buffer]
-  child.kill('SIGTERM')
-  await once(child, 'exit')
+  const server = await serving()
+  await server.stop()
   const shown = documentAt('docs/getting-started.md').code.find(({ text }) => text.includes('MCP endpoint'))
-  const started = chunk
-    .toString()
+  const started = server.first
     .replaceAll(/127\.0\.0\.1:\d+/g, '127.0.0.1:3000')
     .replace(join(data, '.holdfast'), '/home/you/fruit-shop/.holdfast')
   expect(started.trim()).toBe(shown!.text.trim())
 })
 
 test('the start-up line of --json has the fields that the page names', async () => {
-  const child = spawn(process.execPath, [CLI, 'serve', definition, '--port', '0', '--json'], { cwd: data })
-  const [chunk] = (await once(child.stdout, 'data')) as [Buffer]
-  child.kill('SIGTERM')
-  await once(child, 'exit')
-  const fields = Object.keys(JSON.parse(chunk.toString()) as object)
+  const server = await serving('--json')
+  await server.stop()
+  const fields = Object.keys(JSON.parse(server.first) as object)
   const sentence = /`--json` prints one line with ([^;]*?), for programs/.exec(
     documentAt('docs/operations.md').text,
   )![1]!
@@ -114,11 +133,8 @@ test('the metrics are those of the table, of the types that it says', async () =
 })
 
 test('the fields of the request line are those of the table', async () => {
-  const child = spawn(process.execPath, [CLI, 'serve', definition, '--port', '0', '--json'], { cwd: data })
-  let log = ''
-  child.stdout.on('data', (chunk: Buffer) => (log += chunk.toString()))
-  while (!log.includes('\n')) await once(child.stdout, 'data')
-  const { url } = JSON.parse(log.slice(0, log.indexOf('\n'))) as { url: string }
+  const server = await serving('--json')
+  const { url } = JSON.parse(server.first) as { url: string }
   const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
   for (const mode of ['auto', 'legacy'] as const) {
     const client = new Client({ name: 'docs', version: '1.0.0' }, { versionNegotiation: { mode } })
@@ -126,12 +142,10 @@ test('the fields of the request line are those of the table', async () => {
     await client.callTool({ name: 'price', arguments: { fruit: 'plum' }, _meta: { traceparent } })
     await client.close()
   }
-  child.kill('SIGTERM')
-  await once(child, 'exit')
-  const lines = log.trim().split('\n').slice(1)
+  const lines = (await server.stop()).trim().split('\n').slice(1)
   const seen = lines.map((line) => JSON.parse(line) as Record<string, unknown>).filter(({ msg }) => msg === 'request')
-  const documented = tableOf('docs/operations.md', 'Field').map(({ Field }) => Field)
-  expect([...new Set(seen.flatMap(Object.keys))].toSorted()).toEqual(documented.toSorted())
+  const documented = tableOf('docs/operations.md', 'Field')
+  expect([...new Set(seen.flatMap(Object.keys))].toSorted()).toEqual(documented.map(({ Field }) => Field).toSorted())
 })
 
 test('the names that the log redacts are those of the page', () => {
@@ -141,6 +155,54 @@ test('the names that the log redacts are those of the page', () => {
     .flatMap((name) => (name.endsWith('s?') ? [name.slice(0, -2), name.slice(0, -1)] : [name]))
   const sentence = /names that end in ([^.]+?), whatever/.exec(documentAt('docs/operations.md').text)![1]!
   expect([...sentence.matchAll(/`(\w+)`/g)].map(([, name]) => name)).toEqual(names)
+})
+
+/** Sends one request of 2025-11-25, in a session or to begin one. */
+function send(url: string, body: object, session?: string): Promise<Response> {
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+  return fetch(url, {
+    method: 'POST',
+    headers: session === undefined ? headers : { ...headers, 'mcp-session-id': session },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, ...body }),
+  })
+}
+async function beginSession(url: string): Promise<string> {
+  const clientInfo = { name: 'docs', version: '1.0.0' }
+  const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo }
+  const response = await send(url, { method: 'initialize', params })
+  await response.text()
+  return response.headers.get('mcp-session-id')!
+}
+async function statusIn(url: string, session: string): Promise<number> {
+  const response = await send(url, { method: 'tools/list' }, session)
+  await response.text()
+  return response.status
+}
+
+test('a session survives a restart, with the keys of the data folder', async () => {
+  const session = await (async () => {
+    await using server = await startServer(definition, data, START.signal)
+    return await beginSession(server.url)
+  })()
+  await using again = await startServer(definition, data, START.signal)
+  expect(await statusIn(again.url, session)).toBe(200)
+})
+
+test('keys rotate: the first seals, every key opens, and a key that is taken out ends its sessions', async () => {
+  const [first, second] = ['k1', 'k2'].map((id) => `${id}:${randomBytes(32).toString('base64')}`) as [string, string]
+  const withKeys = async <T>(keys: string, use: (url: string) => Promise<T>): Promise<T> => {
+    await using server = await startServer(definition, data, START.signal, { env: { HOLDFAST_KEYS: keys } })
+    return await use(server.url)
+  }
+  const old = await withKeys(first, beginSession)
+  const young = await withKeys(`${second},${first}`, async (url) => {
+    expect(await statusIn(url, old)).toBe(200)
+    return beginSession(url)
+  })
+  await withKeys(second, async (url) => {
+    expect(await statusIn(url, young)).toBe(200)
+    expect(await statusIn(url, old)).toBe(404)
+  })
 })
 
 test('processes share sessions, and answer with the sum of their metrics', async () => {
