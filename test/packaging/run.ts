@@ -111,7 +111,7 @@ await step('npm pack', async () => {
   const [packed] = Object.values(JSON.parse(stdout) as Record<string, { filename: string; files: { path: string }[] }>)
   tarball = join(temp, packed!.filename)
   const stray = packed!.files.filter(
-    ({ path }) => !/^(dist\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(path),
+    ({ path }) => !/^(dist\/|docs\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(path),
   )
   if (stray.length > 0) throw new Error(`the package holds ${stray.map(({ path }) => path).join(', ')}`)
 })
