@@ -24,11 +24,22 @@ export interface CompiledSchema {
  * @throws {HoldfastError} `invalid_definition` where the schema can't be said as JSON Schema 2020-12, or is malformed.
  */
 export function compileSchema(schema: Schema, direction: 'input' | 'output', where: string): CompiledSchema {
-  if (typeof schema !== 'object' && typeof schema !== 'function')
+  if ((typeof schema !== 'object' && typeof schema !== 'function') || schema === null)
     invalid(
       where,
       `the ${direction} schema is ${String(schema)}.`,
       'Give a Standard Schema (Zod, ArkType, Valibot) or a JSON Schema object.',
+    )
+  // As JSON Schema it would say nothing, and let everything pass.
+  const shaped = Object.entries(schema).find(
+    ([, value]) =>
+      ((typeof value === 'object' && value !== null) || typeof value === 'function') && isStandardSchema(value),
+  )
+  if (!isStandardSchema(schema) && shaped !== undefined)
+    invalid(
+      where,
+      `the ${direction} schema is an object of schemas (\`${shaped[0]}\`).`,
+      'Wrap it in one schema: z.object({ … }), type({ … }), v.object({ … }).',
     )
   return isStandardSchema(schema)
     ? { json: toJsonSchema(schema, direction, where), check: standardCheck(schema['~standard']) }
@@ -75,7 +86,9 @@ function standardCheck(standard: StandardSchemaV1.Props): CompiledSchema['check'
 
 function issueText({ path, message }: StandardSchemaV1.Issue): string {
   const keys = path?.map((part) => (typeof part === 'object' ? part.key : part)) ?? []
-  return keys.length === 0 ? message : `${pathText(keys)}: ${message}`
+  const where = pathText(keys)
+  // ArkType's messages begin with the path.
+  return where === '' || message.startsWith(where) ? message : `${where}: ${message}`
 }
 
 function pathText(keys: readonly PropertyKey[]): string {

@@ -5,6 +5,12 @@ export function invalid(where: string, what: string, remedy: string, cause?: unk
   throw new HoldfastError('invalid_definition', `${where}: ${what} ${remedy}`, cause === undefined ? {} : { cause })
 }
 
+/** Refuses what is no object of options. */
+export function checkOptions(builder: string, options: unknown): asserts options is object {
+  if (typeof options !== 'object' || options === null)
+    invalid(builder, `it was given ${quote(options)}.`, `Give it an object: ${builder}({ name: …, … }).`)
+}
+
 /** Tool names: 1–64 of `A–Z a–z 0–9 _ . / -` (MCP 2026-07-28, tools, "Tool Names"). */
 export function checkToolName(name: unknown): asserts name is string {
   if (typeof name !== 'string' || !/^[A-Za-z0-9_./-]{1,64}$/.test(name))

@@ -1,7 +1,8 @@
 import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { Icon, PromptMessage } from './content.ts'
 import type { Context } from './context.ts'
-import { checkFields, checkFunction, checkName, invalid } from './names.ts'
+import { checkListedFields } from './listed-fields.ts'
+import { checkFields, checkFunction, checkName, checkOptions, invalid } from './names.ts'
 import { checkComplete, type Complete } from './resource.ts'
 import type { InferInput, JsonSchema, Schema } from './schema.ts'
 
@@ -64,10 +65,12 @@ const FIELDS = ['name', 'title', 'description', 'arguments', 'complete', 'icons'
 export function definePrompt<Arguments extends Schema | undefined = undefined>(
   options: PromptOptions<Arguments>,
 ): PromptDefinition {
+  checkOptions('definePrompt', options)
   checkName('definePrompt', options.name)
   const where = `definePrompt("${options.name}")`
   checkFields(where, options, FIELDS)
   checkFunction(where, 'get', options.get)
+  checkListedFields(where, options)
   const { arguments: schema, ...rest } = options
   const compiled = schema === undefined ? undefined : compileSchema(schema, 'input', where)
   const listedArguments = compiled === undefined ? [] : toArguments(compiled.json, where)

@@ -1,6 +1,7 @@
 import type { Annotations, Icon, ResourceContents } from './content.ts'
 import type { Context } from './context.ts'
-import { checkFields, checkFunction, checkName, invalid, quote } from './names.ts'
+import { checkListedFields } from './listed-fields.ts'
+import { checkFields, checkFunction, checkName, checkOptions, invalid, quote } from './names.ts'
 import { parseUriTemplate, type UriTemplate } from './uri-template.ts'
 
 /** What `read` may return: text, bytes, or contents of one or several resources. `undefined`: there is no such resource. */
@@ -108,6 +109,7 @@ export function defineResource<const Template extends string>(
   options: TemplateResourceOptions<Template>,
 ): ResourceDefinition
 export function defineResource(options: StaticResourceOptions | TemplateResourceOptions<string>): ResourceDefinition {
+  checkOptions('defineResource', options)
   checkName('defineResource', options.name)
   const where = `defineResource("${options.name}")`
   const isTemplate = 'uriTemplate' in options
@@ -115,6 +117,8 @@ export function defineResource(options: StaticResourceOptions | TemplateResource
     invalid(where, 'it has both or neither of `uri` and `uriTemplate`.', 'Give it one of them.')
   checkFields(where, options, isTemplate ? [...COMMON, 'uriTemplate', 'complete', 'list'] : [...COMMON, 'uri', 'size'])
   checkFunction(where, 'read', options.read)
+  if (isTemplate && options.list !== undefined) checkFunction(where, 'list', options.list)
+  checkListedFields(where, options)
   const uri = isTemplate ? options.uriTemplate : options.uri
   if (typeof uri !== 'string' || !/^[A-Za-z][A-Za-z0-9+.-]*:/.test(uri))
     invalid(where, `${quote(uri)} has no scheme.`, 'Use an absolute URI such as doc://guide.')

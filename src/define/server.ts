@@ -1,5 +1,6 @@
 import type { Icon } from './content.ts'
-import { checkFields, checkName, invalid, quote } from './names.ts'
+import { checkListedFields } from './listed-fields.ts'
+import { checkFields, checkName, checkOptions, invalid, quote } from './names.ts'
 import type { PromptDefinition } from './prompt.ts'
 import type { ResourceDefinition } from './resource.ts'
 import type { ToolDefinition } from './tool.ts'
@@ -48,9 +49,11 @@ const FIELDS = [
  * @throws {HoldfastError} `invalid_definition` for a bad name or version, or two tools, resources or prompts of one name.
  */
 export function defineServer(options: ServerOptions): ServerDefinition {
+  checkOptions('defineServer', options)
   checkName('defineServer', options.name)
   const where = `defineServer("${options.name}")`
   checkFields(where, options, FIELDS)
+  checkListedFields(where, options)
   if (typeof options.version !== 'string' || options.version === '')
     invalid(where, `\`version\` is ${quote(options.version)}.`, 'Give a version such as "1.0.0".')
   const { tools = [], resources = [], prompts = [] } = options

@@ -2,7 +2,8 @@ import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { ContentBlock, Icon, ToolResult } from './content.ts'
 import type { Context } from './context.ts'
 import { findHeaderParameters, type HeaderParameter } from './header-parameters.ts'
-import { checkFields, checkFunction, checkText, checkToolName, invalid, quote } from './names.ts'
+import { checkListedFields, checkToolAnnotations } from './listed-fields.ts'
+import { checkFields, checkFunction, checkOptions, checkText, checkToolName, invalid, quote } from './names.ts'
 import type { InferInput, InferReturn, Schema } from './schema.ts'
 
 /** Hints on how a tool behaves. Clients must not trust them (MCP 2026-07-28, `ToolAnnotations`). */
@@ -88,11 +89,14 @@ const NO_ARGUMENTS: CompiledSchema = {
 export function defineTool<Input extends Schema | undefined = undefined, Output extends Schema | undefined = undefined>(
   options: ToolOptions<Input, Output>,
 ): ToolDefinition {
+  checkOptions('defineTool', options)
   checkToolName(options.name)
   const where = `defineTool("${options.name}")`
   checkFields(where, options, FIELDS)
   checkText(where, 'description', options.description)
   checkFunction(where, 'run', options.run)
+  checkListedFields(where, options)
+  checkToolAnnotations(where, options.annotations)
   const { input, output, ...rest } = options
   const compiled = input === undefined ? NO_ARGUMENTS : asObject(compileSchema(input, 'input', where), where)
   return Object.freeze({
