@@ -19,6 +19,8 @@ async function call(
 ): Promise<{ status: number; text: string; error?: { data: { code: string } } }> {
   const response = await fetch(url, {
     method: 'POST',
+    // A connection that was handed to a process just as it was killed is never answered.
+    signal: AbortSignal.timeout(5000),
     headers: {
       'content-type': 'application/json',
       accept: 'application/json, text/event-stream',
@@ -291,7 +293,7 @@ describe('serve --processes', () => {
     process.kill(Number(first), 'SIGKILL')
     const pids = new Set<string>()
     while (pids.size < 2) {
-      const answer = await call(url, 'pid').catch(() => undefined) // a connection of the killed process
+      const answer = await call(url, 'pid').catch(() => undefined)
       if (answer?.text !== undefined && answer.text !== first) pids.add(answer.text)
     }
     cli.child.kill('SIGTERM')

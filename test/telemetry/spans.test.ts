@@ -454,7 +454,7 @@ describe('errors on spans', () => {
 
 test('notifications are operations too, and carry no request id', async () => {
   sdk.spans()
-  const wire = await opened('http', '2025-11-25')
+  await opened('http', '2025-11-25')
   const span = sdk.spans().find(({ name }) => name === 'notifications/initialized')
   expect(span?.kind).toBe(SpanKind.SERVER)
   expect(span?.attributes).toMatchObject({ 'mcp.method.name': 'notifications/initialized' })

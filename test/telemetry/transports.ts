@@ -153,7 +153,7 @@ async function openMemory(era: Era, options: RuntimeOptions): Promise<Wire> {
     runtime: client.runtime,
     async request(method, params = {}, { meta } = {}) {
       try {
-        return { result: await client.request(method, params, { ...(meta === undefined ? {} : { meta }) }) }
+        return { result: await client.request(method, params, meta === undefined ? {} : { meta }) }
       } catch (error) {
         const { code, message: text, data } = error as { code: number; message: string; data: Record<string, unknown> }
         return { error: { code, message: text, data } }
