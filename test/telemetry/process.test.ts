@@ -1,5 +1,7 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
@@ -33,11 +35,19 @@ interface Served {
   ended(): Promise<number | string>
 }
 
-let ports = 20_000 + (process.pid % 10_000)
+/** A port that is free now: the output, where the server would say its own, is what is tested. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
 
 /** Starts `holdfast serve` through a shell, so that its standard output is what the shell makes of it: a pipe, a file. */
 async function serve(shell: string, read: 'read' | 'ignore' = 'ignore'): Promise<Served & { output: () => string }> {
-  const port = ++ports
+  const port = await freePort()
   const child = spawn('bash', ['-c', shell], {
     env: {
       ...process.env,
@@ -203,6 +213,26 @@ describe('what was logged is written', () => {
     expect(lines(output()).filter(({ msg }) => msg === 'request')).toHaveLength(6)
   })
 
+  test('line by line, where several processes write to one pipe that is read slowly', async () => {
+    const path = join(folder, 'shared')
+    const { url, call, ended } = await serve(`$SERVE --processes 2 | (sleep 2; cat >${path}); exit \${PIPESTATUS[0]}`)
+    const primary = servingPid(url)
+    await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        for (let times = 0; times < 250; times++) await call('missing')
+      }),
+    )
+    const written = (): string[] =>
+      readFileSync(path, 'utf8')
+        .split('\n')
+        .filter((line) => line.includes('"level"') || line.includes('"msg"'))
+    await vi.waitFor(() => expect(written().length).toBeGreaterThanOrEqual(2000), { timeout: 20_000, interval: 200 })
+    expect(written().filter((line) => !isJson(line))).toEqual([])
+    expect(written()).toHaveLength(2000)
+    process.kill(primary, 'SIGTERM')
+    expect(await ended()).toBe(0)
+  }, 60_000)
+
   test('within a fraction of a second otherwise', async () => {
     const { call, output } = await serve('exec $SERVE', 'read')
     await call('say')
@@ -234,6 +264,15 @@ describe('what was logged is written', () => {
     expect(written.map(({ msg, transport }) => [msg, transport])).toEqual([['request', 'stdio']])
   })
 })
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
 
 function rssOf(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024
