@@ -110,7 +110,7 @@ export function modern(
   method: string,
   params: Record<string, unknown> = {},
   headers: Record<string, string> = {},
-): RequestInit & { headers: Record<string, string>; body: string } {
+): Omit<RequestInit, 'headers' | 'body'> & { headers: Record<string, string>; body: string } {
   const name = params.name ?? params.uri
   const { _meta, ...rest } = params
   return {

@@ -1,6 +1,9 @@
 import express, { type RequestHandler } from 'express'
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { KINDS } from '../clients/connect.ts'
 import { aborted, INITIALIZE, legacy, listen, modern, mountedOn, runtimeOf, waiting, type Mounted } from './mounted.ts'
@@ -259,4 +262,24 @@ test('Fastify’s own hooks and routes go on beside it', async () => {
   await (await fetch(mounted.url, modern('tools/list'))).text()
   expect(seen).toEqual(['/echo', '/mcp'])
   await mounted.close()
+})
+
+test('HTTP/2 is served too, where a server of one’s own speaks it', async () => {
+  const runtime = await runtimeOf()
+  const server = createHttp2Server((request, response) =>
+    runtime.nodeHandler(request as unknown as IncomingMessage, response as unknown as ServerResponse),
+  )
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const client = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  const { headers, body } = modern('tools/call', { name: 'count', arguments: { to: 2 }, _meta: { progressToken: 1 } })
+  const stream = client.request({ ':method': 'POST', ':path': '/mcp', ...headers })
+  stream.end(body)
+  const [answered] = (await once(stream, 'response')) as [Record<string, unknown>]
+  const text = Buffer.concat((await stream.toArray()) as Buffer[]).toString()
+  client.close()
+  server.close()
+  await runtime.close()
+  expect([answered[':status'], answered['content-type']]).toEqual([200, 'text/event-stream'])
+  expect(text.match(/notifications\/progress/g)).toHaveLength(2)
+  expect(text).toContain('counted to 2')
 })
