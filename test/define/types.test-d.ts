@@ -1,3 +1,4 @@
+/* oxlint-disable typescript/no-unnecessary-type-parameters -- that is how types are compared */
 // Types, held by the compiler alone (`tsc -p .`): nothing here runs. Each `@ts-expect-error` is a mistake that must not compile.
 import { toStandardJsonSchema } from '@valibot/to-json-schema'
 import { type } from 'arktype'
