@@ -94,7 +94,7 @@ async function vitest(): Promise<Suite[]> {
 /** A program of ours that ends with `NAME: N passed, N failed`. */
 async function program(name: string, file: string): Promise<Suite[]> {
   const { code, output } = await run('node', [file])
-  const match = /(\d+) passed, (\d+) failed\s*$/.exec(output)
+  const match = /(\d+) passed, (\d+) failed[^\n]*\s*$/.exec(output)
   const [passed, failed] = match === null ? [0, 1] : [Number(match[1]), Number(match[2])]
   const isGood = code === 0 && failed === 0 && passed > 0
   if (!isGood) console.log(output.trimEnd())
