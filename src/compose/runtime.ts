@@ -169,6 +169,8 @@ export async function wire(
     nodeHandler: createNodeHandler(parts, true),
     fetch: createFetchHandler(parts),
     async listen(where = {}) {
+      if (httpServer !== undefined)
+        throw new HoldfastError('invalid_option', `This runtime listens on port ${httpServer.port} already.`)
       const host = where.host ?? options.host
       if (!isLoopback(host) && !options.allowAnonymous)
         throw new HoldfastError(
@@ -176,7 +178,10 @@ export async function wire(
           `Listening on ${host} would let anyone who reaches this machine call the tools. Set HOLDFAST_ALLOW_ANONYMOUS=1 (allowAnonymous) if that is meant, or listen on 127.0.0.1.`,
         )
       httpServer = await listen(
-        createNodeHandler(parts, false),
+        createNodeHandler(
+          { ...parts, options: { ...options, allowedHosts: withHost(options.allowedHosts, host) } },
+          false,
+        ),
         { ...options, host, port: where.port ?? options.port },
         (error, send) => kernel.refuse({ respond: (status, body) => send(status, body as string) }, error, undefined),
       )
@@ -198,4 +203,10 @@ export async function wire(
   }
   internals.set(runtime, { kernel, telemetry, options })
   return runtime
+}
+
+/** The address that is listened on may be named, too, unless it stands for every address of the machine. */
+function withHost(allowedHosts: readonly string[], host: string): readonly string[] {
+  if (host === '0.0.0.0' || host === '::') return allowedHosts
+  return [...allowedHosts, host.includes(':') ? `[${host}]` : host]
 }

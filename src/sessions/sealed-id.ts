@@ -88,12 +88,19 @@ export class SealedSessions {
   }
 }
 
+// A hash for each request would cost as much as opening the session.
+const owners = new WeakMap<Principal, string>()
+
 /** Who a session belongs to: equal for every token of the same issuer, subject and tenant. */
-export function ownerOf({ issuer, subject, tenant }: Principal): string {
-  return createHash('sha256')
-    .update(JSON.stringify([issuer, subject, tenant ?? null]))
-    .digest('base64url')
-    .slice(0, 22)
+export function ownerOf(principal: Principal): string {
+  let owner = owners.get(principal)
+  if (owner === undefined) {
+    const { issuer, subject, tenant } = principal
+    const identity = JSON.stringify([issuer, subject, tenant ?? null])
+    owner = createHash('sha256').update(identity).digest('base64url').slice(0, 22)
+    owners.set(principal, owner)
+  }
+  return owner
 }
 
 function toBits(capabilities: JsonObject): number {

@@ -53,7 +53,7 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     body: unknown,
   ): void => {
     const { headers, method } = request
-    gate.check(headers.host, headers.origin)
+    gate.check(headers.host ?? (headers[':authority'] as string | undefined), headers.origin)
     if (method === 'POST') return onPost(request, response, exchange, body)
     if (method === 'GET') return kernel.openStream(exchange)
     if (method === 'DELETE') return kernel.endSession(exchange)
