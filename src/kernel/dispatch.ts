@@ -91,6 +91,9 @@ class Start implements OperationStart {
   get transport(): 'http' | 'stdio' | 'memory' {
     return this.#invocation.exchange.transport
   }
+  get httpVersion(): string | undefined {
+    return this.#invocation.exchange.httpVersion
+  }
   get address(): string | undefined {
     return this.#invocation.exchange.address
   }

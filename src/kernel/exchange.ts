@@ -72,6 +72,8 @@ export interface Exchange extends Reply {
   readonly head: RequestHead | undefined
   readonly connection: Connection | undefined
   readonly principal: Principal
+  /** Version of HTTP, where the transport knows it. */
+  readonly httpVersion?: string | undefined
   /** Address of the peer, for logs and traces. */
   readonly address: string | undefined
   readonly port: number | undefined

@@ -60,6 +60,8 @@ export interface OperationStart {
   readonly protocolVersion: string
   readonly sessionId: string | undefined
   readonly transport: 'http' | 'stdio' | 'memory'
+  /** Version of HTTP (`1.1`, `2.0`), where it is known. */
+  readonly httpVersion?: string | undefined
   readonly address: string | undefined
   readonly port: number | undefined
   /** W3C trace context from `params._meta`. */

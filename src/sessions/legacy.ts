@@ -168,6 +168,7 @@ export function receiveNotification(
     protocolVersion: session?.revision ?? (isModern(claim) ? claim : LATEST_LEGACY),
     sessionId: session?.sid,
     transport: exchange.transport,
+    httpVersion: exchange.httpVersion,
     address: exchange.address,
     port: exchange.port,
     traceparent: textOrNone(meta.traceparent),

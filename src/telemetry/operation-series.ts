@@ -34,6 +34,7 @@ export class OperationSeries extends Series {
   readonly errorType: string | undefined
   readonly protocolVersion: string
   readonly transport: OperationStart['transport']
+  readonly httpVersion: string | undefined
   /** Parts of the access line, as JSON. */
   readonly lineHead: string
   readonly lineTail: string
@@ -48,6 +49,7 @@ export class OperationSeries extends Series {
     this.errorType = errorType
     this.protocolVersion = protocolVersion
     this.transport = transport
+    this.httpVersion = start.httpVersion
     const target = tool ?? prompt
     this.lineHead =
       `,"method":${JSON.stringify(method)}` +
@@ -67,7 +69,7 @@ export class OperationTable {
   readonly #byMethod = new Map<string, Map<string, OperationSeries[]>>()
 
   find(start: OperationStart, end: OperationEnd): OperationSeries {
-    const { method, protocolVersion, transport } = start
+    const { method, protocolVersion, transport, httpVersion } = start
     const { errorType } = end
     let byTarget = this.#byMethod.get(method)
     if (byTarget === undefined) this.#byMethod.set(method, (byTarget = new Map()))
@@ -78,7 +80,8 @@ export class OperationTable {
       if (
         series.errorType === errorType &&
         series.protocolVersion === protocolVersion &&
-        series.transport === transport
+        series.transport === transport &&
+        series.httpVersion === httpVersion
       )
         return series
     const series = new OperationSeries(start, end)
@@ -92,19 +95,24 @@ export class OperationTable {
 }
 
 /** What the span and the metric of an operation both say. No session or request id: metrics must not grow with callers. */
-export function operationAttributes({ method, tool, prompt, protocolVersion, transport }: OperationStart): Attributes {
+export function operationAttributes(start: OperationStart): Attributes {
+  const { method, tool, prompt, protocolVersion, transport, httpVersion } = start
   return {
     'mcp.method.name': method,
     'mcp.protocol.version': protocolVersion,
     ...(tool === undefined ? {} : { 'gen_ai.tool.name': tool, 'gen_ai.operation.name': 'execute_tool' }),
     ...(prompt === undefined ? {} : { 'gen_ai.prompt.name': prompt }),
-    ...networkAttributes(transport),
+    ...networkAttributes(transport, httpVersion),
   }
 }
 
-/** How a transport reads in the conventions ("Recording MCP transport"). */
-export function networkAttributes(transport: OperationStart['transport']): Attributes {
+/** How a transport reads in the conventions ("Recording MCP transport"); the version of HTTP only where it is known. */
+export function networkAttributes(transport: OperationStart['transport'], httpVersion: string | undefined): Attributes {
   if (transport === 'http')
-    return { 'network.transport': 'tcp', 'network.protocol.name': 'http', 'network.protocol.version': '1.1' }
+    return {
+      'network.transport': 'tcp',
+      'network.protocol.name': 'http',
+      ...(httpVersion === undefined ? {} : { 'network.protocol.version': httpVersion }),
+    }
   return { 'network.transport': transport === 'stdio' ? 'pipe' : 'inproc' }
 }

@@ -133,7 +133,10 @@ export class RuntimeTelemetry implements Telemetry {
 
   /** A session is over. Only where its start and its end are known: most clients just stay away. */
   sessionEnded({ durationSeconds, protocolVersion, transport }: SessionEnd): void {
-    const series = this.metrics.session({ 'mcp.protocol.version': protocolVersion, ...networkAttributes(transport) })
+    const series = this.metrics.session({
+      'mcp.protocol.version': protocolVersion,
+      ...networkAttributes(transport, undefined),
+    })
     series.observe(durationSeconds)
     this.#tracing?.sessionEnded(series, durationSeconds)
   }

@@ -35,6 +35,9 @@ export class NodeExchange implements Exchange {
     this.head = new HttpHead((name) => headers[name] as string | undefined)
   }
 
+  get httpVersion(): string {
+    return this.#request.httpVersion
+  }
   get address(): string | undefined {
     return this.#request.socket.remoteAddress
   }
