@@ -86,7 +86,7 @@ export function createDocsDesk(settings: Settings, store: DocumentStore, embedde
       }
       // One at a time: two at once would embed the same passages twice.
       const ingest = lastIngest.then(run, run)
-      lastIngest = ingest.catch(() => {})
+      lastIngest = ingest.catch(() => {}) // the caller has the failure; the next one need not
       return ingest
     },
     search: (query, limit, signal) => search(store, embedder, query, limit, signal),

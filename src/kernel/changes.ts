@@ -1,5 +1,6 @@
 import type { Notify } from '../define/context.ts'
 import type { EventBus, Unsubscribe } from '../ports/event-bus.ts'
+import { LISTS_CHANNEL, resourceChannel } from './keys.ts'
 
 /** Something that clients may follow. */
 export type Change = 'tools' | 'prompts' | 'resources' | { readonly resource: string }
@@ -10,9 +11,6 @@ export interface ChangeListener {
   readonly uris: ReadonlySet<string>
   onChange(change: Change): void
 }
-
-const LISTS_CHANNEL = 'changes'
-const uriChannel = (uri: string): string => `resource:${uri}`
 
 /**
  * Carries changes from `notify` on any node to the streams of this one. One subscription of the bus for the lists and one
@@ -37,7 +35,7 @@ export class ChangeHub {
       toolsChanged: () => publish(LISTS_CHANNEL, 'tools'),
       promptsChanged: () => publish(LISTS_CHANNEL, 'prompts'),
       resourcesChanged: () => publish(LISTS_CHANNEL, 'resources'),
-      resourceUpdated: (uri: string) => publish(uriChannel(uri), uri),
+      resourceUpdated: (uri: string) => publish(resourceChannel(uri), uri),
     })
   }
 
@@ -58,7 +56,7 @@ export class ChangeHub {
   }
 
   async #follow(listener: ChangeListener, by: 1 | -1): Promise<void> {
-    const channels = [...listener.uris].map(uriChannel)
+    const channels = [...listener.uris].map(resourceChannel)
     if (listener.lists.size > 0) channels.push(LISTS_CHANNEL)
     await Promise.all(channels.map((channel) => this.#count(channel, by)))
   }

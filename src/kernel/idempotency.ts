@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Invocation, Outcome } from './invocation.ts'
+import { idempotencyKey } from './keys.ts'
 import { OWN_META, type JsonObject } from './protocol.ts'
 
 /** What the store keeps under a key: first a claim, then the outcome. */
@@ -33,7 +34,7 @@ export async function withIdempotencyKey(
       `\`_meta["${OWN_META.idempotencyKey}"]\` must be a string of 16 to 255 characters, hard to guess.`,
     )
   const owner = [principal.issuer, principal.subject, principal.tenant ?? '']
-  const storeKey = `idempotency:${sha256([...owner, tool, key])}`
+  const storeKey = idempotencyKey(sha256([...owner, tool, key]))
   // A result is rendered for a revision; another revision's client must not be given it.
   const digest = sha256([invocation.facts.revision, canonical(args)])
   const claim = Buffer.from(JSON.stringify({ digest } satisfies Kept))

@@ -5,7 +5,7 @@ import { ERRORS } from '../errors/table.ts'
 import type { Operation, OperationEnd } from '../ports/telemetry.ts'
 import { bodyText, type Body, type Exchange, type LegacySession, type Reply } from './exchange.ts'
 import type { JsonObject, RequestId, Revision } from './protocol.ts'
-import { errorBody, notificationBody, resultBody, type Era } from './rpc.ts'
+import { errorBody, notificationBody, resultBody, rpcCode, type Era } from './rpc.ts'
 import type { Services } from './services.ts'
 import type { Ticking } from './ticker.ts'
 
@@ -184,10 +184,10 @@ export class Invocation implements Ticking {
   }
 
   fail(error: HoldfastError): void {
-    const { rpc, http } = ERRORS[error.code]
+    const { http } = ERRORS[error.code]
     // 2025: an error in answer to a request is an ordinary answer; 429 and 503 tell proxies the same in both eras.
     const status = this.facts.era === 'modern' || http === 429 || http === 503 ? http : 200
-    const code = this.facts.era === 'legacy' && error.code === 'resource_not_found' ? -32002 : rpc
+    const code = rpcCode(error, this.facts.era)
     if (!this.#end(String(code), status, { rpcCode: code, message: error.message })) return
     this.#send(status, errorBody(error, this.facts.rpcId, this.requestId, this.facts.era), retryHeaders(error))
   }

@@ -1,6 +1,7 @@
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { changeNotification, type Change, type ChangeListener } from './changes.ts'
 import type { Exchange } from './exchange.ts'
+import { cancelKey } from './invocation.ts'
 import { describe } from './methods.ts'
 import type { OpenStream, OpenStreams } from './open-streams.ts'
 import { isObject, META, type JsonObject, type RequestId } from './protocol.ts'
@@ -95,7 +96,7 @@ export async function listen(
   exchange.onDisconnect = () => end('client')
   const cancelScope = exchange.connection?.scope
   const cancel =
-    cancelScope === undefined ? undefined : { key: `${cancelScope} ${typeof rpcId} ${rpcId}`, end: () => end('client') }
+    cancelScope === undefined ? undefined : { key: cancelKey(cancelScope, rpcId), end: () => end('client') }
   try {
     await services.changes.add(listener)
     streams.add(stream)

@@ -2,7 +2,7 @@ import type { HoldfastError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { RequestId } from './protocol.ts'
 
-/** How an error reads in an era: 2025 has another code for a missing resource. */
+/** The two ways in which MCP is spoken: each request by itself (2026), or within a session (2025). */
 export type Era = 'modern' | 'legacy'
 
 /** A JSON-RPC error response. Without an id (none was read) the member is left out: revision 2026-07-28 forbids `null`. */
@@ -14,15 +14,20 @@ export function errorBody(error: HoldfastError, id: RequestId | undefined, reque
   })
 }
 
+/** JSON-RPC code of an error; 2025 has another one for a missing resource. */
+export function rpcCode({ code }: HoldfastError, era: Era): number {
+  return era === 'legacy' && code === 'resource_not_found' ? -32002 : ERRORS[code].rpc
+}
+
 /** The `error` member: code, message, and our data: `{ code, retryable, retryAfterMs?, requestId }`. */
-export function errorObject(
+function errorObject(
   error: HoldfastError,
   requestId: string,
   era: Era,
 ): { code: number; message: string; data: object } {
-  const { rpc, retryable } = ERRORS[error.code]
+  const { retryable } = ERRORS[error.code]
   return {
-    code: era === 'legacy' && error.code === 'resource_not_found' ? -32002 : rpc,
+    code: rpcCode(error, era),
     message: error.message,
     data: { ...error.data, code: error.code, retryable, requestId },
   }

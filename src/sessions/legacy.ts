@@ -2,6 +2,7 @@ import { LOG_LEVELS, type Client } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { dispatch } from '../kernel/dispatch.ts'
 import type { Connection, Exchange, LegacySession, Reply } from '../kernel/exchange.ts'
+import { CANCEL_CHANNEL } from '../kernel/keys.ts'
 import { cancelKey, Invocation, type Outcome } from '../kernel/invocation.ts'
 import { isOffered, refuseMethod, SHARED_METHODS, stringParam, type Method } from '../kernel/methods.ts'
 import {
@@ -202,6 +203,3 @@ function cancelRequest(services: Services, scope: string, params: JsonObject): v
   if (stopListening !== undefined) return stopListening()
   services.bus.publish(CANCEL_CHANNEL, Buffer.from(key)).catch(() => services.telemetry.count('degraded', 'cancel'))
 }
-
-/** Channel on which nodes look for a request to cancel. */
-export const CANCEL_CHANNEL = 'cancel'

@@ -2,11 +2,12 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Exchange } from '../kernel/exchange.ts'
 import type { RequestId } from '../kernel/protocol.ts'
 import { errorBody } from '../kernel/rpc.ts'
+import { presenceKey } from '../kernel/keys.ts'
 import type { Services } from '../kernel/services.ts'
 import type { Ticking } from '../kernel/ticker.ts'
+import { LOG_BOUNDS } from './resumable-stream.ts'
 
 const LOOK_EVERY_MS = 5_000
-const READ_AT_ONCE = 1000
 
 /** Message on a stream's channel: the node that was asked to run it does not have it. Others are bells. */
 export const UNKNOWN_STREAM = 2
@@ -92,12 +93,12 @@ export class RemoteStream implements Ticking {
     if (this.#isOver) return
     const { state } = this.#services
     const { id, key, answers, runner } = this.#facts
-    const { entries, closed } = await state.readAfter(key, this.#last, READ_AT_ONCE)
+    const { entries, closed } = await state.readAfter(key, this.#last, LOG_BOUNDS.maxEntries)
     for (const entry of entries) this.#exchange.write(Buffer.from(entry.value).toString(), `${id}.${entry.id}`)
     this.#last = entries.at(-1)?.id ?? this.#last
     if (closed) return this.#finish()
     if (!this.#isUnknown) {
-      const [presence] = await state.getMany([`node:${runner}`])
+      const [presence] = await state.getMany([presenceKey(runner)])
       // Told again at each look: the first word may have been lost.
       if (presence !== undefined) return entries.length === 0 ? this.#tellRunnerLater() : undefined
     }
@@ -107,8 +108,7 @@ export class RemoteStream implements Ticking {
     )
     const body = errorBody(error, answers, this.#services.nextRequestId(), 'legacy')
     const options = {
-      maxEntries: READ_AT_ONCE,
-      maxBytes: 4 * 1024 * 1024,
+      ...LOG_BOUNDS,
       ttlMs: this.#services.options.resumeTtlMs,
       close: true,
     }

@@ -1,16 +1,14 @@
 import type { Exchange } from '../kernel/exchange.ts'
+import { streamKey } from '../kernel/keys.ts'
 import type { Services } from '../kernel/services.ts'
 import type { AppendResult } from '../ports/state-store.ts'
 import type { StoredSession } from './session-store.ts'
 
 /** Bounds of one stream's log: what a client can still fetch after a break. */
-const LOG_MAX_ENTRIES = 1000
-const LOG_MAX_BYTES = 4 * 1024 * 1024
+export const LOG_BOUNDS = { maxEntries: 1000, maxBytes: 4 * 1024 * 1024 }
 /** Messages that wait for the store. */
 const MAX_QUEUED = 1000
 const RETRY_MS = 1000
-
-export const streamLogKey = (sid: string, streamId: string): string => `stream:{${sid}}:${streamId}`
 
 /**
  * An SSE stream of a 2025 session that outlives its connection (2025-11-25, transports, "Resumability and Redelivery").
@@ -67,9 +65,9 @@ export class ResumableStream {
     this.#disconnect()
     this.#enqueue(async () => {
       const { entries, closed } = await this.#services.state.readAfter(
-        streamLogKey(this.session.sid, this.id),
+        streamKey(this.session.sid, this.id),
         after,
-        LOG_MAX_ENTRIES,
+        LOG_BOUNDS.maxEntries,
       )
       this.#connect(exchange, onDetach)
       for (const { id, value } of entries) exchange.write(Buffer.from(value).toString(), `${this.id}.${id}`)
@@ -106,7 +104,7 @@ export class ResumableStream {
     this.#isFollowed = true
     this.#enqueue(async () => {
       this.#disconnect()
-      await this.#services.bus.publish(streamLogKey(this.session.sid, this.id), Buffer.of(0))
+      await this.#services.bus.publish(streamKey(this.session.sid, this.id), Buffer.of(0))
     })
   }
 
@@ -180,16 +178,16 @@ export class ResumableStream {
       this.#exchange?.write(message, first === undefined ? undefined : `${this.id}.${first + index}`),
     )
     if (this.#isFollowed)
-      await this.#services.bus.publish(streamLogKey(this.session.sid, this.id), Buffer.of(close ? 1 : 0))
+      await this.#services.bus.publish(streamKey(this.session.sid, this.id), Buffer.of(close ? 1 : 0))
   }
 
   #append(messages: readonly string[], close: boolean): Promise<AppendResult> {
     const { state, options } = this.#services
     return state.append(
-      streamLogKey(this.session.sid, this.id),
+      streamKey(this.session.sid, this.id),
       this.#last,
       messages.map((message) => Buffer.from(message)),
-      { maxEntries: LOG_MAX_ENTRIES, maxBytes: LOG_MAX_BYTES, ttlMs: options.resumeTtlMs, close },
+      { ...LOG_BOUNDS, ttlMs: options.resumeTtlMs, close },
     )
   }
 

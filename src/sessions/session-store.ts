@@ -2,6 +2,7 @@ import type { Client, Principal } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { LegacySession } from '../kernel/exchange.ts'
 import type { JsonObject, LegacyRevision } from '../kernel/protocol.ts'
+import { sessionKey } from '../kernel/keys.ts'
 import type { Services } from '../kernel/services.ts'
 import { ownerOf, SealedSessions, type SessionFacts } from './sealed-id.ts'
 
@@ -15,10 +16,6 @@ interface Record {
 
 /** Level before `logging/setLevel`: servers may choose (2025-11-25, logging); `info` and up is sent. */
 const DEFAULT_LOG_LEVEL = 1
-
-const recordKey = (sid: string): string => `session:{${sid}}`
-/** Channel on which a session's nodes tell each other that its record or the owner of its stream changed. */
-export const sessionChannel = (sid: string): string => `session:{${sid}}`
 
 /** A session as one request sees it. */
 export class StoredSession implements LegacySession {
@@ -79,7 +76,7 @@ export class StoredSession implements LegacySession {
 
   async #update(change: (record: Record) => Record): Promise<void> {
     const { state, bus } = this.#services
-    const key = recordKey(this.sid)
+    const key = sessionKey(this.sid)
     for (;;) {
       const [before] = await state.getMany([key])
       const record = before === undefined ? {} : (JSON.parse(Buffer.from(before).toString()) as Record)
@@ -87,7 +84,7 @@ export class StoredSession implements LegacySession {
       const after = Buffer.from(JSON.stringify(change(record)))
       if (await state.compareAndSet(key, before, after, { ttlMs: this.ttlMs })) break
     }
-    await bus.publish(sessionChannel(this.sid), Buffer.from('record'))
+    await bus.publish(sessionKey(this.sid), Buffer.from('record'))
   }
 }
 
@@ -155,7 +152,7 @@ export class SessionStore {
   async #read(sid: string): Promise<Record> {
     const { state, telemetry } = this.#services
     try {
-      const [bytes] = await state.getMany([recordKey(sid)])
+      const [bytes] = await state.getMany([sessionKey(sid)])
       return bytes === undefined ? {} : (JSON.parse(Buffer.from(bytes).toString()) as Record)
     } catch {
       // The seal says enough to go on: a DELETE is honoured late, the log level is the default. Counted, so that it is seen.

@@ -1,13 +1,14 @@
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Unsubscribe } from '../ports/event-bus.ts'
 import type { Body, Exchange, Reply } from '../kernel/exchange.ts'
+import { inboxChannel, presenceKey, streamKey } from '../kernel/keys.ts'
 import type { OpenStreams } from '../kernel/open-streams.ts'
 import type { RequestId } from '../kernel/protocol.ts'
 import type { Services } from '../kernel/services.ts'
 import type { StreamLimit } from '../kernel/stream-limit.ts'
 import type { Ticking } from '../kernel/ticker.ts'
 import { RemoteStream, UNKNOWN_STREAM } from './remote-stream.ts'
-import { ResumableStream, streamLogKey } from './resumable-stream.ts'
+import { LOG_BOUNDS, ResumableStream } from './resumable-stream.ts'
 import type { SessionStore, StoredSession } from './session-store.ts'
 import { StandAloneStream } from './stand-alone-stream.ts'
 
@@ -15,11 +16,6 @@ const PRESENCE_TTL_MS = 15_000
 const PRESENCE_EVERY_MS = 5_000
 /** Streams of sessions on one node, beyond which those without a client are left. */
 const MAX_LIVE = 20_000
-/** Entries that are read from a log at once: as many as one holds. */
-const LOG_READ = 1000
-
-export const presenceKey = (nodeId: string): string => `node:${nodeId}`
-const inbox = (nodeId: string): string => `inbox:${nodeId}`
 
 /**
  * The streams of 2025 sessions that this node runs: those of calls (`p.…`), and the stand-alone GET streams (`g.…`).
@@ -63,7 +59,7 @@ export class SessionStreams implements Ticking {
     const [kind, nodeId, , rpcId] = id.split('.')
     if (dot === -1 || (kind !== 'p' && kind !== 'g') || !Number.isSafeInteger(after) || after < 0 || id.length > 400)
       throw new HoldfastError('invalid_request', 'The header Last-Event-ID is not an id of this server.')
-    const key = streamLogKey(session.sid, id)
+    const key = streamKey(session.sid, id)
     const answers = decodeId(rpcId ?? '')
     const local = this.#live.get(key)
     if (local !== undefined) {
@@ -76,14 +72,14 @@ export class SessionStreams implements Ticking {
     // Nothing more will come. Clients take a 405 as "there is no stream", and an empty stream as a reason to ask again.
     if (entries.length === 0 && (closed || nodeId === this.#services.nodeId)) throw streamIsOver()
     const giveBack = this.#limit.take(exchange)
-    const tellRunner = (): Promise<void> => this.#services.bus.publish(inbox(nodeId!), Buffer.from(key))
-    await new RemoteStream(
-      this.#services,
-      exchange,
-      { id, key, after, answers, runner: nodeId! },
-      tellRunner,
-      giveBack,
-    ).start()
+    const tellRunner = (): Promise<void> => this.#services.bus.publish(inboxChannel(nodeId!), Buffer.from(key))
+    const facts = { id, key, after, answers, runner: nodeId! }
+    try {
+      await new RemoteStream(this.#services, exchange, facts, tellRunner, giveBack).start()
+    } catch (error) {
+      giveBack()
+      throw error
+    }
   }
 
   /** GET without `Last-Event-ID`: the session's stand-alone stream; the newest wins. */
@@ -94,7 +90,11 @@ export class SessionStreams implements Ticking {
   async #standAlone(exchange: Exchange, session: StoredSession, id: string, after: number | undefined): Promise<void> {
     let last = 0
     if (after !== undefined) {
-      const { entries, closed } = await this.#services.state.readAfter(streamLogKey(session.sid, id), after, LOG_READ)
+      const { entries, closed } = await this.#services.state.readAfter(
+        streamKey(session.sid, id),
+        after,
+        LOG_BOUNDS.maxEntries,
+      )
       // A newer stream took its place: its client must not take it back.
       if (closed) throw streamIsOver()
       last = entries.at(-1)?.id ?? after
@@ -107,14 +107,19 @@ export class SessionStreams implements Ticking {
     })
     const standAlone = new StandAloneStream(this.#services, this.#sessions, session, stream)
     this.#openStreams.add(standAlone)
-    await standAlone.start()
+    try {
+      await standAlone.start()
+    } catch (error) {
+      stream.leave() // gives back its place, and all that it had begun to follow
+      throw error
+    }
     if (after === undefined) standAlone.open(exchange, giveBack)
     else standAlone.takeUp(exchange, after, giveBack)
   }
 
   #create(session: StoredSession, id: string, last: number, onEnd?: () => void): ResumableStream {
     if (this.#live.size >= MAX_LIVE) this.#leaveOldestDetached()
-    const key = streamLogKey(session.sid, id)
+    const key = streamKey(session.sid, id)
     const stream = new ResumableStream(this.#services, session, id, last, () => {
       this.#live.delete(key)
       if (this.#live.size === 0) this.#services.ticker.delete(this)
@@ -149,7 +154,7 @@ export class SessionStreams implements Ticking {
     state.set(presenceKey(nodeId), Buffer.of(1), { ttlMs: PRESENCE_TTL_MS }).catch(onError)
     if (this.#inbox === undefined) {
       this.#inbox = bus.subscribe(
-        inbox(nodeId),
+        inboxChannel(nodeId),
         (message) => {
           const key = Buffer.from(message).toString()
           const stream = this.#live.get(key)

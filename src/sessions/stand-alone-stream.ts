@@ -1,12 +1,13 @@
 import { changeNotification, type ChangeListener } from '../kernel/changes.ts'
 import type { Exchange } from '../kernel/exchange.ts'
+import { sessionKey } from '../kernel/keys.ts'
 import type { OpenStream } from '../kernel/open-streams.ts'
 import { notificationBody } from '../kernel/rpc.ts'
 import type { Services } from '../kernel/services.ts'
 import type { Ticking } from '../kernel/ticker.ts'
 import type { Unsubscribe } from '../ports/event-bus.ts'
 import type { ResumableStream } from './resumable-stream.ts'
-import { sessionChannel, type SessionStore, type StoredSession } from './session-store.ts'
+import type { SessionStore, StoredSession } from './session-store.ts'
 
 const LISTS = new Set(['tools', 'prompts', 'resources'] as const)
 
@@ -37,7 +38,7 @@ export class StandAloneStream implements OpenStream, Ticking {
   /** Begins to follow, and takes the place of an older stream of the session. */
   async start(): Promise<void> {
     const { bus, changes, ticker } = this.#services
-    const channel = sessionChannel(this.#session.sid)
+    const channel = sessionKey(this.#session.sid)
     const own = `owner:${this.#stream.id}`
     this.#unsubscribe = await bus.subscribe(
       channel,

@@ -61,7 +61,7 @@ export const bodyTooSlow = (bodyTimeoutMs: number): HoldfastError =>
   new HoldfastError('body_too_slow', `The body did not arrive within ${bodyTimeoutMs} ms.`)
 
 /** What to do about a body that is gone. */
-export const BODY_IS_GONE =
+const BODY_IS_GONE =
   'Something read the body before this handler. Mount the handler before body parsers, or give it what they made of the body as its third argument.'
 
 /**

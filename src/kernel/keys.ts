@@ -1,0 +1,21 @@
+/**
+ * Keys of the state store and channels of the event bus, all of them. A part in braces names what must lie together.
+ */
+
+/** What nodes share of a session. The channel of the same name tells of changes of it, and of the owner of its stream. */
+export const sessionKey = (sid: string): string => `session:{${sid}}`
+/** The log of a stream of a session; also the channel on which its runner rings. */
+export const streamKey = (sid: string, streamId: string): string => `stream:{${sid}}:${streamId}`
+/** Stands while a node runs streams. */
+export const presenceKey = (nodeId: string): string => `node:${nodeId}`
+/** The claim and the outcome of an idempotency key, by its hash; also the channel that tells of the outcome. */
+export const idempotencyKey = (hash: string): string => `idempotency:${hash}`
+
+/** What a node is told in person. */
+export const inboxChannel = (nodeId: string): string => `inbox:${nodeId}`
+/** Updates of a resource. */
+export const resourceChannel = (uri: string): string => `resource:${uri}`
+/** Changes of the lists. */
+export const LISTS_CHANNEL = 'changes'
+/** Requests that some node may have to cancel. */
+export const CANCEL_CHANNEL = 'cancel'
