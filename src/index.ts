@@ -38,7 +38,15 @@ export type { ErrorCode, ErrorEntry } from './errors/table.ts'
 export type { JsonObject, Revision } from './kernel/protocol.ts'
 export type { Clock } from './ports/clock.ts'
 export type { EventBus, Unsubscribe } from './ports/event-bus.ts'
-export type { AppendOptions, AppendResult, ReadResult, StateStore } from './ports/state-store.ts'
+export type {
+  AppendOptions,
+  AppendResult,
+  BucketState,
+  ReadResult,
+  StateStore,
+  TokenBucket,
+  TokensTaken,
+} from './ports/state-store.ts'
 export type { FetchHandler } from './transports/http/fetch-handler.ts'
 export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'

@@ -27,7 +27,52 @@ export interface StateStore {
   append(log: string, after: number, entries: readonly Uint8Array[], options: AppendOptions): Promise<AppendResult>
   /** Reads entries with an id above `id`. `truncated`: entries that would have been part of the answer are no longer kept. */
   readAfter(log: string, id: number, limit: number): Promise<ReadResult>
+  /**
+   * Takes tokens from all the buckets, or from none, by the store's own clock (generic cell rate algorithm, ITU-T I.371).
+   * @param tag what the buckets' keys have in braces: they lie together, so that they can be taken together.
+   */
+  takeTokens(tag: string, buckets: readonly TokenBucket[]): Promise<TokensTaken>
+  /**
+   * Takes a lock that goes by itself after `ttlMs`. Advisory: it saves work done twice, and nothing may rest on it, since its
+   * holder may outlive it. Resolves to what {@link release} needs, or to `undefined` where another holds it.
+   */
+  acquire(name: string, ttlMs: number): Promise<string | undefined>
+  /** Gives a lock back; `false` where it was no longer the caller's. */
+  release(name: string, token: string): Promise<boolean>
   close(): Promise<void>
+}
+
+/** One bucket of {@link StateStore.takeTokens}. A bucket that was never used is full. */
+export interface TokenBucket {
+  readonly key: string
+  /** Tokens of a full bucket: the most that can be taken at once. */
+  readonly burst: number
+  /** Microseconds in which one token comes back. */
+  readonly intervalUs: number
+  /** Tokens wanted; 0 or more, at most `burst`. */
+  readonly cost: number
+  /** Take fewer where there are fewer, down to this many. Default: `cost`. */
+  readonly least?: number
+}
+
+/** `ok: false`: nothing was taken, since bucket number `refusedBy` had too few; it has enough after `retryAfterMs`. */
+export type TokensTaken =
+  | { readonly ok: true; readonly buckets: readonly BucketState[] }
+  | {
+      readonly ok: false
+      readonly buckets: readonly BucketState[]
+      readonly refusedBy: number
+      readonly retryAfterMs: number
+    }
+
+/** A bucket after {@link StateStore.takeTokens}. */
+export interface BucketState {
+  /** Tokens taken now. */
+  readonly granted: number
+  /** Whole tokens left. */
+  readonly remaining: number
+  /** Until the bucket is full, if nobody takes more. */
+  readonly fullAfterMs: number
 }
 
 /** Bounds of a log, and whether the append closes it. `ttlMs` counts from the last append. */

@@ -20,7 +20,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     folders: ['errors', 'ports', 'define', 'kernel'],
     packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
   },
-  'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache'] },
+  'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache', 'node:crypto'] },
   'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
   compose: {
     folders: [

@@ -27,6 +27,9 @@ export function serveState(
     delete: (...args: Parameters<StateStore['delete']>) => state.delete(...args),
     append: (...args: Parameters<StateStore['append']>) => state.append(...args),
     readAfter: (...args: Parameters<StateStore['readAfter']>) => state.readAfter(...args),
+    takeTokens: (...args: Parameters<StateStore['takeTokens']>) => state.takeTokens(...args),
+    acquire: (...args: Parameters<StateStore['acquire']>) => state.acquire(...args),
+    release: (...args: Parameters<StateStore['release']>) => state.release(...args),
     publish: (...args: Parameters<EventBus['publish']>) => bus.publish(...args),
     async subscribe(name: string) {
       if (subscriptions.has(name)) return

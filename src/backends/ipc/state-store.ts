@@ -29,6 +29,15 @@ export class IpcStateStore implements StateStore {
   readAfter(...args: Parameters<StateStore['readAfter']>): ReturnType<StateStore['readAfter']> {
     return this.#call('readAfter', args)
   }
+  takeTokens(...args: Parameters<StateStore['takeTokens']>): ReturnType<StateStore['takeTokens']> {
+    return this.#call('takeTokens', args)
+  }
+  acquire(...args: Parameters<StateStore['acquire']>): ReturnType<StateStore['acquire']> {
+    return this.#call('acquire', args)
+  }
+  release(...args: Parameters<StateStore['release']>): ReturnType<StateStore['release']> {
+    return this.#call('release', args)
+  }
   async close(): Promise<void> {
     this.#isClosed = true
   }

@@ -1,7 +1,16 @@
+import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { Clock } from '../../ports/clock.ts'
-import type { AppendOptions, AppendResult, ReadResult, StateStore } from '../../ports/state-store.ts'
+import type {
+  AppendOptions,
+  AppendResult,
+  BucketState,
+  ReadResult,
+  StateStore,
+  TokenBucket,
+  TokensTaken,
+} from '../../ports/state-store.ts'
 
 interface Log {
   entries: { id: number; value: Uint8Array }[]
@@ -105,6 +114,51 @@ export class MemoryStateStore implements StateStore {
     const oldest = log.entries[0]?.id ?? log.last + 1
     const isComplete = from === -1 || from + limit >= log.entries.length
     return { entries, truncated: id + 1 < oldest, closed: log.closed && isComplete }
+  }
+
+  async takeTokens(_tag: string, buckets: readonly TokenBucket[]): Promise<TokensTaken> {
+    this.#check()
+    const nowUs = this.#clock.now() * 1000
+    let refusedBy = -1
+    let waitUs = 0
+    const before: number[] = []
+    const granted: number[] = []
+    for (const [index, { key, burst, intervalUs, cost, least = cost }] of buckets.entries()) {
+      const stored = this.#value(key)
+      const arrivalUs = stored === undefined ? nowUs : Number(Buffer.from(stored).toString())
+      // Where the clock was set back, a bucket is at worst empty, not closed for as long as the clock went.
+      before[index] = Math.min(Math.max(arrivalUs, nowUs), nowUs + burst * intervalUs)
+      const available = Math.floor((nowUs + burst * intervalUs - before[index]) / intervalUs)
+      granted[index] = Math.min(cost, available)
+      if (available >= least) continue
+      const untilUs = before[index] + least * intervalUs - nowUs - burst * intervalUs
+      if (untilUs > waitUs) {
+        waitUs = untilUs
+        refusedBy = index
+      }
+    }
+    const states = buckets.map(({ key, burst, intervalUs }, index): BucketState => {
+      const taken = refusedBy === -1 ? granted[index]! : 0
+      const arrivalUs = before[index]! + taken * intervalUs
+      const fullAfterMs = Math.ceil((arrivalUs - nowUs) / 1000)
+      if (taken > 0) this.#put(key, Buffer.from(String(arrivalUs)), fullAfterMs + 1000)
+      const remaining = Math.floor((nowUs + burst * intervalUs - arrivalUs) / intervalUs)
+      return { granted: taken, remaining, fullAfterMs }
+    })
+    if (refusedBy === -1) return { ok: true, buckets: states }
+    return { ok: false, buckets: states, refusedBy, retryAfterMs: Math.ceil(waitUs / 1000) }
+  }
+
+  async acquire(name: string, ttlMs: number): Promise<string | undefined> {
+    const token = randomUUID()
+    return (await this.set(name, Buffer.from(token), { ttlMs, onlyIf: 'absent' })) ? token : undefined
+  }
+
+  async release(name: string, token: string): Promise<boolean> {
+    this.#check()
+    const isOurs = Buffer.from(this.#value(name) ?? []).toString() === token
+    if (isOurs) this.#entries.delete(name)
+    return isOurs
   }
 
   async close(): Promise<void> {
