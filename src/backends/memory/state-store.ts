@@ -19,9 +19,14 @@ interface Log {
   bytes: number
 }
 interface Entry {
-  value: Uint8Array | Log
+  /** A number is a bucket of tokens: its theoretical arrival time in microseconds. */
+  value: Uint8Array | Log | number
   expiresMs: number
 }
+
+const bytesOf = (value: Entry['value']): number =>
+  typeof value === 'number' ? 8 : value instanceof Uint8Array ? value.length : value.bytes
+const wrong = (key: string): string => `The key ${key} holds something of another kind.`
 
 /** A rough size of the book-keeping for one key, so that many small keys count too. */
 const KEY_OVERHEAD_BYTES = 200
@@ -39,8 +44,7 @@ export class MemoryStateStore implements StateStore {
     this.#clock = clock
     this.#entries = new LRUCache({
       maxSize: options.maxBytes ?? 256 * 1024 * 1024,
-      sizeCalculation: (entry, key) =>
-        key.length + KEY_OVERHEAD_BYTES + (entry.value instanceof Uint8Array ? entry.value.length : entry.value.bytes),
+      sizeCalculation: (entry, key) => key.length + KEY_OVERHEAD_BYTES + bytesOf(entry.value),
     })
   }
 
@@ -117,21 +121,27 @@ export class MemoryStateStore implements StateStore {
   }
 
   async takeTokens(_tag: string, buckets: readonly TokenBucket[]): Promise<TokensTaken> {
+    return this.takeTokensNow(buckets)
+  }
+
+  /** {@link takeTokens} without a promise, for who knows that the store is this one. */
+  takeTokensNow(buckets: readonly TokenBucket[]): TokensTaken {
     this.#check()
     const nowUs = this.#clock.now() * 1000
     let refusedBy = -1
     let waitUs = 0
     const before: number[] = []
     const granted: number[] = []
-    for (const [index, { key, burst, intervalUs, cost, least = cost }] of buckets.entries()) {
-      const stored = this.#value(key)
-      const arrivalUs = stored === undefined ? nowUs : Number(Buffer.from(stored).toString())
+    for (let index = 0; index < buckets.length; index++) {
+      const { key, burst, intervalUs, cost, least = cost } = buckets[index]!
+      const depthUs = burst * intervalUs
       // Where the clock was set back, a bucket is at worst empty, not closed for as long as the clock went.
-      before[index] = Math.min(Math.max(arrivalUs, nowUs), nowUs + burst * intervalUs)
-      const available = Math.floor((nowUs + burst * intervalUs - before[index]) / intervalUs)
+      const arrivalUs = Math.min(Math.max(this.#arrivalUs(key) ?? nowUs, nowUs), nowUs + depthUs)
+      before[index] = arrivalUs
+      const available = Math.floor((nowUs + depthUs - arrivalUs) / intervalUs)
       granted[index] = Math.min(cost, available)
       if (available >= least) continue
-      const untilUs = before[index] + least * intervalUs - nowUs - burst * intervalUs
+      const untilUs = arrivalUs + least * intervalUs - nowUs - depthUs
       if (untilUs > waitUs) {
         waitUs = untilUs
         refusedBy = index
@@ -139,9 +149,9 @@ export class MemoryStateStore implements StateStore {
     }
     const states = buckets.map(({ key, burst, intervalUs }, index): BucketState => {
       const taken = refusedBy === -1 ? granted[index]! : 0
-      const arrivalUs = before[index]! + taken * intervalUs
+      const arrivalUs = Math.max(before[index]! + taken * intervalUs, nowUs)
       const fullAfterMs = Math.ceil((arrivalUs - nowUs) / 1000)
-      if (taken > 0) this.#put(key, Buffer.from(String(arrivalUs)), fullAfterMs + 1000)
+      if (taken !== 0) this.#putArrival(key, arrivalUs, fullAfterMs + 1000)
       const remaining = Math.floor((nowUs + burst * intervalUs - arrivalUs) / intervalUs)
       return { granted: taken, remaining, fullAfterMs }
     })
@@ -174,15 +184,28 @@ export class MemoryStateStore implements StateStore {
   }
   #value(key: string): Uint8Array | undefined {
     const value = this.#live(key)?.value
-    if (value !== undefined && !(value instanceof Uint8Array))
-      throw new HoldfastError('backend_failed', `The key ${key} holds a log.`)
+    if (value !== undefined && !(value instanceof Uint8Array)) throw new HoldfastError('backend_failed', wrong(key))
     return value
   }
   #log(key: string): Log | undefined {
     const value = this.#live(key)?.value
-    if (value instanceof Uint8Array)
-      throw new HoldfastError('backend_failed', `The key ${key} holds a value, not a log.`)
+    if (value instanceof Uint8Array || typeof value === 'number') throw new HoldfastError('backend_failed', wrong(key))
     return value
+  }
+  #arrivalUs(key: string): number | undefined {
+    const value = this.#live(key)?.value
+    if (value !== undefined && typeof value !== 'number') throw new HoldfastError('backend_failed', wrong(key))
+    return value
+  }
+  #putArrival(key: string, arrivalUs: number, ttlMs: number): void {
+    const expiresMs = this.#clock.now() + ttlMs
+    // Every call takes tokens, and a bucket's size stays the same: writing in place spares the book-keeping of a new entry.
+    const entry = this.#entries.get(key)
+    if (entry === undefined) this.#entries.set(key, { value: arrivalUs, expiresMs })
+    else {
+      entry.value = arrivalUs
+      entry.expiresMs = expiresMs
+    }
   }
   #put(key: string, value: Uint8Array, ttlMs: number): void {
     this.#entries.set(key, { value: Uint8Array.from(value), expiresMs: this.#clock.now() + ttlMs })
