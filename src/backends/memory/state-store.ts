@@ -121,17 +121,19 @@ export class MemoryStateStore implements StateStore {
     const nowUs = this.#clock.now() * 1000
     let refusedBy = -1
     let waitUs = 0
-    const before: number[] = []
+    const missing: number[] = []
     const granted: number[] = []
+    // All reckoned from now: beside the epoch in microseconds a part of a token would be lost to rounding.
     for (const [index, { key, burst, intervalUs, cost, least = cost }] of buckets.entries()) {
       const stored = this.#value(key)
-      const arrivalUs = stored === undefined ? nowUs : Number(Buffer.from(stored).toString())
-      // Where the clock was set back, a bucket is at worst empty, not closed for as long as the clock went.
-      before[index] = Math.min(Math.max(arrivalUs, nowUs), nowUs + burst * intervalUs)
-      const available = Math.floor((nowUs + burst * intervalUs - before[index]) / intervalUs)
-      granted[index] = Math.min(cost, available)
-      if (available >= least) continue
-      const untilUs = before[index] + least * intervalUs - nowUs - burst * intervalUs
+      const fullAfterUs = stored === undefined ? 0 : Number(Buffer.from(stored).toString()) - nowUs
+      missing[index] = Math.min(Math.max(fullAfterUs, 0), burst * intervalUs)
+      // The clock was set back (or the burst lowered): a bucket is at worst empty, and refills from now on.
+      if (fullAfterUs > missing[index] + 1000)
+        this.#put(key, Buffer.from(String(nowUs + missing[index])), missing[index] / 1000 + 1000)
+      granted[index] = Math.min(cost, wholeTokens(burst, missing[index], intervalUs))
+      if (granted[index] >= least) continue
+      const untilUs = missing[index] - (burst - least) * intervalUs
       if (untilUs > waitUs) {
         waitUs = untilUs
         refusedBy = index
@@ -139,11 +141,10 @@ export class MemoryStateStore implements StateStore {
     }
     const states = buckets.map(({ key, burst, intervalUs }, index): BucketState => {
       const taken = refusedBy === -1 ? granted[index]! : 0
-      const arrivalUs = before[index]! + taken * intervalUs
-      const fullAfterMs = Math.ceil((arrivalUs - nowUs) / 1000)
-      if (taken > 0) this.#put(key, Buffer.from(String(arrivalUs)), fullAfterMs + 1000)
-      const remaining = Math.floor((nowUs + burst * intervalUs - arrivalUs) / intervalUs)
-      return { granted: taken, remaining, fullAfterMs }
+      const fullAfterUs = missing[index]! + taken * intervalUs
+      const fullAfterMs = Math.ceil(fullAfterUs / 1000)
+      if (taken > 0) this.#put(key, Buffer.from(String(nowUs + fullAfterUs)), fullAfterMs + 1000)
+      return { granted: taken, remaining: wholeTokens(burst, fullAfterUs, intervalUs), fullAfterMs }
     })
     if (refusedBy === -1) return { ok: true, buckets: states }
     return { ok: false, buckets: states, refusedBy, retryAfterMs: Math.ceil(waitUs / 1000) }
@@ -191,3 +192,7 @@ export class MemoryStateStore implements StateStore {
     if (this.#isClosed) throw new HoldfastError('closed', 'The state store was closed.')
   }
 }
+
+/** A millionth of a token is what rounding may have cost. */
+const wholeTokens = (burst: number, missingUs: number, intervalUs: number): number =>
+  Math.max(0, Math.floor(burst - missingUs / intervalUs + 1e-6))
