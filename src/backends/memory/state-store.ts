@@ -130,18 +130,20 @@ export class MemoryStateStore implements StateStore {
     const nowUs = this.#clock.now() * 1000
     let refusedBy = -1
     let waitUs = 0
-    const before: number[] = []
+    const missing: number[] = []
     const granted: number[] = []
+    // All reckoned from now: beside the epoch in microseconds a part of a token would be lost to rounding.
     for (let index = 0; index < buckets.length; index++) {
       const { key, burst, intervalUs, cost, least = cost } = buckets[index]!
-      const depthUs = burst * intervalUs
-      // Where the clock was set back, a bucket is at worst empty, not closed for as long as the clock went.
-      const arrivalUs = Math.min(Math.max(this.#arrivalUs(key) ?? nowUs, nowUs), nowUs + depthUs)
-      before[index] = arrivalUs
-      const available = Math.floor((nowUs + depthUs - arrivalUs) / intervalUs)
+      const fullAfterUs = (this.#arrivalUs(key) ?? nowUs) - nowUs
+      const missingUs = Math.min(Math.max(fullAfterUs, 0), burst * intervalUs)
+      // The clock was set back (or the burst lowered): a bucket is at worst empty, and refills from now on.
+      if (fullAfterUs > missingUs + 1000) this.#putArrival(key, nowUs + missingUs, missingUs / 1000 + 1000)
+      missing[index] = missingUs
+      const available = wholeTokens(burst, missingUs, intervalUs)
       granted[index] = Math.min(cost, available)
       if (available >= least) continue
-      const untilUs = arrivalUs + least * intervalUs - nowUs - depthUs
+      const untilUs = missingUs - (burst - least) * intervalUs
       if (untilUs > waitUs) {
         waitUs = untilUs
         refusedBy = index
@@ -149,11 +151,10 @@ export class MemoryStateStore implements StateStore {
     }
     const states = buckets.map(({ key, burst, intervalUs }, index): BucketState => {
       const taken = refusedBy === -1 ? granted[index]! : 0
-      const arrivalUs = Math.max(before[index]! + taken * intervalUs, nowUs)
-      const fullAfterMs = Math.ceil((arrivalUs - nowUs) / 1000)
-      if (taken !== 0) this.#putArrival(key, arrivalUs, fullAfterMs + 1000)
-      const remaining = Math.floor((nowUs + burst * intervalUs - arrivalUs) / intervalUs)
-      return { granted: taken, remaining, fullAfterMs }
+      const fullAfterUs = Math.max(missing[index]! + taken * intervalUs, 0)
+      const fullAfterMs = Math.ceil(fullAfterUs / 1000)
+      if (taken !== 0) this.#putArrival(key, nowUs + fullAfterUs, fullAfterMs + 1000)
+      return { granted: taken, remaining: wholeTokens(burst, fullAfterUs, intervalUs), fullAfterMs }
     })
     if (refusedBy === -1) return { ok: true, buckets: states }
     return { ok: false, buckets: states, refusedBy, retryAfterMs: Math.ceil(waitUs / 1000) }
@@ -214,3 +215,7 @@ export class MemoryStateStore implements StateStore {
     if (this.#isClosed) throw new HoldfastError('closed', 'The state store was closed.')
   }
 }
+
+/** A millionth of a token is what rounding may have cost. */
+const wholeTokens = (burst: number, missingUs: number, intervalUs: number): number =>
+  Math.max(0, Math.floor(burst - missingUs / intervalUs + 1e-6))
