@@ -21,6 +21,8 @@ export interface HttpParts {
   readonly clock: Clock
   readonly ticker: Ticker
   readonly probes: Probes
+  /** Whether the node takes requests: not while it drains. */
+  isReady(): boolean
 }
 
 /**
@@ -84,6 +86,8 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     kernel.refuse(exchange, error, undefined)
   }
   return (request, response, body) => {
+    // A balancer must not keep a connection to a node that is about to go.
+    if (!parts.isReady()) response.shouldKeepAlive = false
     const exchange = new NodeExchange(request, response, ANONYMOUS, host)
     try {
       if (!anyPath && request.url !== options.path) {
