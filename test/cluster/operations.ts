@@ -31,7 +31,7 @@ export async function idempotentCall({ step }: Operation): Promise<void> {
   }
   const first = await step(make)
   const second = await step(make)
-  expectText(second.message?.result, (first.message?.result?.['content'] as { text: string }[])[0]!.text)
+  expectText(second.message?.result, (first.message!.result!['content'] as { text: string }[])[0]!.text)
 }
 
 /** The headers of a session that was just opened. */

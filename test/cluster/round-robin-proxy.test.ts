@@ -36,7 +36,9 @@ test('method, path, headers and body arrive as they were sent, and the answer as
   const node = await upstream((request, response) => {
     request.setEncoding('utf8').on('data', (body) => {
       response.writeHead(418, { 'x-answer': 'yes' })
-      response.end(`${request.method} ${request.url} ${request.headers['x-asked']} ${request.headers.host} ${body}`)
+      response.end(
+        `${request.method} ${request.url} ${String(request.headers['x-asked'])} ${request.headers.host} ${body}`,
+      )
     })
   })
   await using proxy = await startRoundRobinProxy([node])
