@@ -10,6 +10,7 @@ import { ChangeHub } from '../kernel/changes.ts'
 import { Kernel } from '../kernel/kernel.ts'
 import type { Services } from '../kernel/services.ts'
 import { Ticker } from '../kernel/ticker.ts'
+import { Admission } from '../limits/admission.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
 import { createFetchHandler, type FetchHandler } from '../transports/http/fetch-handler.ts'
@@ -61,6 +62,7 @@ export interface Listening {
 /** What the parts of this package that sit beside the runtime (testing, CLI) may reach. */
 export interface RuntimeInternals {
   readonly kernel: Kernel
+  readonly admission: Admission
   readonly telemetry: RuntimeTelemetry
   readonly options: ResolvedOptions
 }
@@ -105,10 +107,19 @@ export async function wire(
   let closing: Promise<void> | undefined
   const telemetry = await RuntimeTelemetry.create(
     { level: options.logLevel, fd: options.logFd },
-    { running: () => kernel.runningCount, openStreams: () => kernel.openStreamCount, isReady: () => isReady },
+    {
+      running: () => admission.running,
+      abandoned: () => admission.abandoned,
+      queued: () => admission.queued,
+      pendingBodyBytes: () => admission.pending.bytes,
+      loopDelayMs: () => admission.loopDelayMs,
+      openStreams: () => kernel.openStreamCount,
+      isReady: () => isReady,
+    },
   )
   const ticker = new Ticker(clock, TICK_MS)
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
+  const admission = new Admission(options, server.tools, clock, telemetry)
   let counter = 0
   const services: Services = {
     options,
@@ -120,6 +131,7 @@ export async function wire(
     keys: openKeyRing(options.keys, options.dataDir),
     ticker,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
+    admission,
     running: new Set(),
     cancellable: new Map(),
     openListens: new Map(),
@@ -133,7 +145,7 @@ export async function wire(
     metrics: renderMetrics ?? (() => telemetry.metrics.render()),
     onError: (error) => telemetry.failure(undefined, 'The metrics could not be rendered.', error),
   })
-  const parts: HttpParts = { kernel, options, telemetry, clock, ticker, probes }
+  const parts: HttpParts = { kernel, options, telemetry, clock, ticker, probes, admission }
 
   const close = async (): Promise<void> => {
     // The clock's timers keep no process alive, and the last socket may be gone before the last call has ended.
@@ -201,7 +213,7 @@ export async function wire(
     },
     close: () => (closing ??= close()),
   }
-  internals.set(runtime, { kernel, telemetry, options })
+  internals.set(runtime, { kernel, admission, telemetry, options })
   return runtime
 }
 

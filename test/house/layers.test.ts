@@ -10,14 +10,18 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   errors: { folders: [], packages: [] },
   ports: { folders: ['errors'], packages: [] },
   define: { folders: ['errors'], packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'node:module'] },
-  kernel: { folders: ['errors', 'ports', 'define', 'sessions'], packages: ['node:buffer', 'node:crypto', 'node:util'] },
+  kernel: {
+    folders: ['errors', 'ports', 'define', 'sessions', 'limits'],
+    packages: ['node:buffer', 'node:crypto', 'node:util'],
+  },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
+  limits: { folders: ['errors', 'ports'], packages: [] },
   telemetry: {
     folders: ['errors', 'ports'],
     packages: ['pino', 'prom-client', '@opentelemetry/api', 'node:perf_hooks', 'node:fs', 'node:stream', 'node:module'],
   },
   transports: {
-    folders: ['errors', 'ports', 'define', 'kernel'],
+    folders: ['errors', 'ports', 'define', 'kernel', 'limits'],
     packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
   },
   'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache', 'node:crypto'] },
@@ -29,6 +33,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'define',
       'kernel',
       'sessions',
+      'limits',
       'telemetry',
       'transports',
       'backends/memory',
