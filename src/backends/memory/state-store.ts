@@ -19,9 +19,14 @@ interface Log {
   bytes: number
 }
 interface Entry {
-  value: Uint8Array | Log
+  /** A number is a bucket of tokens: its theoretical arrival time in microseconds. */
+  value: Uint8Array | Log | number
   expiresMs: number
 }
+
+const bytesOf = (value: Entry['value']): number =>
+  typeof value === 'number' ? 8 : value instanceof Uint8Array ? value.length : value.bytes
+const wrong = (key: string): string => `The key ${key} holds something of another kind.`
 
 /** A rough size of the book-keeping for one key, so that many small keys count too. */
 const KEY_OVERHEAD_BYTES = 200
@@ -39,8 +44,7 @@ export class MemoryStateStore implements StateStore {
     this.#clock = clock
     this.#entries = new LRUCache({
       maxSize: options.maxBytes ?? 256 * 1024 * 1024,
-      sizeCalculation: (entry, key) =>
-        key.length + KEY_OVERHEAD_BYTES + (entry.value instanceof Uint8Array ? entry.value.length : entry.value.bytes),
+      sizeCalculation: (entry, key) => key.length + KEY_OVERHEAD_BYTES + bytesOf(entry.value),
     })
   }
 
@@ -117,6 +121,11 @@ export class MemoryStateStore implements StateStore {
   }
 
   async takeTokens(_tag: string, buckets: readonly TokenBucket[]): Promise<TokensTaken> {
+    return this.takeTokensNow(buckets)
+  }
+
+  /** {@link takeTokens} without a promise, for who knows that the store is this one. */
+  takeTokensNow(buckets: readonly TokenBucket[]): TokensTaken {
     this.#check()
     const nowUs = this.#clock.now() * 1000
     let refusedBy = -1
@@ -124,16 +133,17 @@ export class MemoryStateStore implements StateStore {
     const missing: number[] = []
     const granted: number[] = []
     // All reckoned from now: beside the epoch in microseconds a part of a token would be lost to rounding.
-    for (const [index, { key, burst, intervalUs, cost, least = cost }] of buckets.entries()) {
-      const stored = this.#value(key)
-      const fullAfterUs = stored === undefined ? 0 : Number(Buffer.from(stored).toString()) - nowUs
-      missing[index] = Math.min(Math.max(fullAfterUs, 0), burst * intervalUs)
+    for (let index = 0; index < buckets.length; index++) {
+      const { key, burst, intervalUs, cost, least = cost } = buckets[index]!
+      const fullAfterUs = (this.#arrivalUs(key) ?? nowUs) - nowUs
+      const missingUs = Math.min(Math.max(fullAfterUs, 0), burst * intervalUs)
       // The clock was set back (or the burst lowered): a bucket is at worst empty, and refills from now on.
-      if (fullAfterUs > missing[index] + 1000)
-        this.#put(key, Buffer.from(String(nowUs + missing[index])), missing[index] / 1000 + 1000)
-      granted[index] = Math.min(cost, wholeTokens(burst, missing[index], intervalUs))
-      if (granted[index] >= least) continue
-      const untilUs = missing[index] - (burst - least) * intervalUs
+      if (fullAfterUs > missingUs + 1000) this.#putArrival(key, nowUs + missingUs, missingUs / 1000 + 1000)
+      missing[index] = missingUs
+      const available = wholeTokens(burst, missingUs, intervalUs)
+      granted[index] = Math.min(cost, available)
+      if (available >= least) continue
+      const untilUs = missingUs - (burst - least) * intervalUs
       if (untilUs > waitUs) {
         waitUs = untilUs
         refusedBy = index
@@ -141,9 +151,9 @@ export class MemoryStateStore implements StateStore {
     }
     const states = buckets.map(({ key, burst, intervalUs }, index): BucketState => {
       const taken = refusedBy === -1 ? granted[index]! : 0
-      const fullAfterUs = missing[index]! + taken * intervalUs
+      const fullAfterUs = Math.max(missing[index]! + taken * intervalUs, 0)
       const fullAfterMs = Math.ceil(fullAfterUs / 1000)
-      if (taken > 0) this.#put(key, Buffer.from(String(nowUs + fullAfterUs)), fullAfterMs + 1000)
+      if (taken !== 0) this.#putArrival(key, nowUs + fullAfterUs, fullAfterMs + 1000)
       return { granted: taken, remaining: wholeTokens(burst, fullAfterUs, intervalUs), fullAfterMs }
     })
     if (refusedBy === -1) return { ok: true, buckets: states }
@@ -175,15 +185,28 @@ export class MemoryStateStore implements StateStore {
   }
   #value(key: string): Uint8Array | undefined {
     const value = this.#live(key)?.value
-    if (value !== undefined && !(value instanceof Uint8Array))
-      throw new HoldfastError('backend_failed', `The key ${key} holds a log.`)
+    if (value !== undefined && !(value instanceof Uint8Array)) throw new HoldfastError('backend_failed', wrong(key))
     return value
   }
   #log(key: string): Log | undefined {
     const value = this.#live(key)?.value
-    if (value instanceof Uint8Array)
-      throw new HoldfastError('backend_failed', `The key ${key} holds a value, not a log.`)
+    if (value instanceof Uint8Array || typeof value === 'number') throw new HoldfastError('backend_failed', wrong(key))
     return value
+  }
+  #arrivalUs(key: string): number | undefined {
+    const value = this.#live(key)?.value
+    if (value !== undefined && typeof value !== 'number') throw new HoldfastError('backend_failed', wrong(key))
+    return value
+  }
+  #putArrival(key: string, arrivalUs: number, ttlMs: number): void {
+    const expiresMs = this.#clock.now() + ttlMs
+    // Every call takes tokens, and a bucket's size stays the same: writing in place spares the book-keeping of a new entry.
+    const entry = this.#entries.get(key)
+    if (entry === undefined) this.#entries.set(key, { value: arrivalUs, expiresMs })
+    else {
+      entry.value = arrivalUs
+      entry.expiresMs = expiresMs
+    }
   }
   #put(key: string, value: Uint8Array, ttlMs: number): void {
     this.#entries.set(key, { value: Uint8Array.from(value), expiresMs: this.#clock.now() + ttlMs })

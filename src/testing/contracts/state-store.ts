@@ -309,6 +309,18 @@ export function stateStoreContract(runner: TestRunner, name: string, create: () 
       assert.deepEqual([none.ok, none.buckets[0]!.granted], [true, 0])
     })
 
+    test('tokens that are given back can be taken again, and a bucket never gets fuller than full', async () => {
+      const bucket = { key: key('{t}'), burst: 3, intervalUs: 60_000_000 }
+      const remaining = async (cost: number): Promise<number> =>
+        (await store.takeTokens('t', [{ ...bucket, cost }])).buckets[0]!.remaining
+      assert.equal(await remaining(3), 0)
+      assert.equal(await remaining(-2), 2)
+      assert.equal(await remaining(0), 2)
+      assert.equal(await remaining(-5), 3)
+      assert.equal((await store.takeTokens('t', [{ ...bucket, cost: 4, least: 1 }])).buckets[0]!.granted, 3)
+      assert.equal((await store.takeTokens('t', [{ ...bucket, cost: 1 }])).ok, false)
+    })
+
     test('many who take at once never get more than the burst, and leave nothing of it', async () => {
       const bucket = { key: key('{t}'), burst: 20, intervalUs: 60_000_000, cost: 1 }
       const taken = await Promise.all(Array.from({ length: 50 }, () => store.takeTokens('t', [bucket])))
