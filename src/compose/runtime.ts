@@ -10,6 +10,7 @@ import { ChangeHub } from '../kernel/changes.ts'
 import { Kernel } from '../kernel/kernel.ts'
 import type { Services } from '../kernel/services.ts'
 import { Ticker } from '../kernel/ticker.ts'
+import { Admission } from '../limits/admission.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
 import { createFetchHandler, type FetchHandler } from '../transports/http/fetch-handler.ts'
@@ -62,6 +63,7 @@ export interface Listening {
 /** What the parts of this package that sit beside the runtime (testing, CLI) may reach. */
 export interface RuntimeInternals {
   readonly kernel: Kernel
+  readonly admission: Admission
   readonly telemetry: RuntimeTelemetry
   readonly options: ResolvedOptions
 }
@@ -106,10 +108,19 @@ export async function wire(
   let closing: Promise<void> | undefined
   const telemetry = await RuntimeTelemetry.create(
     { level: options.logLevel, fd: options.logFd },
-    { running: () => kernel.runningCount, openStreams: () => kernel.openStreamCount, isReady: () => isReady },
+    {
+      running: () => admission.running,
+      abandoned: () => admission.abandoned,
+      queued: () => admission.queued,
+      pendingBodyBytes: () => admission.pending.bytes,
+      loopDelayMs: () => admission.loopDelayMs,
+      openStreams: () => kernel.openStreamCount,
+      isReady: () => isReady,
+    },
   )
   const ticker = new Ticker(clock, TICK_MS)
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
+  const admission = new Admission(options, server.tools, clock, telemetry)
   let counter = 0
   const services: Services = {
     options,
@@ -121,6 +132,7 @@ export async function wire(
     keys: openKeyRing(options.keys, options.dataDir),
     ticker,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
+    admission,
     running: new Set(),
     cancellable: new Map(),
     openListens: new Map(),
@@ -142,6 +154,7 @@ export async function wire(
     ticker,
     probes,
     isReady: () => isReady,
+    admission,
     ...(await createAuth(server, options, clock, telemetry)),
   }
 
@@ -217,7 +230,7 @@ export async function wire(
     },
     close: () => (closing ??= close()),
   }
-  internals.set(runtime, { kernel, telemetry, options })
+  internals.set(runtime, { kernel, admission, telemetry, options })
   return runtime
 }
 
