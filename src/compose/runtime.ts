@@ -153,16 +153,23 @@ export async function wire(
     clock,
     ticker,
     probes,
+    isReady: () => isReady,
     admission,
     ...(await createAuth(server, options, clock, telemetry)),
   }
 
   const close = async (): Promise<void> => {
+    // Idle connections stay during the delay: closing one while a balancer sends a request on it would lose that request.
+    // Each answer says meanwhile that its connection ends with it.
+    let isDelayOver = false
     // The clock's timers keep no process alive, and the last socket may be gone before the last call has ended.
-    const alive = setInterval(() => httpServer?.closeIdle(), 100)
+    const alive = setInterval(() => {
+      if (isDelayOver) httpServer?.closeIdle()
+    }, 100)
     isReady = false
     // Balancers see `/readyz` fail before connections are refused.
     if (httpServer !== undefined && options.drainDelayMs > 0) await clock.sleep(options.drainDelayMs)
+    isDelayOver = true
     kernel.shutdown()
     // When standard input has ended nobody reads the answers any more: there is nothing to wait for.
     const deadlineMs = clock.monotonic() + (isInputOver ? 0 : options.drainDeadlineMs)
