@@ -1,3 +1,15 @@
+export type {
+  Asking,
+  ElicitAnswer,
+  ElicitOptions,
+  ElicitUrlOptions,
+  Need,
+  Root,
+  SampleAnswer,
+  SampleOptions,
+  SamplingContent,
+  SamplingMessage,
+} from './define/ask.ts'
 export { content } from './define/content.ts'
 export type {
   Annotations,
