@@ -10,7 +10,7 @@ import { withIdempotencyKey } from './idempotency.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { isObject, isPromise, OWN_META, type JsonObject } from './protocol.ts'
 import { checkNeeds } from './question.ts'
-import { replayable, suspendable } from './replay.ts'
+import { replayable } from './replay.ts'
 import { BadResult, toolFailure, toToolOutcome } from './tool-result.ts'
 
 /**
@@ -70,20 +70,28 @@ function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked)
   } catch (error) {
     return failed(invocation, tool, error)
   }
-  // A thenable of another make (a query builder, say) promises less than a promise does.
-  return suspendable(
-    invocation,
-    Promise.resolve(value).then(
-      async (result) => {
-        try {
-          return await toToolOutcome(tool, result, invocation.facts.revision)
-        } catch (error) {
-          return failed(invocation, tool, error)
-        }
-      },
-      (error: unknown) => failed(invocation, tool, error),
-    ),
-  )
+  const work = value
+  return new Promise((resolve, reject) => {
+    invocation.onPutAside = resolve
+    const fail = (error: unknown): void => {
+      try {
+        resolve(failed(invocation, tool, error))
+      } catch (told) {
+        reject(told)
+      }
+    }
+    const finish = (result: unknown): void => {
+      try {
+        const outcome = toToolOutcome(tool, result, invocation.facts.revision)
+        if (isPromise(outcome)) outcome.then(resolve, fail)
+        else resolve(outcome)
+      } catch (error) {
+        fail(error)
+      }
+    }
+    // A thenable of another make (a query builder, say) promises less than a promise does.
+    Promise.resolve(work).then(finish, fail)
+  })
 }
 
 /** Failures of asking that the model may be told of. */

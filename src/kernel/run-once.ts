@@ -1,4 +1,4 @@
-import { HoldfastError } from '../errors/holdfast-error.ts'
+import type { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import type { JsonObject } from './protocol.ts'
 
