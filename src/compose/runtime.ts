@@ -19,6 +19,7 @@ import { createNodeHandler, type HttpParts, type NodeHandler } from '../transpor
 import { Probes } from '../transports/http/probes.ts'
 import { listen, type HttpServer } from '../transports/http/server.ts'
 import { serveStdio } from '../transports/stdio/stdio.ts'
+import { createAuth } from './auth.ts'
 import { openKeyRing } from './keys.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
@@ -133,7 +134,15 @@ export async function wire(
     metrics: renderMetrics ?? (() => telemetry.metrics.render()),
     onError: (error) => telemetry.failure(undefined, 'The metrics could not be rendered.', error),
   })
-  const parts: HttpParts = { kernel, options, telemetry, clock, ticker, probes }
+  const parts: HttpParts = {
+    kernel,
+    options,
+    telemetry,
+    clock,
+    ticker,
+    probes,
+    ...(await createAuth(server, options, clock, telemetry)),
+  }
 
   const close = async (): Promise<void> => {
     // The clock's timers keep no process alive, and the last socket may be gone before the last call has ended.
@@ -172,10 +181,10 @@ export async function wire(
       if (httpServer !== undefined)
         throw new HoldfastError('invalid_option', `This runtime listens on port ${httpServer.port} already.`)
       const host = where.host ?? options.host
-      if (!isLoopback(host) && !options.allowAnonymous)
+      if (!isLoopback(host) && !options.allowAnonymous && options.auth === undefined)
         throw new HoldfastError(
           'invalid_option',
-          `Listening on ${host} would let anyone who reaches this machine call the tools. Set HOLDFAST_ALLOW_ANONYMOUS=1 (allowAnonymous) if that is meant, or listen on 127.0.0.1.`,
+          `Listening on ${host} would let anyone who reaches this machine call the tools. Set \`auth\` to say who may, set HOLDFAST_ALLOW_ANONYMOUS=1 (allowAnonymous) if anyone may, or listen on 127.0.0.1.`,
         )
       httpServer = await listen(
         createNodeHandler(

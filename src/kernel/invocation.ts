@@ -212,11 +212,10 @@ export class Invocation implements Ticking {
 
   fail(error: HoldfastError): void {
     const { http } = ERRORS[error.code]
-    // 2025: an error in answer to a request is an ordinary answer; 429 and 503 tell proxies the same in both eras.
-    const status = this.facts.era === 'modern' || http === 429 || http === 503 ? http : 200
+    const status = this.facts.era === 'modern' || STATUS_IN_BOTH_ERAS.has(http) ? http : 200
     const code = rpcCode(error, this.facts.era)
     if (!this.#end(String(code), status, { rpcCode: code, message: error.message })) return
-    this.#send(status, errorBody(error, this.facts.rpcId, this.requestId, this.facts.era), retryHeaders(error))
+    this.#send(status, errorBody(error, this.facts.rpcId, this.requestId, this.facts.era), errorHeaders(error))
   }
 
   /** Ends without an answer: the client has gone, or has cancelled. */
@@ -275,6 +274,9 @@ export class Invocation implements Ticking {
   }
 }
 
+/** 2025: an error in answer to a request is an ordinary answer. These tell proxies, and the authorization of clients, the same in both eras. */
+const STATUS_IN_BOTH_ERAS: ReadonlySet<number> = new Set([401, 403, 429, 503])
+
 /** What a handler logs goes out as JSON where JSON can say it, and else as Node would print it: a log must not fail a tool. */
 function toJsonValue(data: unknown): unknown {
   try {
@@ -290,8 +292,10 @@ export function cancelKey(scope: string, rpcId: RequestId): string {
   return `${scope} ${typeof rpcId} ${rpcId}`
 }
 
-/** `Retry-After` in whole seconds, for errors that carry `retryAfterMs`. */
-export function retryHeaders(error: HoldfastError): Record<string, string> | undefined {
-  const retryAfterMs = error.data?.retryAfterMs
-  return typeof retryAfterMs === 'number' ? { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) } : undefined
+/** The headers that an error brings, and `Retry-After` in whole seconds for one that carries `retryAfterMs`. */
+export function errorHeaders({ data, headers }: HoldfastError): Readonly<Record<string, string>> | undefined {
+  const retryAfterMs = data?.retryAfterMs
+  return typeof retryAfterMs === 'number'
+    ? { 'retry-after': String(Math.ceil(retryAfterMs / 1000)), ...headers }
+    : headers
 }

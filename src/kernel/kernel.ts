@@ -7,7 +7,7 @@ import { SessionStore, type StoredSession } from '../sessions/session-store.ts'
 import { SessionStreams } from '../sessions/session-streams.ts'
 import type { Origin } from '../ports/telemetry.ts'
 import type { Exchange, LegacySession, Reply } from './exchange.ts'
-import { retryHeaders } from './invocation.ts'
+import { errorHeaders } from './invocation.ts'
 import { parseJson } from './json.ts'
 import { CANCEL_CHANNEL } from './keys.ts'
 import { checkId, claimOf, isId } from './message.ts'
@@ -323,7 +323,7 @@ export class Kernel {
     const status = told.code === 'internal_error' ? 500 : http === 200 ? 400 : http
     telemetry.refused(requestId, told.code, status, from)
     const headers = {
-      ...retryHeaders(told),
+      ...errorHeaders(told),
       ...(told.code === 'method_not_allowed' ? { allow: 'POST, GET, DELETE, OPTIONS' } : {}),
     }
     const id = isObject(message) && isId(message.id) && 'method' in message ? message.id : undefined

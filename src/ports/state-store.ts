@@ -49,7 +49,7 @@ export interface TokenBucket {
   readonly burst: number
   /** Microseconds in which one token comes back. */
   readonly intervalUs: number
-  /** Tokens wanted; 0 or more, at most `burst`. */
+  /** Tokens wanted, at most `burst`. Less than 0 gives so many back, and is never refused; a full bucket stays as it is. */
   readonly cost: number
   /** Take fewer where there are fewer, down to this many. Default: `cost`. */
   readonly least?: number

@@ -16,8 +16,9 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     folders: ['errors', 'ports'],
     packages: ['pino', 'prom-client', '@opentelemetry/api', 'node:perf_hooks', 'node:fs', 'node:stream', 'node:module'],
   },
+  auth: { folders: ['errors', 'ports', 'define'], packages: ['jose', 'lru-cache', 'node:crypto', 'node:fs'] },
   transports: {
-    folders: ['errors', 'ports', 'define', 'kernel'],
+    folders: ['errors', 'ports', 'define', 'kernel', 'auth'],
     packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
   },
   'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache', 'node:crypto'] },
@@ -30,6 +31,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'kernel',
       'sessions',
       'telemetry',
+      'auth',
       'transports',
       'backends/memory',
       'backends/ipc',

@@ -19,9 +19,14 @@ interface Log {
   bytes: number
 }
 interface Entry {
-  value: Uint8Array | Log
+  /** A number is a bucket of tokens: its theoretical arrival time in microseconds. */
+  value: Uint8Array | Log | number
   expiresMs: number
 }
+
+const bytesOf = (value: Entry['value']): number =>
+  typeof value === 'number' ? 8 : value instanceof Uint8Array ? value.length : value.bytes
+const wrong = (key: string): string => `The key ${key} holds something of another kind.`
 
 /** A rough size of the book-keeping for one key, so that many small keys count too. */
 const KEY_OVERHEAD_BYTES = 200
@@ -39,8 +44,7 @@ export class MemoryStateStore implements StateStore {
     this.#clock = clock
     this.#entries = new LRUCache({
       maxSize: options.maxBytes ?? 256 * 1024 * 1024,
-      sizeCalculation: (entry, key) =>
-        key.length + KEY_OVERHEAD_BYTES + (entry.value instanceof Uint8Array ? entry.value.length : entry.value.bytes),
+      sizeCalculation: (entry, key) => key.length + KEY_OVERHEAD_BYTES + bytesOf(entry.value),
     })
   }
 
@@ -117,21 +121,29 @@ export class MemoryStateStore implements StateStore {
   }
 
   async takeTokens(_tag: string, buckets: readonly TokenBucket[]): Promise<TokensTaken> {
+    return this.takeTokensNow(buckets)
+  }
+
+  /** {@link takeTokens} without a promise, for who knows that the store is this one. */
+  takeTokensNow(buckets: readonly TokenBucket[]): TokensTaken {
     this.#check()
     const nowUs = this.#clock.now() * 1000
     let refusedBy = -1
     let waitUs = 0
-    const before: number[] = []
+    const missing: number[] = []
     const granted: number[] = []
-    for (const [index, { key, burst, intervalUs, cost, least = cost }] of buckets.entries()) {
-      const stored = this.#value(key)
-      const arrivalUs = stored === undefined ? nowUs : Number(Buffer.from(stored).toString())
-      // Where the clock was set back, a bucket is at worst empty, not closed for as long as the clock went.
-      before[index] = Math.min(Math.max(arrivalUs, nowUs), nowUs + burst * intervalUs)
-      const available = Math.floor((nowUs + burst * intervalUs - before[index]) / intervalUs)
+    // All reckoned from now: beside the epoch in microseconds a part of a token would be lost to rounding.
+    for (let index = 0; index < buckets.length; index++) {
+      const { key, burst, intervalUs, cost, least = cost } = buckets[index]!
+      const fullAfterUs = (this.#arrivalUs(key) ?? nowUs) - nowUs
+      const missingUs = Math.min(Math.max(fullAfterUs, 0), burst * intervalUs)
+      // The clock was set back (or the burst lowered): a bucket is at worst empty, and refills from now on.
+      if (fullAfterUs > missingUs + 1000) this.#putArrival(key, nowUs + missingUs, missingUs / 1000 + 1000)
+      missing[index] = missingUs
+      const available = wholeTokens(burst, missingUs, intervalUs)
       granted[index] = Math.min(cost, available)
       if (available >= least) continue
-      const untilUs = before[index] + least * intervalUs - nowUs - burst * intervalUs
+      const untilUs = missingUs - (burst - least) * intervalUs
       if (untilUs > waitUs) {
         waitUs = untilUs
         refusedBy = index
@@ -139,11 +151,10 @@ export class MemoryStateStore implements StateStore {
     }
     const states = buckets.map(({ key, burst, intervalUs }, index): BucketState => {
       const taken = refusedBy === -1 ? granted[index]! : 0
-      const arrivalUs = before[index]! + taken * intervalUs
-      const fullAfterMs = Math.ceil((arrivalUs - nowUs) / 1000)
-      if (taken > 0) this.#put(key, Buffer.from(String(arrivalUs)), fullAfterMs + 1000)
-      const remaining = Math.floor((nowUs + burst * intervalUs - arrivalUs) / intervalUs)
-      return { granted: taken, remaining, fullAfterMs }
+      const fullAfterUs = Math.max(missing[index]! + taken * intervalUs, 0)
+      const fullAfterMs = Math.ceil(fullAfterUs / 1000)
+      if (taken !== 0) this.#putArrival(key, nowUs + fullAfterUs, fullAfterMs + 1000)
+      return { granted: taken, remaining: wholeTokens(burst, fullAfterUs, intervalUs), fullAfterMs }
     })
     if (refusedBy === -1) return { ok: true, buckets: states }
     return { ok: false, buckets: states, refusedBy, retryAfterMs: Math.ceil(waitUs / 1000) }
@@ -174,15 +185,28 @@ export class MemoryStateStore implements StateStore {
   }
   #value(key: string): Uint8Array | undefined {
     const value = this.#live(key)?.value
-    if (value !== undefined && !(value instanceof Uint8Array))
-      throw new HoldfastError('backend_failed', `The key ${key} holds a log.`)
+    if (value !== undefined && !(value instanceof Uint8Array)) throw new HoldfastError('backend_failed', wrong(key))
     return value
   }
   #log(key: string): Log | undefined {
     const value = this.#live(key)?.value
-    if (value instanceof Uint8Array)
-      throw new HoldfastError('backend_failed', `The key ${key} holds a value, not a log.`)
+    if (value instanceof Uint8Array || typeof value === 'number') throw new HoldfastError('backend_failed', wrong(key))
     return value
+  }
+  #arrivalUs(key: string): number | undefined {
+    const value = this.#live(key)?.value
+    if (value !== undefined && typeof value !== 'number') throw new HoldfastError('backend_failed', wrong(key))
+    return value
+  }
+  #putArrival(key: string, arrivalUs: number, ttlMs: number): void {
+    const expiresMs = this.#clock.now() + ttlMs
+    // Every call takes tokens, and a bucket's size stays the same: writing in place spares the book-keeping of a new entry.
+    const entry = this.#entries.get(key)
+    if (entry === undefined) this.#entries.set(key, { value: arrivalUs, expiresMs })
+    else {
+      entry.value = arrivalUs
+      entry.expiresMs = expiresMs
+    }
   }
   #put(key: string, value: Uint8Array, ttlMs: number): void {
     this.#entries.set(key, { value: Uint8Array.from(value), expiresMs: this.#clock.now() + ttlMs })
@@ -191,3 +215,7 @@ export class MemoryStateStore implements StateStore {
     if (this.#isClosed) throw new HoldfastError('closed', 'The state store was closed.')
   }
 }
+
+/** A millionth of a token is what rounding may have cost. */
+const wholeTokens = (burst: number, missingUs: number, intervalUs: number): number =>
+  Math.max(0, Math.floor(burst - missingUs / intervalUs + 1e-6))

@@ -12,6 +12,9 @@ export interface StateStoreFixture {
 const bytes = (text: string): Uint8Array => Buffer.from(text)
 const text = (value: Uint8Array | undefined): string | undefined =>
   value === undefined ? undefined : Buffer.from(value).toString()
+/** A duration that the store's clock decides: a real one goes on while the test runs. */
+const near = (ms: number, expectedMs: number): void =>
+  assert.ok(ms <= expectedMs && ms > expectedMs - 10_000, `${ms} ms; expected ${expectedMs} or a little less`)
 const LOG = { maxEntries: 100, maxBytes: 1_000_000, ttlMs: 60_000 }
 
 /** What every {@link StateStore} must do. Keys are unique to each test, so that a shared server may be used. */
@@ -214,6 +217,134 @@ export function stateStoreContract(runner: TestRunner, name: string, create: () 
       await pass(500)
       assert.deepEqual(await store.readAfter(key('log'), 0, 10), { entries: [], truncated: false, closed: false })
       assert.equal((await store.append(key('log'), 0, [bytes('new')], LOG)).ok, true)
+    })
+
+    test('a log that is gone tells so to who had read some of it, and nothing to who had not', async () => {
+      await store.append(key('log'), 0, [bytes('a')], LOG)
+      assert.equal(await store.delete([key('log')]), 1)
+      assert.deepEqual(await store.readAfter(key('log'), 1, 10), { entries: [], truncated: true, closed: false })
+      assert.equal((await store.readAfter(key('log'), 0, 10)).truncated, false)
+    })
+
+    test('an entry of a megabyte is kept whole', async () => {
+      const value = Buffer.alloc(1024 * 1024, 7)
+      await store.append(key('log'), 0, [bytes('small'), value], { ...LOG, maxBytes: 4 * value.length })
+      const { entries } = await store.readAfter(key('log'), 1, 10)
+      assert.equal(Buffer.compare(Buffer.from(entries[0]!.value), value), 0)
+    })
+
+    test('a bucket that was never used is full; taking lessens it; what is not there is refused, and nothing taken', async () => {
+      const bucket = { key: key('{t}'), burst: 10, intervalUs: 60_000_000 }
+      const first = await store.takeTokens('t', [{ ...bucket, cost: 3 }])
+      assert.equal(first.ok, true)
+      assert.deepEqual([first.buckets[0]!.granted, first.buckets[0]!.remaining], [3, 7])
+      near(first.buckets[0]!.fullAfterMs, 180_000)
+      const refused = await store.takeTokens('t', [{ ...bucket, cost: 8 }])
+      assert.ok(!refused.ok)
+      assert.equal(refused.refusedBy, 0)
+      near(refused.retryAfterMs, 60_000)
+      assert.deepEqual([refused.buckets[0]!.granted, refused.buckets[0]!.remaining], [0, 7])
+      assert.equal((await store.takeTokens('t', [{ ...bucket, cost: 7 }])).buckets[0]!.remaining, 0)
+    })
+
+    test("tokens come back one by one, by the store's clock, and no more of them than the burst", async () => {
+      const bucket = { key: key('{t}'), burst: 2, intervalUs: 1_000_000 }
+      assert.equal((await store.takeTokens('t', [{ ...bucket, cost: 2 }])).ok, true)
+      const refused = await store.takeTokens('t', [{ ...bucket, cost: 1 }])
+      assert.ok(!refused.ok)
+      assert.ok(refused.retryAfterMs <= 1000)
+      await pass(refused.retryAfterMs + 1)
+      assert.equal((await store.takeTokens('t', [{ ...bucket, cost: 1 }])).ok, true)
+      assert.equal((await store.takeTokens('t', [{ ...bucket, cost: 2 }])).ok, false)
+      await pass(2500)
+      const after = await store.takeTokens('t', [{ ...bucket, cost: 0 }])
+      assert.deepEqual(after, { ok: true, buckets: [{ granted: 0, remaining: 2, fullAfterMs: 0 }] })
+    })
+
+    test('a full bucket gives its whole burst, whatever its interval', async () => {
+      for (const intervalUs of [1_000_000 / 3, 60_000_000 / 7, 3_600_000_000 / 1001, 86_400_000_000])
+        for (const burst of [1, 2, 3, 7, 1001]) {
+          const bucket = { key: key(`{t}:${intervalUs}:${burst}`), burst, intervalUs, cost: burst }
+          assert.equal((await store.takeTokens('t', [bucket])).ok, true, `${burst} every ${intervalUs} µs`)
+        }
+    })
+
+    test('tokens are taken from all the buckets or from none; the one that takes longest is named', async () => {
+      const bucket = (name: string, burst: number, intervalUs: number) => ({
+        key: key(`{t}:${name}`),
+        burst,
+        intervalUs,
+      })
+      const wide = bucket('wide', 100, 60_000_000)
+      const narrow = bucket('narrow', 1, 60_000_000)
+      const narrower = bucket('narrower', 1, 600_000_000)
+      const all = [wide, narrow, narrower].map((one) => ({ ...one, cost: 1 }))
+      assert.equal((await store.takeTokens('t', all)).ok, true)
+      const refused = await store.takeTokens('t', all)
+      assert.ok(!refused.ok)
+      assert.equal(refused.refusedBy, 2)
+      near(refused.retryAfterMs, 600_000)
+      assert.deepEqual(
+        refused.buckets.map(({ granted, remaining }) => [granted, remaining]),
+        [
+          [0, 99],
+          [0, 0],
+          [0, 0],
+        ],
+      )
+      assert.equal((await store.takeTokens('t', [{ ...wide, cost: 99 }])).ok, true)
+      assert.deepEqual(await store.takeTokens('t', []), { ok: true, buckets: [] })
+    })
+
+    test('who can do with fewer takes what there is, down to the least it asked for', async () => {
+      const bucket = { key: key('{t}'), burst: 5, intervalUs: 60_000_000 }
+      assert.equal((await store.takeTokens('t', [{ ...bucket, cost: 2 }])).ok, true)
+      const fewer = await store.takeTokens('t', [{ ...bucket, cost: 5, least: 2 }])
+      assert.equal(fewer.ok, true)
+      assert.deepEqual([fewer.buckets[0]!.granted, fewer.buckets[0]!.remaining], [3, 0])
+      const refused = await store.takeTokens('t', [{ ...bucket, cost: 5, least: 2 }])
+      assert.ok(!refused.ok)
+      near(refused.retryAfterMs, 120_000)
+      const none = await store.takeTokens('t', [{ ...bucket, cost: 5, least: 0 }])
+      assert.deepEqual([none.ok, none.buckets[0]!.granted], [true, 0])
+    })
+
+    test('tokens that are given back can be taken again, and a bucket never gets fuller than full', async () => {
+      const bucket = { key: key('{t}'), burst: 3, intervalUs: 60_000_000 }
+      const remaining = async (cost: number): Promise<number> =>
+        (await store.takeTokens('t', [{ ...bucket, cost }])).buckets[0]!.remaining
+      assert.equal(await remaining(3), 0)
+      assert.equal(await remaining(-2), 2)
+      assert.equal(await remaining(0), 2)
+      assert.equal(await remaining(-5), 3)
+      assert.equal((await store.takeTokens('t', [{ ...bucket, cost: 4, least: 1 }])).buckets[0]!.granted, 3)
+      assert.equal((await store.takeTokens('t', [{ ...bucket, cost: 1 }])).ok, false)
+    })
+
+    test('many who take at once never get more than the burst, and leave nothing of it', async () => {
+      const bucket = { key: key('{t}'), burst: 20, intervalUs: 60_000_000, cost: 1 }
+      const taken = await Promise.all(Array.from({ length: 50 }, () => store.takeTokens('t', [bucket])))
+      assert.equal(taken.filter(({ ok }) => ok).length, 20)
+    })
+
+    test('of many who want a lock at once, one gets it; only its token gives it back', async () => {
+      const tokens = await Promise.all(Array.from({ length: 30 }, () => store.acquire(key('lock'), 60_000)))
+      const [token, ...others] = tokens.filter((one) => one !== undefined)
+      assert.equal(others.length, 0)
+      assert.equal(await store.release(key('lock'), 'foreign'), false)
+      assert.equal(await store.acquire(key('lock'), 60_000), undefined)
+      assert.equal(await store.release(key('lock'), token!), true)
+      assert.equal(await store.release(key('lock'), token!), false)
+      assert.notEqual(await store.acquire(key('lock'), 60_000), undefined)
+    })
+
+    test('a lock goes by itself, and its late holder does not take it from the next', async () => {
+      const late = await store.acquire(key('lock'), 300)
+      await pass(400)
+      const next = await store.acquire(key('lock'), 60_000)
+      assert.notEqual(next, undefined)
+      assert.equal(await store.release(key('lock'), late!), false)
+      assert.equal(await store.release(key('lock'), next!), true)
     })
 
     test('close may be called twice, and use after it is refused', async () => {

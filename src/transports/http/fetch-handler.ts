@@ -1,4 +1,6 @@
-import { ANONYMOUS } from '../../define/context.ts'
+import { refuseTokenInQuery } from '../../auth/query.ts'
+import { WELL_KNOWN } from '../../auth/resource-metadata.ts'
+import { ANONYMOUS, type Principal } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { bodyText, type Body, type Exchange } from '../../kernel/exchange.ts'
 import { bodyTooLarge, bodyTooSlow } from './body.ts'
@@ -10,21 +12,30 @@ import type { HttpParts } from './node-handler.ts'
 export type FetchHandler = (request: Request) => Promise<Response>
 
 export function createFetchHandler(parts: HttpParts): FetchHandler {
-  const { kernel, options } = parts
+  const { kernel, options, authenticator, metadata } = parts
   const gate = new Gate(options)
   return async (request) => {
+    if (metadata !== undefined && request.url.includes(WELL_KNOWN) && metadata.isAt(new URL(request.url).pathname)) {
+      const { status, headers, body } = metadata.answer(request.method)
+      return new Response(body ?? null, { status, headers })
+    }
     const exchange = new FetchExchange(request, parts, gate)
     try {
       const origin = request.headers.get('origin') ?? undefined
       gate.check(request.headers.get('host') ?? new URL(request.url).host, origin)
-      if (request.method === 'POST') kernel.receive(exchange, await readBody(request, parts, exchange.head))
-      else if (request.method === 'GET') kernel.openStream(exchange)
-      else if (request.method === 'DELETE') kernel.endSession(exchange)
-      else if (request.method === 'OPTIONS' && origin !== undefined)
+      if (request.method === 'OPTIONS' && origin !== undefined)
         return new Response(null, {
           status: 204,
           headers: preflightHeaders(origin, request.headers.get('access-control-request-headers') ?? undefined),
         })
+      if (authenticator !== undefined) {
+        refuseTokenInQuery(request.url)
+        exchange.principal = await authenticator.authenticate(exchange)
+      }
+      // The caller is known, and the body is not read yet.
+      if (request.method === 'POST') kernel.receive(exchange, await readBody(request, parts, exchange.head))
+      else if (request.method === 'GET') kernel.openStream(exchange)
+      else if (request.method === 'DELETE') kernel.endSession(exchange)
       else throw new HoldfastError('method_not_allowed', `The method ${request.method} is not served here.`)
     } catch (error) {
       kernel.refuse(exchange, error, undefined)
@@ -83,7 +94,8 @@ const encoder = new TextEncoder()
 class FetchExchange implements Exchange {
   readonly transport = 'http'
   readonly connection = undefined
-  readonly principal = ANONYMOUS
+  /** Set by the handler once it is known. */
+  principal: Principal = ANONYMOUS
   readonly address = undefined
   readonly port = undefined
   readonly head: HttpHead
