@@ -12,6 +12,7 @@ import type { Services } from '../kernel/services.ts'
 import { Ticker } from '../kernel/ticker.ts'
 import { ClientRequests } from '../sessions/client-requests.ts'
 import { NodeInbox } from '../sessions/node-inbox.ts'
+import { Admission } from '../limits/admission.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
 import { createFetchHandler, type FetchHandler } from '../transports/http/fetch-handler.ts'
@@ -64,6 +65,7 @@ export interface Listening {
 /** What the parts of this package that sit beside the runtime (testing, CLI) may reach. */
 export interface RuntimeInternals {
   readonly kernel: Kernel
+  readonly admission: Admission
   readonly telemetry: RuntimeTelemetry
   readonly options: ResolvedOptions
 }
@@ -108,10 +110,19 @@ export async function wire(
   let closing: Promise<void> | undefined
   const telemetry = await RuntimeTelemetry.create(
     { level: options.logLevel, fd: options.logFd },
-    { running: () => kernel.runningCount, openStreams: () => kernel.openStreamCount, isReady: () => isReady },
+    {
+      running: () => admission.running,
+      abandoned: () => admission.abandoned,
+      queued: () => admission.queued,
+      pendingBodyBytes: () => admission.pending.bytes,
+      loopDelayMs: () => admission.loopDelayMs,
+      openStreams: () => kernel.openStreamCount,
+      isReady: () => isReady,
+    },
   )
   const ticker = new Ticker(clock, TICK_MS)
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
+  const admission = new Admission(options, server.tools, clock, telemetry)
   let counter = 0
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, ticker, nodeId }
@@ -120,6 +131,7 @@ export async function wire(
     catalog: compileCatalog(server, options.listPageSize),
     keys: openKeyRing(options.keys, options.dataDir),
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
+    admission,
     running: new Set(),
     cancellable: new Map(),
     openListens: new Map(),
@@ -141,6 +153,7 @@ export async function wire(
     clock,
     ticker,
     probes,
+    admission,
     ...(await createAuth(server, options, clock, telemetry)),
   }
 
@@ -210,7 +223,7 @@ export async function wire(
     },
     close: () => (closing ??= close()),
   }
-  internals.set(runtime, { kernel, telemetry, options })
+  internals.set(runtime, { kernel, admission, telemetry, options })
   return runtime
 }
 

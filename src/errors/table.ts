@@ -230,7 +230,7 @@ export const ERRORS = {
     RPC_OVERLOADED,
     503,
     true,
-    'The node has as many requests in flight as it may.',
+    'The node, or the tool, has as much work as it can take.',
     'Try again after `retryAfterMs`.',
   ),
   draining: wire(RPC_OVERLOADED, 503, true, 'The node is shutting down.', 'Try again: another node will answer.'),

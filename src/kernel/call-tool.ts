@@ -105,8 +105,8 @@ function failed(invocation: Invocation, tool: ToolDefinition, error: unknown): O
     if (error.code === 'client_capability_missing' && invocation.facts.era === 'modern') throw error
     return toolFailure(error.message)
   }
-  // The node stops, and the handler waited for something that it can't wait for any longer: another node can be asked.
-  if (error instanceof HoldfastError && error.code === 'draining') throw error
+  // The node can't wait for a client's answer (any longer): another node can be asked.
+  if (error instanceof HoldfastError && (error.code === 'draining' || error.code === 'overloaded')) throw error
   const { telemetry } = invocation.services
   if (!invocation.isDone) telemetry.failure(invocation.operation, `The tool "${tool.name}" failed.`, error)
   return toolFailure(

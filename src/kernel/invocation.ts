@@ -7,6 +7,7 @@ import { bodyText, type Body, type Exchange, type LegacySession, type Reply } fr
 import type { JsonObject, RequestId, Revision } from './protocol.ts'
 import { errorBody, notificationBody, resultBody, rpcCode, type Era } from './rpc.ts'
 import type { Replay } from './replay.ts'
+import type { Hold } from '../limits/admission.ts'
 import type { Services } from './services.ts'
 import type { Ticking } from './ticker.ts'
 
@@ -53,6 +54,10 @@ export class Invocation implements Ticking {
   replay: Replay | undefined
   /** Takes the place of the handler's outcome when the handler is put aside. */
   onPutAside: ((outcome: Promise<Outcome>) => void) | undefined
+  /** The slot that its handler holds. */
+  hold: Hold | undefined
+  /** Takes it out of the queue, while it waits there for a slot. */
+  leaveQueue: (() => void) | undefined
   #reply: Reply
   #isPutAside = false
   #stage: 'pending' | 'streaming' | 'done' = 'pending'
@@ -95,6 +100,18 @@ export class Invocation implements Ticking {
     // A 2025 disconnect cancels nothing (2025-11-25, transports, "Sending Messages to the Server").
     if (facts.era === 'modern' && exchange.onDisconnect === undefined)
       exchange.onDisconnect = () => this.abandon('cancelled')
+  }
+
+  /** It has to wait for a slot. Who goes away meanwhile, in either era, has nothing begun that could be gone on with. */
+  queue(leave: () => void): void {
+    this.leaveQueue = leave
+    this.wait()
+    const { exchange } = this
+    const before = exchange.onDisconnect
+    exchange.onDisconnect = () => {
+      if (this.leaveQueue !== undefined) this.abandon('cancelled')
+      before?.()
+    }
   }
 
   tick(nowMs: number): void {
@@ -221,6 +238,7 @@ export class Invocation implements Ticking {
   /** Ends without an answer: the client has gone, or has cancelled. */
   abandon(errorType: 'cancelled'): void {
     if (!this.#end(errorType, 200)) return
+    this.hold?.abandon()
     this.#controller?.abort(this.#endedReason())
     this.#reply.abandon()
   }
@@ -244,6 +262,8 @@ export class Invocation implements Ticking {
     const { services } = this
     services.running.delete(this)
     services.ticker.delete(this)
+    this.leaveQueue?.()
+    this.leaveQueue = undefined
     if (this.#key !== undefined && services.cancellable.get(this.#key) === this) services.cancellable.delete(this.#key)
     const end: OperationEnd = {
       durationSeconds: (services.clock.monotonic() - this.startedMs) / 1000,

@@ -11,6 +11,8 @@ import type { Ticking } from '../kernel/ticker.ts'
 import type { NodeInbox } from './node-inbox.ts'
 
 const LOOK_EVERY_MS = 2_000
+/** Handlers on one node that wait for their client; they hold memory, but no slot. */
+const MAX_WAITING = 10_000
 const PREFIX = 'answer:'
 
 /** A request that waits for its answer. */
@@ -66,8 +68,13 @@ export class ClientRequests implements Ticking {
     const isShared = invocation.exchange.head !== undefined
     // Listen first, then ask: the answer may come at once.
     if (isShared) await this.#inbox.ready().catch(() => telemetry.count('degraded', 'inbox'))
-    const { signal } = invocation
+    else await Promise.resolve() // the handler has its slot once it has returned its promise
+    const { signal, hold } = invocation
     signal.throwIfAborted()
+    if (this.#waiting.size >= MAX_WAITING)
+      throw new HoldfastError('overloaded', `${MAX_WAITING} questions wait for answers on this node.`, {
+        data: { retryAfterMs: 1000 },
+      })
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
     const expiresMs = clock.monotonic() + options.questionTtlMs
     this.#waiting.set(key, { invocation, id, request, expiresMs, isShared, resolve, reject })
@@ -83,7 +90,12 @@ export class ClientRequests implements Ticking {
       }
       if (!invocation.sendRequest(JSON.stringify({ jsonrpc: '2.0', id, method: request.method, params })))
         throw new HoldfastError('client_refused', 'The client takes no stream on which it could be asked.')
-      return { id, answer: await promise }
+      hold?.rest()
+      try {
+        return { id, answer: await promise }
+      } finally {
+        hold?.resume()
+      }
     } finally {
       signal.removeEventListener('abort', onAbort)
       this.#forget(key)
