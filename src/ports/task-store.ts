@@ -42,9 +42,9 @@ export interface TaskStore {
   ): Promise<{ open: number; state: TaskState; queue: string } | undefined>
   /** Ends tasks. After an error: read the task, and compare `doneFence`. */
   finish(ends: readonly TaskEnd[]): Promise<readonly ('done' | 'lost')[]>
-  /** Gives a task back after an error of its handler, to run again after a while; counts as an attempt. */
-  retry(id: string, fence: number, runAfterMs: number, statusMessage?: string): Promise<'parked' | 'lost'>
-  /** Gives tasks back untouched, for a worker that stops; counts as nothing. Returns those that were the caller's. */
+  /** Gives a task back after an error of its handler, to run again after a while; counts as an attempt. Where a cancel was asked for it ends. */
+  retry(id: string, fence: number, runAfterMs: number, statusMessage?: string): Promise<'parked' | 'cancelled' | 'lost'>
+  /** Gives tasks back untouched, for a worker that stops; counts as nothing. Those to be cancelled end. Returns those that were the caller's. */
   release(leases: readonly { id: string; fence: number }[]): Promise<readonly string[]>
   /**
    * Cancels. `cancelled`: at once, since nobody held it; `signalled`: its worker is to stop, and ends it; `ended`: too late;
