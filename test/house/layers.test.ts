@@ -43,7 +43,11 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     ],
     packages: ['node:crypto', 'node:fs', 'node:path', 'node:stream'],
   },
-  testing: { folders: ['errors', 'ports', 'define', 'kernel', 'transports', 'compose'], packages: ['node:assert'] },
+  tasks: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'node:worker_threads'] },
+  testing: {
+    folders: ['errors', 'ports', 'define', 'kernel', 'tasks', 'transports', 'compose'],
+    packages: ['node:assert', 'node:crypto'],
+  },
   cli: {
     folders: ['errors', 'define', 'compose', 'telemetry', 'backends/ipc', 'backends/memory', 'ports'],
     packages: [
