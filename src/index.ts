@@ -1,3 +1,6 @@
+export type { ApiKeyEntry } from './auth/api-keys.ts'
+export type { IntrospectionOptions } from './auth/introspection.ts'
+export type { AuthOptions, AuthRequest } from './auth/options.ts'
 export { content } from './define/content.ts'
 export type {
   Annotations,

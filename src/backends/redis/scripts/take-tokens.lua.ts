@@ -8,7 +8,8 @@ import { script } from './script.ts'
  * set back (or the burst lowered), the bucket is taken for empty and written so, else it would stay shut until the clock
  * is again where it was.
  *
- * KEYS a bucket each · ARGV four a bucket: microseconds in which a token comes back, burst, tokens wanted, least of them
+ * KEYS a bucket each · ARGV four a bucket: microseconds in which a token comes back, burst, tokens wanted (less than 0:
+ * given back), least of them
  * Returns { bucket that refused or 0, milliseconds until it has enough, then three a bucket: granted, whole tokens left,
  * milliseconds until it is full }.
  */
@@ -27,8 +28,9 @@ for i = 1, #KEYS do
   local fullAfter = (tonumber(redis.call('GET', KEYS[i])) or now) - now
   missing[i] = math.min(math.max(fullAfter, 0), burst[i] * interval[i])
   if fullAfter > missing[i] + 1000 then keep(KEYS[i], missing[i]) end
-  granted[i] = math.min(cost, whole(i, missing[i]))
-  if granted[i] < least then
+  local available = whole(i, missing[i])
+  granted[i] = math.min(cost, available)
+  if available < least then
     local untilEnough = missing[i] - (burst[i] - least) * interval[i]
     if untilEnough > wait then refusedBy, wait = i, untilEnough end
   end
@@ -36,8 +38,8 @@ end
 local answer = { refusedBy, math.ceil(wait / 1000) }
 for i = 1, #KEYS do
   local taken = refusedBy == 0 and granted[i] or 0
-  local fullAfter = missing[i] + taken * interval[i]
-  if taken > 0 then keep(KEYS[i], fullAfter) end
+  local fullAfter = math.max(missing[i] + taken * interval[i], 0)
+  if taken ~= 0 then keep(KEYS[i], fullAfter) end
   answer[#answer + 1] = taken
   answer[#answer + 1] = whole(i, fullAfter)
   answer[#answer + 1] = math.ceil(fullAfter / 1000)
