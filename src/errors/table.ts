@@ -234,6 +234,13 @@ export const ERRORS = {
     'Try again after `retryAfterMs`.',
   ),
   draining: wire(RPC_OVERLOADED, 503, true, 'The node is shutting down.', 'Try again: another node will answer.'),
+  backend_failed: wire(
+    -32603,
+    503,
+    true,
+    'Something that the server keeps its state in did not answer, or refused.',
+    'Try again; the log holds the cause under the request id.',
+  ),
   stream_interrupted: wire(-32603, 200, true, 'The node that ran the call is gone; its answer is lost.', 'Call again.'),
 
   invalid_definition: config(
@@ -253,7 +260,6 @@ export const ERRORS = {
     'The module does not export a server definition.',
     'Export the result of defineServer(…) by default.',
   ),
-  backend_failed: config('A backend answered with an error.', 'The log holds the cause.'),
   closed: config('The runtime, store or bus was used after close().', 'Create a new one.'),
 } as const satisfies Record<string, ErrorEntry>
 

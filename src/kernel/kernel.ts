@@ -10,6 +10,8 @@ import { callerOf } from './caller.ts'
 import type { Exchange, LegacySession, Reply } from './exchange.ts'
 import { errorHeaders } from './invocation.ts'
 import { parseJson } from './json.ts'
+import { backendFailed } from './dispatch.ts'
+import { keepSubscribed } from './keep-subscribed.ts'
 import { CANCEL_CHANNEL } from './keys.ts'
 import { checkId, claimOf, isId } from './message.ts'
 import { isAlwaysTaken, takesSlot } from './methods.ts'
@@ -52,11 +54,14 @@ export class Kernel {
 
   /** Subscribes to what other nodes tell this one. */
   async start(): Promise<void> {
-    const { bus, cancellable } = this.#services
-    this.#unsubscribeCancel = await bus.subscribe(
+    const { bus, cancellable, clock, telemetry } = this.#services
+    // A lost cancellation is a call that runs to its end, as the specification allows.
+    this.#unsubscribeCancel = await keepSubscribed(
+      bus,
       CANCEL_CHANNEL,
       (message) => cancellable.get(Buffer.from(message).toString())?.abandon('cancelled'),
-      () => undefined, // a lost cancellation is a call that runs to its end, as the specification allows
+      clock,
+      (error) => telemetry.failure(undefined, 'Cancellations of other nodes are not heard yet.', error),
     )
   }
 
@@ -326,10 +331,13 @@ export class Kernel {
     const { telemetry } = this.#services
     const requestId = this.#services.nextRequestId()
     let told: HoldfastError
-    if (error instanceof HoldfastError && ERRORS[error.code].kind === 'wire') told = error
+    const isBackend = error instanceof HoldfastError && error.code === 'backend_failed'
+    if (!isBackend && error instanceof HoldfastError && ERRORS[error.code].kind === 'wire') told = error
     else {
       telemetry.failure(undefined, `A message could not be served (request ${requestId}).`, error)
-      told = new HoldfastError('internal_error', `The server failed (request ${requestId}).`)
+      told = isBackend
+        ? backendFailed(requestId)
+        : new HoldfastError('internal_error', `The server failed (request ${requestId}).`)
     }
     const { http } = ERRORS[told.code]
     // Before a method is served, an error is one of the exchange: a status of 200 would hide it.

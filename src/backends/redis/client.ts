@@ -72,7 +72,9 @@ export async function loadClients(address: RedisAddress): Promise<ClientFactory>
         })
       return new Cluster([...hosts], {
         lazyConnect: true,
-        enableOfflineQueue: false,
+        // A command may wait for its node's connection to be made, within its time-out. Without this, all but the first
+        // would fail. The store sends nothing while the cluster as a whole is away.
+        enableOfflineQueue: true,
         clusterRetryStrategy: backoffMs,
         retryDelayOnFailover: 0, // else what was sent when a connection broke would be sent again
         slotsRefreshTimeout: options.commandTimeoutMs,

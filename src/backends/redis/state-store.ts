@@ -104,13 +104,12 @@ export class RedisStateStore implements StateStore {
   }
 
   async readAfter(log: string, id: number, limit: number): Promise<ReadResult> {
-    const [last, first, closed, from, ...values] = (await this.#script('readAfter', READ_AFTER, [log], [id, limit])) as [
-      number?,
-      number?,
-      number?,
-      number?,
-      ...Buffer[],
-    ]
+    const [last, first, closed, from, ...values] = (await this.#script(
+      'readAfter',
+      READ_AFTER,
+      [log],
+      [id, limit],
+    )) as [number?, number?, number?, number?, ...Buffer[]]
     if (last === undefined) return { entries: [], truncated: id > 0, closed: false }
     const entries = values.map((value, index) => ({ id: from! + index, value }))
     return { entries, truncated: id + 1 < first!, closed: closed === 1 && from! + entries.length > last }
@@ -170,6 +169,7 @@ export class RedisStateStore implements StateStore {
   async #run<T>(operation: string, run: () => Promise<T>): Promise<T> {
     if (this.#isClosed) throw new HoldfastError('closed', 'The state store was closed.')
     try {
+      if (this.#client.isCluster && this.#client.status !== 'ready') throw new Error('The cluster is not connected.')
       return await run()
     } catch (error) {
       throw toBackendError(operation, error)
