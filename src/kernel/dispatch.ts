@@ -1,4 +1,4 @@
-import { HoldfastError, ToolError } from '../errors/holdfast-error.ts'
+import { HoldfastError, stateUnavailable, ToolError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { OperationStart } from '../ports/telemetry.ts'
 import type { Hold } from '../limits/admission.ts'
@@ -86,19 +86,14 @@ function toolOf({ facts: { method, params } }: Invocation): string | undefined {
 
 /** What a client may be told of an error; the rest goes to the log. */
 export function toWireError(invocation: Invocation, error: unknown): HoldfastError {
-  const isBackend = error instanceof HoldfastError && error.code === 'backend_failed'
-  if (!isBackend && error instanceof HoldfastError && ERRORS[error.code].kind === 'wire') return error
+  if (error instanceof HoldfastError && ERRORS[error.code].kind === 'wire') return error
   // Its message is meant for the client, wherever it is thrown; tools turn it into a result before it gets here.
   if (error instanceof ToolError) return new HoldfastError('internal_error', error.message)
   if (!invocation.isDone)
     invocation.services.telemetry.failure(invocation.operation, `The method ${invocation.facts.method} failed.`, error)
-  if (isBackend) return backendFailed(invocation.requestId)
+  if (error instanceof HoldfastError && error.code === 'backend_failed') return stateUnavailable()
   return new HoldfastError('internal_error', `The server failed (request ${invocation.requestId}).`)
 }
-
-/** What a client is told of a backend's error: that it may try again, and nothing of the backend. */
-export const backendFailed = (requestId: string): HoldfastError =>
-  new HoldfastError('backend_failed', `Part of the server can't be reached (request ${requestId}). Try again.`)
 
 /** What telemetry is told of an invocation; read lazily, most of it only where traces are on. */
 class Start implements OperationStart {
