@@ -10,6 +10,8 @@ import { ChangeHub } from '../kernel/changes.ts'
 import { Kernel } from '../kernel/kernel.ts'
 import type { Services } from '../kernel/services.ts'
 import { Ticker } from '../kernel/ticker.ts'
+import { ClientRequests } from '../sessions/client-requests.ts'
+import { NodeInbox } from '../sessions/node-inbox.ts'
 import { Admission } from '../limits/admission.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
@@ -122,21 +124,19 @@ export async function wire(
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
   const admission = new Admission(options, server.tools, clock, telemetry)
   let counter = 0
+  const inbox = new NodeInbox(bus, nodeId)
+  const shared = { options, telemetry, clock, state, bus, ticker, nodeId }
   const services: Services = {
-    options,
+    ...shared,
     catalog: compileCatalog(server, options.listPageSize),
-    telemetry,
-    clock,
-    state,
-    bus,
     keys: openKeyRing(options.keys, options.dataDir),
-    ticker,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
     admission,
     running: new Set(),
     cancellable: new Map(),
     openListens: new Map(),
-    nodeId,
+    inbox,
+    clientRequests: new ClientRequests(shared, inbox),
     nextRequestId: () => `${nodeId}-${(++counter).toString(36)}`,
   }
   const kernel = new Kernel(services)
