@@ -15,7 +15,8 @@ const LISTS = new Set(['tools', 'prompts', 'resources'] as const)
  * The stand-alone stream of a 2025 session (GET): carries list changes, and updates of the resources that the session follows.
  *
  * 1. A session has one: who opens a newer one says so on the session's channel, and the older ends.
- * 2. What is followed stands in the session's record; when that changes, on whichever node, the stream follows anew.
+ * 2. What is followed stands in the session's record; when that changes, on whichever node, the stream follows anew. While
+ *    the record can't be read, it follows what it did, and looks again at every tick.
  * 3. Without its connection the stream lingers for `resumeTtlMs`, writing on; then it is left for another node to take up.
  */
 export class StandAloneStream implements OpenStream, Ticking {
@@ -26,6 +27,8 @@ export class StandAloneStream implements OpenStream, Ticking {
   #listener: ChangeListener
   #unsubscribe: Unsubscribe | undefined
   #isOver = false
+  /** The record may have changed since it was read. */
+  #isStale = false
 
   constructor(services: Services, sessions: SessionStore, session: StoredSession, stream: ResumableStream) {
     this.#services = services
@@ -71,6 +74,7 @@ export class StandAloneStream implements OpenStream, Ticking {
     const { detachedMs } = this.#stream
     if (detachedMs !== undefined && nowMs - detachedMs > this.#services.options.resumeTtlMs) this.#stream.leave()
     else this.#stream.keepAliveAt(nowMs)
+    if (this.#isStale) this.#guard(this.#followAnew())
   }
 
   shutdown(): void {
@@ -97,7 +101,15 @@ export class StandAloneStream implements OpenStream, Ticking {
 
   async #followAnew(): Promise<void> {
     if (this.#isOver) return
-    const session = await this.#sessions.reopen(this.#session)
+    this.#isStale = false
+    let session: StoredSession | undefined
+    try {
+      session = await this.#sessions.reopen(this.#session)
+    } catch {
+      this.#services.telemetry.count('degraded', 'session_record')
+      this.#isStale = true
+      return
+    }
     if (session === undefined) return this.#stream.end() // ended by DELETE
     this.#session = session
     const old = this.#listener

@@ -4,7 +4,7 @@ import { modern, openSession, send } from '../clients/raw.ts'
 import { until } from '../servers/tools.ts'
 import type { TestCluster } from './cluster.ts'
 import { judge, type History, type Verdict } from './history.ts'
-import { Load, seeded } from './load.ts'
+import { hasResult, Load, seeded } from './load.ts'
 import { idempotentCall, longCall, sessionCalls, statelessCall, streamedCall } from './operations.ts'
 import { listenTo, StreamKeeper, streamOf, subscribeInit } from './stream-keeper.ts'
 
@@ -149,7 +149,8 @@ async function lastWord(url: string, keepers: readonly StreamKeeper[]): Promise<
     await until('The streams being open again', 10_000, async () => keepers.every(({ isOpen }) => isOpen))
     await sleep(500) // those that were just opened have begun to follow
     const before = keepers.map(updates)
-    await modern(url, 'tools/call', { name: 'touch', arguments: {} })
+    const { message, text } = await modern(url, 'tools/call', { name: 'touch', arguments: {} })
+    if (!hasResult({ message })) throw new Error(`the change could not be made: ${text}`)
     await until('Every stream hearing of the change', 5000, async () =>
       keepers.every((keeper, index) => updates(keeper) > before[index]!),
     )
@@ -159,6 +160,10 @@ async function lastWord(url: string, keepers: readonly StreamKeeper[]): Promise<
         problems.push(`a stream heard of one change ${updates(keeper) - before[index]!} times`)
   } catch (error) {
     problems.push((error as Error).message)
+    for (const [index, { isOpen, seen }] of keepers.entries())
+      problems.push(
+        `${index % 2 === 0 ? '2025' : '2026'} stream ${index}: ${isOpen ? 'open' : 'closed'}, saw ${JSON.stringify(seen.slice(-5))}`,
+      )
   } finally {
     await Promise.all(keepers.map((keeper) => keeper.close()))
   }
