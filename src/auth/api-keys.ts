@@ -1,9 +1,10 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import type { Principal } from '../define/context.ts'
+import { SCOPE } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
-import { SCOPE, type PrincipalMaker } from './principal.ts'
+import type { PrincipalMaker } from './principal.ts'
 
 /** An API key as the server keeps it: its hash, and whom it stands for. */
 export interface ApiKeyEntry {

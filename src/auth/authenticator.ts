@@ -201,9 +201,7 @@ export class Authenticator {
     if (!(error instanceof HoldfastError) || error.headers !== undefined) return error
     const challenge = CHALLENGES[error.code]
     if (challenge === undefined) return error
-    // What a quoted string may hold (RFC 6750, 3).
-    const description = error.message.replaceAll(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
-    const headers = this.#parts.challenger.header(challenge, description)
+    const headers = this.#parts.challenger.header(challenge, error.message)
     return new HoldfastError(error.code, error.message, { data: { ...error.data }, headers })
   }
 }

@@ -40,6 +40,8 @@ export interface RuntimeOptions
   auth?: AuthOptions
   /** URL of the endpoint as clients write it, path included: what tokens are made for (`HOLDFAST_PUBLIC_URL`). */
   publicUrl?: string
+  /** Credential of the caller on standard input and output: a token or an API key, checked by `auth` (`HOLDFAST_STDIO_CREDENTIAL`). Default: the caller is the user that runs the process, and may use everything. */
+  stdioCredential?: string
   /** Proxies whose `X-Forwarded-For` is believed: addresses, ranges (`10.0.0.0/8`), `loopback`. Default: none (`HOLDFAST_TRUSTED_PROXIES`). */
   trustedProxies?: readonly string[]
   /** Where nodes keep what they share. Default: this process's memory. */
@@ -67,7 +69,7 @@ export type ResolvedOptions = KernelOptions &
       | 'dataDir'
     >
   > &
-  Pick<RuntimeOptions, 'keys' | 'state' | 'bus' | 'clock' | 'publicUrl'> & { auth?: ResolvedAuth }
+  Pick<RuntimeOptions, 'keys' | 'state' | 'bus' | 'clock' | 'publicUrl' | 'stdioCredential'> & { auth?: ResolvedAuth }
 
 const MEBIBYTE = 1024 * 1024
 
@@ -108,7 +110,7 @@ const DEFAULTS: ResolvedOptions = {
   sessions: 'required',
 }
 
-const OPTIONAL = ['keys', 'state', 'bus', 'clock', 'auth', 'publicUrl']
+const OPTIONAL = ['keys', 'state', 'bus', 'clock', 'auth', 'publicUrl', 'stdioCredential']
 const LOG_LEVEL_NAMES = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** How each variable is read, and which option it sets. */
@@ -125,6 +127,7 @@ const VARIABLES: Readonly<
   HOLDFAST_ALLOW_ANONYMOUS: { option: 'allowAnonymous', read: flag },
   HOLDFAST_PUBLIC_URL: { option: 'publicUrl', read: (text) => text },
   HOLDFAST_TRUSTED_PROXIES: { option: 'trustedProxies', read: list },
+  HOLDFAST_STDIO_CREDENTIAL: { option: 'stdioCredential', read: (text) => text },
   HOLDFAST_AUTH_ISSUER: { option: 'auth.issuer', read: (text) => text },
   HOLDFAST_AUTH_AUDIENCE: { option: 'auth.audience', read: list },
   HOLDFAST_API_KEYS: { option: 'auth.apiKeys', read: (text) => text },
@@ -203,6 +206,10 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     if (value !== false && (typeof value !== 'string' || value === '')) refuse('a folder, or false')
   } else if (option === 'publicUrl') {
     if (value !== undefined && !isEndpointUrl(value)) refuse('an http or https URL without query and fragment')
+  } else if (option === 'stdioCredential') {
+    // Not with its value: it is a secret.
+    if (value !== undefined && (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)))
+      throw new HoldfastError('invalid_option', `${name} is no credential; it must be a token or an API key.`)
   } else if (option === 'auth') {
     if (value !== undefined && (typeof value !== 'object' || value === null)) refuse('an object')
   } else if (option === 'path') {

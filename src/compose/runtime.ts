@@ -17,7 +17,7 @@ import { createNodeHandler, type HttpParts, type NodeHandler } from '../transpor
 import { Probes } from '../transports/http/probes.ts'
 import { listen, type HttpServer } from '../transports/http/server.ts'
 import { serveStdio } from '../transports/stdio/stdio.ts'
-import { createAuth } from './auth.ts'
+import { createAuth, stdioPrincipal } from './auth.ts'
 import { openKeyRing } from './keys.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
@@ -111,9 +111,12 @@ export async function wire(
   const ticker = new Ticker(clock, TICK_MS)
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
   let counter = 0
+  const catalog = compileCatalog(server, options.listPageSize)
+  const { challenges, ...door } = await createAuth(catalog, options, clock, telemetry)
   const services: Services = {
     options,
-    catalog: compileCatalog(server, options.listPageSize),
+    catalog,
+    challenges,
     telemetry,
     clock,
     state,
@@ -141,7 +144,7 @@ export async function wire(
     clock,
     ticker,
     probes,
-    ...(await createAuth(server, options, clock, telemetry)),
+    ...door,
   }
 
   const close = async (): Promise<void> => {
@@ -186,6 +189,12 @@ export async function wire(
           'invalid_option',
           `Listening on ${host} would let anyone who reaches this machine call the tools. Set \`auth\` to say who may, set HOLDFAST_ALLOW_ANONYMOUS=1 (allowAnonymous) if anyone may, or listen on 127.0.0.1.`,
         )
+      const needy = options.auth === undefined ? catalog.scopes[0] : undefined
+      if (needy !== undefined)
+        throw new HoldfastError(
+          'invalid_option',
+          `Something in this server needs the scope ${JSON.stringify(needy)}, which nobody can have without authentication. Set \`auth\`, or take \`scopes\` away.`,
+        )
       httpServer = await listen(
         createNodeHandler(
           { ...parts, options: { ...options, allowedHosts: withHost(options.allowedHosts, host) } },
@@ -200,6 +209,7 @@ export async function wire(
     async serveStdio(streams) {
       const { input, output } = streams ?? { input: process.stdin, output: process.stdout }
       await serveStdio(kernel, {
+        principal: await stdioPrincipal(door.authenticator, options.stdioCredential, catalog.scopes),
         input: input as Readable,
         output: output as Writable,
         maxBodyBytes: options.maxBodyBytes,

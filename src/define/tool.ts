@@ -4,6 +4,7 @@ import type { Context } from './context.ts'
 import { findHeaderParameters, type HeaderParameter } from './header-parameters.ts'
 import { checkListedFields, checkToolAnnotations } from './listed-fields.ts'
 import { checkFields, checkFunction, checkOptions, checkText, checkToolName, invalid, quote } from './names.ts'
+import { checkScopes } from './scopes.ts'
 import type { InferInput, InferReturn, Schema } from './schema.ts'
 
 /** Hints on how a tool behaves. Clients must not trust them (MCP 2026-07-28, `ToolAnnotations`). */
@@ -31,6 +32,11 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   input?: Input
   /** Schema of what `run` returns. Sent to clients, and every result is checked against it. */
   output?: Output
+  /**
+   * Scopes that a caller needs, all of them: who lacks one does not see it in lists, and is told which by a 403
+   * (`insufficient_scope`). Default: none.
+   */
+  scopes?: readonly string[]
   annotations?: ToolAnnotations
   icons?: Icon[]
   /** Sent with the tool in lists, unchanged. */
@@ -57,13 +63,15 @@ export interface ToolDefinition {
   readonly output?: CompiledSchema
   /** Arguments that clients mirror in `Mcp-Param-*` headers. */
   readonly headerParameters: readonly HeaderParameter[]
+  /** What a caller needs to see and to call it. */
+  readonly scopes?: readonly string[]
   readonly annotations?: ToolAnnotations
   readonly icons?: Icon[]
   readonly _meta?: Record<string, unknown>
   readonly run: (args: never, ctx: Context) => unknown
 }
 
-const FIELDS = ['name', 'title', 'description', 'input', 'output', 'annotations', 'icons', '_meta', 'run']
+const FIELDS = ['name', 'title', 'description', 'input', 'output', 'scopes', 'annotations', 'icons', '_meta', 'run']
 const NO_ARGUMENTS: CompiledSchema = {
   json: { type: 'object', additionalProperties: false },
   check: (value) => {
@@ -97,6 +105,7 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   checkFunction(where, 'run', options.run)
   checkListedFields(where, options)
   checkToolAnnotations(where, options.annotations)
+  checkScopes(where, options.scopes)
   const { input, output, ...rest } = options
   const compiled = input === undefined ? NO_ARGUMENTS : asObject(compileSchema(input, 'input', where), where)
   return Object.freeze({

@@ -9,6 +9,7 @@ import { decodeHeader } from './headers.ts'
 import { withIdempotencyKey } from './idempotency.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { isObject, isPromise, OWN_META, type JsonObject } from './protocol.ts'
+import { requireScopes } from './scopes.ts'
 import { BadResult, toolFailure, toToolOutcome } from './tool-result.ts'
 
 /**
@@ -26,6 +27,7 @@ export function callTool(invocation: Invocation): Outcome | PromiseLike<Outcome>
   if (!isObject(args)) throw new HoldfastError('invalid_params', '`params.arguments` must be an object.')
   if (era === 'modern' && tool.headerParameters.length > 0 && invocation.exchange.head !== undefined)
     checkHeaderParameters(tool.headerParameters, args, invocation.exchange.head)
+  if (tool.scopes !== undefined) requireScopes(invocation, tool, `The tool ${quote(name)}`)
   const key = meta[OWN_META.idempotencyKey]
   return key === undefined
     ? checkAndRun(invocation, tool, args)

@@ -7,6 +7,7 @@ import type { ChangeHub } from './changes.ts'
 import type { Invocation } from './invocation.ts'
 import type { JsonBounds } from './json.ts'
 import type { KeyRing } from './key-ring.ts'
+import type { Challenges } from './scopes.ts'
 import type { Ticker } from './ticker.ts'
 
 /** Bounds and times of the kernel. Defaults stand in `compose/options.ts`, and in the operations guide. */
@@ -44,6 +45,8 @@ export interface Services {
   readonly state: StateStore
   readonly bus: EventBus
   readonly keys: KeyRing
+  /** Absent where nobody can authenticate. */
+  readonly challenges: Challenges | undefined
   readonly ticker: Ticker
   readonly changes: ChangeHub
   /** Requests whose handlers are running. */

@@ -1,7 +1,7 @@
 import { internalsOf, createRuntime, type Runtime } from '../compose/runtime.ts'
 import type { RuntimeOptions } from '../compose/options.ts'
 import type { ContentBlock, PromptMessage, ResourceContents } from '../define/content.ts'
-import type { LogLevel } from '../define/context.ts'
+import { ANONYMOUS, type LogLevel, type Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import type { Connection } from '../kernel/exchange.ts'
 import { isLegacy, LATEST_MODERN, META, type JsonObject, type Revision } from '../kernel/protocol.ts'
@@ -48,6 +48,8 @@ export interface ConnectOptions {
   revision?: Revision
   /** Capabilities that the client declares. Default: none. */
   capabilities?: JsonObject
+  /** Who calls, for tools that look at it or need scopes. Default: the anonymous caller, who has no scopes. */
+  principal?: Partial<Principal>
   /** Options of the runtime. Default: nothing is written to disk or log. */
   runtime?: RuntimeOptions
 }
@@ -90,7 +92,11 @@ let clients = 0
 export async function connect(server: ServerDefinition, options: ConnectOptions = {}): Promise<TestClient> {
   const { revision = LATEST_MODERN, capabilities = {} } = options
   const runtime = await createRuntime(server, { dataDir: false, logLevel: 'silent', ...options.runtime })
-  const client = new MemoryClient(runtime, revision, capabilities)
+  const principal =
+    options.principal === undefined
+      ? ANONYMOUS
+      : { issuer: 'https://issuer.test', subject: 'tester', scopes: [], ...options.principal }
+  const client = new MemoryClient(runtime, revision, capabilities, principal)
   if (isLegacy(revision)) {
     await client.request('initialize', {
       protocolVersion: revision,
@@ -112,14 +118,16 @@ class MemoryClient implements TestClient {
   readonly notifications: JsonObject[] = []
   readonly #isLegacy: boolean
   readonly #capabilities: JsonObject
+  readonly #principal: Principal
   readonly #connection: Connection
   readonly #waiting = new Map<number, Waiting>()
   #nextId = 1
 
-  constructor(runtime: Runtime, revision: Revision, capabilities: JsonObject) {
+  constructor(runtime: Runtime, revision: Revision, capabilities: JsonObject, principal: Principal) {
     this.runtime = runtime
     this.#isLegacy = isLegacy(revision)
     this.#capabilities = capabilities
+    this.#principal = principal
     this.#connection = {
       scope: `memory-${++clients}`,
       transport: 'memory',
@@ -182,7 +190,7 @@ class MemoryClient implements TestClient {
   }
 
   #send(message: JsonObject): void {
-    const exchange = new LineExchange('memory', this.#connection, (text) => this.#receive(text))
+    const exchange = new LineExchange('memory', this.#connection, this.#principal, (text) => this.#receive(text))
     internalsOf(this.runtime).kernel.receive(exchange, Buffer.from(JSON.stringify(message)))
   }
 

@@ -10,7 +10,10 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   errors: { folders: [], packages: [] },
   ports: { folders: ['errors'], packages: [] },
   define: { folders: ['errors'], packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'node:module'] },
-  kernel: { folders: ['errors', 'ports', 'define', 'sessions'], packages: ['node:buffer', 'node:crypto', 'node:util'] },
+  kernel: {
+    folders: ['errors', 'ports', 'define', 'sessions'],
+    packages: ['lru-cache', 'node:buffer', 'node:crypto', 'node:util'],
+  },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
   telemetry: {
     folders: ['errors', 'ports'],
@@ -36,7 +39,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'backends/memory',
       'backends/ipc',
     ],
-    packages: ['node:crypto', 'node:fs', 'node:path', 'node:stream'],
+    packages: ['node:crypto', 'node:fs', 'node:os', 'node:path', 'node:stream'],
   },
   testing: { folders: ['errors', 'ports', 'define', 'kernel', 'transports', 'compose'], packages: ['node:assert'] },
   cli: {
