@@ -126,10 +126,17 @@ function stampOf(file: string): string {
 
 /** The entries of a file of keys. @throws {HoldfastError} `invalid_option` */
 export function readApiKeys(file: string): unknown {
+  let text: string
   try {
-    return JSON.parse(readFileSync(file, 'utf8'))
+    text = readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new HoldfastError('invalid_option', `The file of API keys ${file} can't be read as JSON.`, { cause })
+    throw new HoldfastError('invalid_option', `The file of API keys ${file} can't be read.`, { cause })
+  }
+  try {
+    return JSON.parse(text)
+  } catch {
+    // Without its cause, whose message quotes the file.
+    throw new HoldfastError('invalid_option', `The file of API keys ${file} holds something other than JSON.`)
   }
 }
 

@@ -94,8 +94,11 @@ export class Authenticator {
    * Who sends a request.
    * @throws {HoldfastError} (or rejects with) `unauthenticated`, `insufficient_scope`, `malformed_credentials`, `auth_unavailable`,
    * with the headers of the answer.
+   * @param target path and query of the request, where it has one.
    */
-  authenticate(caller: Caller): Principal | Promise<Principal> {
+  authenticate(caller: Caller, target = ''): Principal | Promise<Principal> {
+    if (target.includes('?') && hasTokenInQuery(target))
+      throw this.#challenged(malformed('A token in the query is not accepted; send it as `Authorization: Bearer …`.'))
     if (this.#auth.authenticate !== undefined) return this.#askOwn(caller)
     return this.#byHeaders(caller)
   }
@@ -214,6 +217,10 @@ const CHALLENGES: Readonly<Record<string, ChallengeError>> = {
 
 const malformed = (message: string): HoldfastError => new HoldfastError('malformed_credentials', message)
 const tooLong = (): HoldfastError => malformed(`The credential is longer than ${MAX_LENGTH} characters.`)
+
+/** Tokens in the query would stand in the logs of every proxy (MCP 2026-07-28, authorization: MUST NOT). */
+const hasTokenInQuery = (target: string): boolean =>
+  new URLSearchParams(target.slice(target.indexOf('?'))).has('access_token')
 
 async function jwksUrlOf(issuer: string): Promise<string> {
   const { jwksUrl } = await discover(issuer)

@@ -43,7 +43,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   },
   testing: { folders: ['errors', 'ports', 'define', 'kernel', 'transports', 'compose'], packages: ['node:assert'] },
   cli: {
-    folders: ['errors', 'define', 'compose', 'telemetry', 'backends/ipc', 'backends/memory', 'ports'],
+    folders: ['errors', 'define', 'auth', 'compose', 'telemetry', 'backends/ipc', 'backends/memory', 'ports'],
     packages: [
       'commander',
       'node:module',
