@@ -18,6 +18,8 @@ const REMEMBER_JWT_MS = 60_000
 /** The same for an opaque token: so long one that was revoked still works. */
 const REMEMBER_OPAQUE_MS = 15_000
 const MAX_REMEMBERED = 10_000
+/** Tokens that are being checked at once; more are told to try again. */
+const MAX_PENDING = 2000
 /** Longest credential. Tokens with many claims are 2 to 4 kB; headers are bounded to 16 KiB in all. */
 const MAX_LENGTH = 8192
 /** A bearer token (RFC 6750, 2.1). */
@@ -165,6 +167,10 @@ export class Authenticator {
     if (this.#apiKeys !== undefined && isApiKey(token)) return this.#byApiKey(token)
     let pending = this.#pending.get(digest)
     if (pending === undefined) {
+      if (this.#pending.size >= MAX_PENDING)
+        throw new HoldfastError('auth_unavailable', 'Too many new tokens are being checked.', {
+          data: { retryAfterMs: 1000 },
+        })
       pending = this.#check(token, digest)
         .catch((error: unknown) => {
           throw this.#challenged(error)

@@ -182,6 +182,9 @@ export function resolveOptions(
   }
   Object.assign(resolved, defined(flags))
   for (const [name, value] of Object.entries(resolved)) check(name as keyof ResolvedOptions, value, `\`${name}\``)
+  // Clients name the host of the public URL, behind whatever proxy.
+  if (resolved.publicUrl !== undefined)
+    resolved.allowedHosts = [...(resolved.allowedHosts as string[]), new URL(resolved.publicUrl as string).hostname]
   if (resolved.auth !== undefined)
     resolved.auth = resolveAuth(resolved.auth as AuthOptions, resolved.publicUrl as string | undefined)
   return resolved as unknown as ResolvedOptions
