@@ -10,6 +10,9 @@ import { ChangeHub } from '../kernel/changes.ts'
 import { Kernel } from '../kernel/kernel.ts'
 import type { Services } from '../kernel/services.ts'
 import { Ticker } from '../kernel/ticker.ts'
+import { ClientRequests } from '../sessions/client-requests.ts'
+import { NodeInbox } from '../sessions/node-inbox.ts'
+import { Admission } from '../limits/admission.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
 import { createFetchHandler, type FetchHandler } from '../transports/http/fetch-handler.ts'
@@ -62,6 +65,7 @@ export interface Listening {
 /** What the parts of this package that sit beside the runtime (testing, CLI) may reach. */
 export interface RuntimeInternals {
   readonly kernel: Kernel
+  readonly admission: Admission
   readonly telemetry: RuntimeTelemetry
   readonly options: ResolvedOptions
 }
@@ -106,28 +110,36 @@ export async function wire(
   let closing: Promise<void> | undefined
   const telemetry = await RuntimeTelemetry.create(
     { level: options.logLevel, fd: options.logFd },
-    { running: () => kernel.runningCount, openStreams: () => kernel.openStreamCount, isReady: () => isReady },
+    {
+      running: () => admission.running,
+      abandoned: () => admission.abandoned,
+      queued: () => admission.queued,
+      pendingBodyBytes: () => admission.pending.bytes,
+      loopDelayMs: () => admission.loopDelayMs,
+      openStreams: () => kernel.openStreamCount,
+      isReady: () => isReady,
+    },
   )
   const ticker = new Ticker(clock, TICK_MS)
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
+  const admission = new Admission(options, server.tools, clock, telemetry)
   let counter = 0
   const catalog = compileCatalog(server, options.listPageSize)
   const { challenges, ...door } = await createAuth(catalog, options, clock, telemetry)
+  const inbox = new NodeInbox(bus, nodeId)
+  const shared = { options, telemetry, clock, state, bus, ticker, nodeId }
   const services: Services = {
-    options,
+    ...shared,
     catalog,
     challenges,
-    telemetry,
-    clock,
-    state,
-    bus,
     keys: openKeyRing(options.keys, options.dataDir),
-    ticker,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
+    admission,
     running: new Set(),
     cancellable: new Map(),
     openListens: new Map(),
-    nodeId,
+    inbox,
+    clientRequests: new ClientRequests(shared, inbox),
     nextRequestId: () => `${nodeId}-${(++counter).toString(36)}`,
   }
   const kernel = new Kernel(services)
@@ -144,15 +156,23 @@ export async function wire(
     clock,
     ticker,
     probes,
+    isReady: () => isReady,
+    admission,
     ...door,
   }
 
   const close = async (): Promise<void> => {
+    // Idle connections stay during the delay: closing one while a balancer sends a request on it would lose that request.
+    // Each answer says meanwhile that its connection ends with it.
+    let isDelayOver = false
     // The clock's timers keep no process alive, and the last socket may be gone before the last call has ended.
-    const alive = setInterval(() => httpServer?.closeIdle(), 100)
+    const alive = setInterval(() => {
+      if (isDelayOver) httpServer?.closeIdle()
+    }, 100)
     isReady = false
     // Balancers see `/readyz` fail before connections are refused.
     if (httpServer !== undefined && options.drainDelayMs > 0) await clock.sleep(options.drainDelayMs)
+    isDelayOver = true
     kernel.shutdown()
     // When standard input has ended nobody reads the answers any more: there is nothing to wait for.
     const deadlineMs = clock.monotonic() + (isInputOver ? 0 : options.drainDeadlineMs)
@@ -220,7 +240,7 @@ export async function wire(
     },
     close: () => (closing ??= close()),
   }
-  internals.set(runtime, { kernel, telemetry, options })
+  internals.set(runtime, { kernel, admission, telemetry, options })
   return runtime
 }
 

@@ -1,3 +1,4 @@
+import { NEEDS, type Need } from './ask.ts'
 import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { ContentBlock, Icon, ToolResult } from './content.ts'
 import type { Context } from './context.ts'
@@ -32,6 +33,8 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   input?: Input
   /** Schema of what `run` returns. Sent to clients, and every result is checked against it. */
   output?: Output
+  /** What the tool cannot do without on the client's side; a client that lacks it is told so before anything runs. */
+  needs?: readonly Need[]
   /**
    * Scopes that a caller needs, all of them: who lacks one does not see it in lists, and is told which by a 403
    * (`insufficient_scope`). Default: none.
@@ -39,6 +42,12 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   scopes?: readonly string[]
   annotations?: ToolAnnotations
   icons?: Icon[]
+  /**
+   * Calls that run at once on a node, at most; more wait in a short queue, in turn by caller, or are refused with `overloaded`.
+   * For what the tool works with: as many connections as its database grants, or 1 for what must not overlap on a machine.
+   * Default: as many as the node runs (`maxConcurrentRequests`).
+   */
+  concurrency?: number
   /** Sent with the tool in lists, unchanged. */
   _meta?: Record<string, unknown>
   /**
@@ -61,17 +70,32 @@ export interface ToolDefinition {
   readonly description: string
   readonly input: CompiledSchema
   readonly output?: CompiledSchema
+  readonly needs?: readonly Need[]
   /** Arguments that clients mirror in `Mcp-Param-*` headers. */
   readonly headerParameters: readonly HeaderParameter[]
   /** What a caller needs to see and to call it. */
   readonly scopes?: readonly string[]
   readonly annotations?: ToolAnnotations
   readonly icons?: Icon[]
+  readonly concurrency?: number
   readonly _meta?: Record<string, unknown>
   readonly run: (args: never, ctx: Context) => unknown
 }
 
-const FIELDS = ['name', 'title', 'description', 'input', 'output', 'scopes', 'annotations', 'icons', '_meta', 'run']
+const FIELDS = [
+  'name',
+  'title',
+  'description',
+  'input',
+  'output',
+  'needs',
+  'scopes',
+  'annotations',
+  'icons',
+  'concurrency',
+  '_meta',
+  'run',
+]
 const NO_ARGUMENTS: CompiledSchema = {
   json: { type: 'object', additionalProperties: false },
   check: (value) => {
@@ -106,6 +130,10 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   checkListedFields(where, options)
   checkToolAnnotations(where, options.annotations)
   checkScopes(where, options.scopes)
+  checkNeeds(where, options.needs)
+  const { concurrency } = options
+  if (concurrency !== undefined && !(Number.isSafeInteger(concurrency) && concurrency >= 1))
+    invalid(where, `\`concurrency\` is ${quote(concurrency)}.`, 'It must be a whole number, 1 or more.')
   const { input, output, ...rest } = options
   const compiled = input === undefined ? NO_ARGUMENTS : asObject(compileSchema(input, 'input', where), where)
   return Object.freeze({
@@ -115,6 +143,13 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
     ...(output === undefined ? {} : { output: compileSchema(output, 'output', where) }),
     headerParameters: findHeaderParameters(compiled.json, where),
   })
+}
+
+function checkNeeds(where: string, needs: unknown): void {
+  if (needs === undefined) return
+  const wrong = Array.isArray(needs) ? needs.find((need) => !NEEDS.includes(need as Need)) : needs
+  if (wrong !== undefined)
+    invalid(where, `\`needs\` holds ${quote(wrong)}.`, `Give a list of ${NEEDS.map((need) => `"${need}"`).join(', ')}.`)
 }
 
 /** Arguments are an object: `type: "object"` must stand at the root (MCP 2026-07-28, `Tool.inputSchema`). */

@@ -84,6 +84,8 @@ export interface Exchange extends Reply {
   write(message: string, eventId?: string): void
   /** Sends an event without a message: says where to resume from, and after which time. */
   writeRetry(retryMs: number, eventId?: string): void
+  /** Bytes of the message, once it is there; a batch's are shared out among its messages. */
+  bodyBytes?: number
   /** Set by the kernel; the transport calls it once if the client goes away before the answer is complete. */
   onDisconnect: (() => void) | undefined
 }

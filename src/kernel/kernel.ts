@@ -1,16 +1,18 @@
 import type { Notify } from '../define/context.ts'
-import { HoldfastError } from '../errors/holdfast-error.ts'
+import { HoldfastError, stateUnavailable } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import { serveBatch } from '../sessions/batch.ts'
 import { initialize, receiveNotification, serveLegacy } from '../sessions/legacy.ts'
 import { SessionStore, type StoredSession } from '../sessions/session-store.ts'
 import { SessionStreams } from '../sessions/session-streams.ts'
 import type { Origin } from '../ports/telemetry.ts'
+import { callerOf } from './caller.ts'
 import type { Exchange, LegacySession, Reply } from './exchange.ts'
 import { errorHeaders } from './invocation.ts'
 import { parseJson } from './json.ts'
 import { CANCEL_CHANNEL } from './keys.ts'
 import { checkId, claimOf, isId } from './message.ts'
+import { isAlwaysTaken, takesSlot } from './methods.ts'
 import { serveModern } from './modern.ts'
 import { OpenStreams } from './open-streams.ts'
 import {
@@ -45,7 +47,7 @@ export class Kernel {
     this.#services = services
     this.#limit = new StreamLimit(services.options.maxStreamsPerPrincipal)
     this.#sessions = new SessionStore(services)
-    this.#streams = new SessionStreams(services, this.#sessions, this.#limit, this.#openStreams)
+    this.#streams = new SessionStreams(services, this.#sessions, this.#limit, this.#openStreams, services.inbox)
   }
 
   /** Subscribes to what other nodes tell this one. */
@@ -61,7 +63,7 @@ export class Kernel {
   get notify(): Notify {
     return this.#services.changes.notify
   }
-  /** Requests whose handlers run now. */
+  /** Requests that have not been answered yet. */
   get runningCount(): number {
     return this.#services.running.size
   }
@@ -70,12 +72,33 @@ export class Kernel {
     return this.#openStreams.size
   }
 
+  /**
+   * Looks at a request before its body is read, and sheds what would be shed anyway.
+   *
+   * In 2026-07-28 headers say what it is. In 2025 they do not: a small body is read, since it may be an answer or a
+   * cancellation, which free what others wait for; a bigger one is taken for a call.
+   *
+   * @param bytes what its headers say of its length; `undefined`: nothing.
+   * @throws {HoldfastError} `overloaded`
+   */
+  screen(exchange: Exchange, bytes: number | undefined): void {
+    const { admission } = this.#services
+    const { mcpMethod, mcpName, protocolVersion } = exchange.head!
+    const isKnown = mcpMethod !== undefined && isModern(protocolVersion)
+    const tool = isKnown && mcpMethod === 'tools/call' ? mcpName : undefined
+    if (!admission.isStrained(tool)) return
+    if (isKnown ? !isAlwaysTaken(mcpMethod) : !(bytes! <= MAYBE_ANSWER_BYTES))
+      admission.screen(callerOf(exchange), tool, !isKnown || takesSlot(mcpMethod))
+  }
+
   /** A message: the body of a POST, or a line of stdio. Never throws. */
   receive(exchange: Exchange, bytes: Buffer): void {
     let message: unknown
+    exchange.bodyBytes = bytes.length
     try {
-      if (this.#isDraining) throw draining()
       message = parseJson(bytes, this.#services.options)
+      // Calls that still run may wait for an answer, or be cancelled.
+      if (this.#isDraining && !isAnswerOrNotification(message)) throw draining()
       this.#route(exchange, message)
     } catch (error) {
       this.refuse(exchange, error, message)
@@ -143,7 +166,7 @@ export class Kernel {
         'The body must be a JSON-RPC 2.0 message: an object with `"jsonrpc": "2.0"`.',
       )
     const { id, method } = message
-    if (method === undefined && ('result' in message || 'error' in message)) return this.#response(exchange) // 4
+    if (method === undefined && ('result' in message || 'error' in message)) return this.#response(exchange, message) // 4
     if (typeof method !== 'string') throw new HoldfastError('invalid_request', '`method` must be a string.') // 5
     const isNotification = !('id' in message)
     if (!isNotification) checkId(id)
@@ -245,17 +268,23 @@ export class Kernel {
     serveLegacy(this.#services, exchange, exchange, session, session.revision, id, method, params)
   }
 
-  /** A client's answer. Nothing was asked, so there is nothing that it answers. */
-  #response(exchange: Exchange): void {
-    const { head } = exchange
-    if (head === undefined) return exchange.respond(202, undefined)
+  /** A client's answer to a request of ours (2025 revisions). */
+  #response(exchange: Exchange, message: JsonObject): void {
+    const { head, connection } = exchange
+    const { clientRequests } = this.#services
+    const take = (session: LegacySession | undefined): Promise<void> =>
+      (session === undefined ? Promise.resolve() : clientRequests.receive(session.sid, message)).then(
+        () => exchange.respond(202, undefined),
+        (error: unknown) => this.refuse(exchange, error, undefined),
+      )
+    if (head === undefined) return void take(connection?.session)
     const { protocolVersion: version, sessionId } = head
     if (sessionId === undefined || !(version === undefined || isLegacy(version)))
       throw new HoldfastError(
         'invalid_request',
         'A response belongs to a session of the 2025 revisions; this request names none.',
       )
-    this.#inSession(exchange, sessionId, undefined, undefined, () => exchange.respond(202, undefined))
+    this.#inSession(exchange, sessionId, undefined, undefined, (session) => void take(session))
   }
 
   #batch(exchange: Exchange, messages: readonly unknown[]): void {
@@ -270,6 +299,7 @@ export class Kernel {
     const { maxBatch } = this.#services.options
     if (messages.length > maxBatch)
       throw new HoldfastError('batch_too_large', `The batch has ${messages.length} messages; ${maxBatch} are allowed.`)
+    exchange.bodyBytes! /= messages.length
     const serve = (session: LegacySession | undefined, revision: LegacyRevision): void => {
       if (revision !== '2025-03-26')
         throw new HoldfastError(
@@ -304,7 +334,10 @@ export class Kernel {
     const requestId = this.#services.nextRequestId()
     let told: HoldfastError
     if (error instanceof HoldfastError && ERRORS[error.code].kind === 'wire') told = error
-    else {
+    else if (error instanceof HoldfastError && error.code === 'backend_failed') {
+      telemetry.failure(undefined, `A message could not be served (request ${requestId}).`, error)
+      told = stateUnavailable()
+    } else {
       telemetry.failure(undefined, `A message could not be served (request ${requestId}).`, error)
       told = new HoldfastError('internal_error', `The server failed (request ${requestId}).`)
     }
@@ -335,14 +368,22 @@ export class Kernel {
     this.shutdown()
     this.stopRunning()
     this.#services.ticker.close()
+    this.#services.admission.close()
     await this.#unsubscribeCancel?.()
-    await this.#streams.close()
+    await this.#services.inbox.close()
     await this.#services.changes.close()
   }
 }
 
+/** A body of 2025 up to this size may be an answer of the client's. */
+const MAYBE_ANSWER_BYTES = 64 * 1024
+
 /** Where a refusal can go. */
 export type Refusable = Pick<Exchange, 'respond'> & Partial<Pick<Exchange, 'head' | 'transport' | 'address'>>
+
+/** What a draining node still takes: neither begins anything. */
+const isAnswerOrNotification = (message: unknown): boolean =>
+  isObject(message) && ('method' in message ? !('id' in message) : 'result' in message || 'error' in message)
 
 const draining = (): HoldfastError =>
   new HoldfastError('draining', 'The node is shutting down.', { data: { retryAfterMs: 1000 } })

@@ -10,6 +10,12 @@ export const streamKey = (sid: string, streamId: string): string => `stream:{${s
 export const presenceKey = (nodeId: string): string => `node:${nodeId}`
 /** The claim and the outcome of an idempotency key, by its hash; also the channel that tells of the outcome. */
 export const idempotencyKey = (hash: string): string => `idempotency:${hash}`
+/** What a call has recorded, where it is too much to travel. */
+export const journalKey = (handle: string): string => `journal:${handle}`
+/** The claim and the outcome of one leg of a call that asks; also the channel that tells of the outcome. */
+export const legKey = (id: string): string => `leg:${id}`
+/** A client's answer to a request of the server, in a 2025 session. */
+export const answerKey = (sid: string, requestId: string): string => `answer:{${sid}}:${requestId}`
 
 /** What a node is told in person. */
 export const inboxChannel = (nodeId: string): string => `inbox:${nodeId}`

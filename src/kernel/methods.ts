@@ -9,6 +9,7 @@ import type { Invocation, Outcome } from './invocation.ts'
 import { mayUse, requireScopes } from './scopes.ts'
 import { forRevision } from './tool-result.ts'
 import { isModern, isObject, MODERN, type JsonObject } from './protocol.ts'
+import { replayable, suspendable } from './replay.ts'
 
 /** Serves one method: resolves to its result, or throws what the client is told. */
 export type Method = (invocation: Invocation) => Outcome | PromiseLike<Outcome>
@@ -36,6 +37,28 @@ export const KNOWN_METHODS: ReadonlySet<string> = new Set([
   'resources/subscribe',
   'resources/unsubscribe',
 ])
+
+/** The methods that run handlers of the user's: what is bounded, and queued. */
+const HANDLER_METHODS: ReadonlySet<string> = new Set([
+  'tools/call',
+  'prompts/get',
+  'resources/read',
+  'resources/list',
+  'completion/complete',
+])
+
+/** Whether a method runs a handler of the user's, and so needs a slot. */
+export function takesSlot(method: string): boolean {
+  return HANDLER_METHODS.has(method)
+}
+
+/**
+ * Whether a message is taken however much there is to do: it costs nothing, frees something, or a refusal would be read as
+ * something else (of `server/discover`: that the server is of 2025).
+ */
+export function isAlwaysTaken(method: string): boolean {
+  return method === 'ping' || method === 'server/discover' || method.startsWith('notifications/')
+}
 
 /** Whether the server has the capability that a method belongs to. */
 export function isOffered(method: string, { services: { catalog } }: Pick<Invocation, 'services'>): boolean {
@@ -105,7 +128,11 @@ function listResources(invocation: Invocation): Outcome | PromiseLike<Outcome> {
   })()
 }
 
-async function readResource(invocation: Invocation): Promise<Outcome> {
+function readResource(invocation: Invocation): Outcome | PromiseLike<Outcome> {
+  return replayable(invocation, () => suspendable(invocation, readNow(invocation)))
+}
+
+async function readNow(invocation: Invocation): Promise<Outcome> {
   const { facts } = invocation
   const uri = stringParam(facts.params, 'uri')
   const found = findResource(invocation.services.catalog, uri)
@@ -114,7 +141,8 @@ async function readResource(invocation: Invocation): Promise<Outcome> {
   if (found === undefined || value === undefined || value === null)
     throw new HoldfastError('resource_not_found', `There is no resource ${quote(uri)}.`, { data: { uri } })
   const contents = toContents(uri, value, found.resource)
-  const { ttlMs = 0, cacheScope = 'private' } = found.resource
+  // What a user's answer has shaped is for this call alone.
+  const { ttlMs = 0, cacheScope = 'private' } = invocation.replay?.hasAsked === true ? {} : found.resource
   const hints = isModern(facts.revision) ? `,"ttlMs":${ttlMs},"cacheScope":"${cacheScope}"` : ''
   return { members: `"contents":${JSON.stringify(contents)}${hints}` }
 }
@@ -146,7 +174,11 @@ function toContents(
   return contents as ResourceContents[]
 }
 
-async function getPrompt(invocation: Invocation): Promise<Outcome> {
+function getPrompt(invocation: Invocation): Outcome | PromiseLike<Outcome> {
+  return replayable(invocation, () => suspendable(invocation, getNow(invocation)))
+}
+
+async function getNow(invocation: Invocation): Promise<Outcome> {
   const { services, facts } = invocation
   const name = stringParam(facts.params, 'name')
   const prompt = services.catalog.prompts.get(name)

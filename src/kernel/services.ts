@@ -2,6 +2,9 @@ import type { Clock } from '../ports/clock.ts'
 import type { EventBus } from '../ports/event-bus.ts'
 import type { StateStore } from '../ports/state-store.ts'
 import type { Telemetry } from '../ports/telemetry.ts'
+import type { ClientRequests } from '../sessions/client-requests.ts'
+import type { NodeInbox } from '../sessions/node-inbox.ts'
+import type { Admission, AdmissionOptions } from '../limits/admission.ts'
 import type { Catalog } from './catalog.ts'
 import type { ChangeHub } from './changes.ts'
 import type { Invocation } from './invocation.ts'
@@ -11,11 +14,9 @@ import type { Challenges } from './scopes.ts'
 import type { Ticker } from './ticker.ts'
 
 /** Bounds and times of the kernel. Defaults stand in `compose/options.ts`, and in the operations guide. */
-export interface KernelOptions extends JsonBounds {
+export interface KernelOptions extends JsonBounds, AdmissionOptions {
   /** Messages of one batch (revision 2025-03-26). */
   maxBatch: number
-  /** Requests in flight on this node; more are answered with `overloaded`. */
-  maxConcurrentRequests: number
   /** Open streams (`subscriptions/listen`, GET) of one caller. */
   maxStreamsPerPrincipal: number
   /** URIs that one session or `subscriptions/listen` may follow. */
@@ -30,6 +31,8 @@ export interface KernelOptions extends JsonBounds {
   resumeTtlMs: number
   /** How long the outcome of a call with an idempotency key is kept. */
   idempotencyTtlMs: number
+  /** How long a question to a client is good for; the answer must come in that time. */
+  questionTtlMs: number
   /** Serve clients whose headers and `_meta` disagree on the era; breaks a MUST. */
   lenientHeaders: boolean
   /** Serve 2025 requests that carry no session id, alone, without the client's capabilities. */
@@ -49,10 +52,15 @@ export interface Services {
   readonly challenges: Challenges | undefined
   readonly ticker: Ticker
   readonly changes: ChangeHub
-  /** Requests whose handlers are running. */
+  /** What the node takes on. */
+  readonly admission: Admission
+  /** Requests that wait for a slot, or for their handlers. */
   readonly running: Set<Invocation>
   /** Running requests by connection or session and id, for `notifications/cancelled`. */
   readonly cancellable: Map<string, Invocation>
+  readonly inbox: NodeInbox
+  /** Requests to clients of 2025 sessions that wait for their answers. */
+  readonly clientRequests: ClientRequests
   /** Open `subscriptions/listen` of connections that cancel by id (stdio). */
   readonly openListens: Map<string, () => void>
   readonly nodeId: string

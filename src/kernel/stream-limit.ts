@@ -1,5 +1,5 @@
 import { HoldfastError } from '../errors/holdfast-error.ts'
-import { callerKey } from './caller.ts'
+import { callerOf } from './caller.ts'
 import type { Exchange } from './exchange.ts'
 
 /** Counts the open streams of each caller (an anonymous one is told by address). */
@@ -23,7 +23,7 @@ export class StreamLimit {
    * @throws {HoldfastError} `too_many_streams`
    */
   take(exchange: Exchange): () => void {
-    const key = callerKey(exchange)
+    const key = callerOf(exchange)
     const count = this.#open.get(key) ?? 0
     if (count >= this.#max)
       throw new HoldfastError('too_many_streams', `You hold ${count} open streams, and may hold ${this.#max}.`, {

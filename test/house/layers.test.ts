@@ -11,17 +11,18 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   ports: { folders: ['errors'], packages: [] },
   define: { folders: ['errors'], packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'node:module'] },
   kernel: {
-    folders: ['errors', 'ports', 'define', 'sessions'],
+    folders: ['errors', 'ports', 'define', 'sessions', 'limits'],
     packages: ['lru-cache', 'node:buffer', 'node:crypto', 'node:util'],
   },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
+  limits: { folders: ['errors', 'ports'], packages: [] },
   telemetry: {
     folders: ['errors', 'ports'],
     packages: ['pino', 'prom-client', '@opentelemetry/api', 'node:perf_hooks', 'node:fs', 'node:stream', 'node:module'],
   },
   auth: { folders: ['errors', 'ports', 'define'], packages: ['jose', 'lru-cache', 'node:crypto', 'node:fs'] },
   transports: {
-    folders: ['errors', 'ports', 'define', 'kernel', 'auth'],
+    folders: ['errors', 'ports', 'define', 'kernel', 'auth', 'limits'],
     packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
   },
   'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache', 'node:crypto'] },
@@ -33,6 +34,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'define',
       'kernel',
       'sessions',
+      'limits',
       'telemetry',
       'auth',
       'transports',

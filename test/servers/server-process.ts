@@ -127,14 +127,15 @@ export class ServerProcess implements AsyncDisposable {
       })
   }
 
-  /** Kills it at once, as a power failure does; resolves when it has gone. */
-  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+  /** Kills it at once, as a power failure does; resolves with its exit code, or the signal that ended it, when it has gone. */
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<number | NodeJS.Signals | undefined> {
     const child = this.#child
-    if (child === undefined) return
-    const exited = once(child, 'exit')
+    if (child === undefined) return undefined
+    const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
     this.signal(signal)
-    await exited
+    const [code, by] = await exited
     await release(this.#ward!)
+    return code ?? by!
   }
 
   /** Stops it in its tracks, as a stalled machine does; connections stay open. */

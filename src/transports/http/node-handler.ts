@@ -3,8 +3,10 @@ import type { Authenticator } from '../../auth/authenticator.ts'
 import { WELL_KNOWN, type ResourceMetadata } from '../../auth/resource-metadata.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
+import { callerOf } from '../../kernel/caller.ts'
 import { isPromise } from '../../kernel/protocol.ts'
 import type { Ticker } from '../../kernel/ticker.ts'
+import type { Admission } from '../../limits/admission.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { Telemetry } from '../../ports/telemetry.ts'
 import { bodyReadBefore, readBody } from './body.ts'
@@ -24,6 +26,9 @@ export interface HttpParts {
   readonly clock: Clock
   readonly ticker: Ticker
   readonly probes: Probes
+  /** Whether the node takes requests: not while it drains. */
+  isReady(): boolean
+  readonly admission: Admission
   /** Absent where nobody has to authenticate. */
   readonly authenticator: Authenticator | undefined
   /** Absent where there is no authorization server to point to. */
@@ -43,12 +48,12 @@ const DRAIN_BYTES = 64 * 1024
 
 /**
  * Serves the endpoint, the probes and the metrics. In this order: path, `Host` and `Origin`, method, who calls, content type,
- * declared length, and only then the body.
+ * whether there is room, declared length, and only then the body.
  *
  * @param anyPath serve MCP on whatever path the request has, and nothing else: for frameworks that route themselves.
  */
 export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandler {
-  const { kernel, options, probes, telemetry, authenticator, metadata } = parts
+  const { kernel, options, probes, telemetry, admission, authenticator, metadata } = parts
   const gate = new Gate(options)
   const host: NodeExchangeHost = {
     maxBufferedBytes: options.maxBufferedBytes,
@@ -100,6 +105,8 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
       throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
     if (!exchange.head.acceptsJson && !exchange.head.acceptsStream)
       throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
+    const declared = request.headers['content-length']
+    kernel.screen(exchange, declared === undefined ? undefined : Number(declared))
     const before = bodyReadBefore(request, body, options.maxBodyBytes)
     if (before !== undefined) return kernel.receive(exchange, before)
     if (asksToContinue(request, options.maxBodyBytes)) response.writeContinue()
@@ -107,6 +114,7 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
       request,
       options,
       parts.ticker,
+      (onEvict) => admission.pending.open(callerOf(exchange), () => onEvict(admission.evicted())),
       (bytes) => kernel.receive(exchange, bytes),
       (error) => refuse(request, exchange, error),
     )
@@ -116,6 +124,8 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     kernel.refuse(exchange, error, undefined)
   }
   return (request, response, body) => {
+    // A balancer must not keep a connection to a node that is about to go.
+    if (!parts.isReady()) response.shouldKeepAlive = false
     const exchange = new NodeExchange(request, response, host)
     try {
       if (metadata !== undefined && serveMetadata(metadata, request, response)) return
