@@ -42,7 +42,7 @@ describe('an API key', () => {
   test('is kept as a hash that does not give it away', () => {
     const { key, entry } = createApiKey({ subject: 'robot' })
     expect(key).toMatch(/^hf_[0-9a-f]{16}_[\w-]{43}$/)
-    expect(JSON.stringify(entry)).not.toContain(key.split('_')[2])
+    expect(JSON.stringify(entry)).not.toContain(key.slice(-43))
     expect(createApiKey({ subject: 'robot' }).key).not.toBe(key)
   })
 
@@ -151,7 +151,7 @@ describe('holdfast api-keys create', () => {
     expect(days).toBeGreaterThan(29.9)
     expect(days).toBeLessThan(30.1)
     expect(statSync(file).mode & 0o777).toBe(0o600)
-    expect(readFileSync(file, 'utf8')).not.toContain(one.split('_')[2])
+    expect(readFileSync(file, 'utf8')).not.toContain(one.slice(-43))
     ;({ runtime, url } = await serve(() => ({ auth: { apiKeys: file } })))
     expect([await status(one), await status(two)]).toEqual([200, 200])
   })

@@ -135,6 +135,6 @@ test('no credential reaches the log, a span, a metric, the store, a handler, ano
   }
   const parts = [good, expired, foreign].flatMap((token) => token.split('.').slice(1))
   for (const [place, text] of Object.entries(everywhere))
-    for (const secret of [...parts, key.split('_')[2]!, 'sEcReT', 'x'.repeat(200)])
+    for (const secret of [...parts, key.slice(-43), 'sEcReT', 'x'.repeat(200)])
       expect(text.includes(secret), `${place} holds ${secret.slice(0, 20)}`).toBe(false)
 })
