@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import Provider, { type Configuration, type ResourceServer } from 'oidc-provider'
+import { Provider, type Configuration, type ResourceServer } from 'oidc-provider'
 import { exportJWK, generateKeyPair, type JWK } from 'jose'
 import { freePort } from './serving.ts'
 

@@ -94,7 +94,7 @@ describe('the keys of the issuer', () => {
     await start()
     const [first, second] = [issuer.keys[0]!, await makeKey('second')]
     issuer.keys = [first, second]
-    issuer.answers.set('/jwks', json({ keys: [first, second].map(({ jwk: { kid: _, ...jwk } }) => jwk) }))
+    issuer.answers.set('/jwks', json({ keys: [first, second].map(({ jwk }) => ({ ...jwk, kid: undefined })) }))
     for (const key of [first, second]) {
       const token = await issuer.token(url, { key, header: { kid: undefined }, nowSeconds: nowSeconds() })
       expect(await status(token)).toBe(200)
