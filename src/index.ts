@@ -13,6 +13,7 @@ export type {
   ToolResult,
 } from './define/content.ts'
 export type { Client, Context, ContextLog, LogLevel, Notify, Principal } from './define/context.ts'
+export type { RequestLimit, ToolLimit } from './define/limits.ts'
 export { definePrompt } from './define/prompt.ts'
 export type { PromptArgument, PromptDefinition, PromptOptions, PromptReturn } from './define/prompt.ts'
 export { defineResource } from './define/resource.ts'

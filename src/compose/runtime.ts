@@ -9,7 +9,9 @@ import { compileCatalog } from '../kernel/catalog.ts'
 import { ChangeHub } from '../kernel/changes.ts'
 import { Kernel } from '../kernel/kernel.ts'
 import type { Services } from '../kernel/services.ts'
+import { Membership } from '../kernel/membership.ts'
 import { Ticker } from '../kernel/ticker.ts'
+import { Limiter } from '../limits/limiter.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
 import { createFetchHandler, type FetchHandler } from '../transports/http/fetch-handler.ts'
@@ -21,6 +23,8 @@ import { openKeyRing } from './keys.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
 const TICK_MS = 500
+/** Buckets of limits that are this process's own: some 60,000 of them. */
+const LOCAL_BUCKETS_BYTES = 16 * 1024 * 1024
 /** Time for what was said last to reach clients. */
 const FLUSH_MS = 500
 
@@ -105,11 +109,35 @@ export async function wire(
   let closing: Promise<void> | undefined
   const telemetry = await RuntimeTelemetry.create(
     { level: options.logLevel, fd: options.logFd },
-    { running: () => kernel.runningCount, openStreams: () => kernel.openStreamCount, isReady: () => isReady },
+    {
+      running: () => kernel.runningCount,
+      openStreams: () => kernel.openStreamCount,
+      isReady: () => isReady,
+      limitDecisions: () => limiter?.decisions() ?? [],
+    },
   )
   const ticker = new Ticker(clock, TICK_MS)
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
   let counter = 0
+  // On a bus of its own a node is alone.
+  const members =
+    options.bus === undefined
+      ? undefined
+      : new Membership({ bus, clock, telemetry, self: { id: nodeId, role: 'node', version: server.version } })
+  const limits = options.limits ?? server.limits ?? []
+  const isLimited = limits.length > 0 || server.tools.some((tool) => (tool.limits ?? []).length > 0)
+  const limiter = isLimited
+    ? new Limiter({
+        limits,
+        tools: server.tools,
+        override: options.overrideLimits,
+        local: new MemoryStateStore(clock, { maxBytes: LOCAL_BUCKETS_BYTES }),
+        shared: options.state,
+        nodeCount: () => members?.count('node') ?? 1,
+        clock,
+        telemetry,
+      })
+    : undefined
   const services: Services = {
     options,
     catalog: compileCatalog(server, options.listPageSize),
@@ -120,6 +148,7 @@ export async function wire(
     keys: openKeyRing(options.keys, options.dataDir),
     ticker,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
+    limits: limiter,
     running: new Set(),
     cancellable: new Map(),
     openListens: new Map(),
@@ -128,6 +157,7 @@ export async function wire(
   }
   const kernel = new Kernel(services)
   await kernel.start()
+  await members?.start()
   const probes = new Probes({
     isReady: () => isReady,
     metrics: renderMetrics ?? (() => telemetry.metrics.render()),
@@ -154,6 +184,8 @@ export async function wire(
     httpServer?.cut()
     await serverClosed
     await kernel.close()
+    limiter?.close()
+    await members?.close()
     if (options.state === undefined) await state.close()
     if (options.bus === undefined) await bus.close()
     await telemetry.close()

@@ -2,6 +2,7 @@ import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { ContentBlock, Icon, ToolResult } from './content.ts'
 import type { Context } from './context.ts'
 import { findHeaderParameters, type HeaderParameter } from './header-parameters.ts'
+import { checkLimits, type ToolLimit } from './limits.ts'
 import { checkListedFields, checkToolAnnotations } from './listed-fields.ts'
 import { checkFields, checkFunction, checkOptions, checkText, checkToolName, invalid, quote } from './names.ts'
 import type { InferInput, InferReturn, Schema } from './schema.ts'
@@ -35,6 +36,8 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   icons?: Icon[]
   /** Sent with the tool in lists, unchanged. */
   _meta?: Record<string, unknown>
+  /** How often the tool may be called. A call must pass all of them, and those of the server. */
+  limits?: readonly ToolLimit<InferInput<Input>>[]
   /**
    * Does the work. Returns what is natural: a string, an object that fits `output`, blocks of {@link content}; throws
    * {@link toolError} for an error that the model should read.
@@ -60,10 +63,11 @@ export interface ToolDefinition {
   readonly annotations?: ToolAnnotations
   readonly icons?: Icon[]
   readonly _meta?: Record<string, unknown>
+  readonly limits?: readonly ToolLimit[]
   readonly run: (args: never, ctx: Context) => unknown
 }
 
-const FIELDS = ['name', 'title', 'description', 'input', 'output', 'annotations', 'icons', '_meta', 'run']
+const FIELDS = ['name', 'title', 'description', 'input', 'output', 'annotations', 'icons', '_meta', 'limits', 'run']
 const NO_ARGUMENTS: CompiledSchema = {
   json: { type: 'object', additionalProperties: false },
   check: (value) => {
@@ -97,6 +101,7 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   checkFunction(where, 'run', options.run)
   checkListedFields(where, options)
   checkToolAnnotations(where, options.annotations)
+  checkLimits(where, options.limits, true)
   const { input, output, ...rest } = options
   const compiled = input === undefined ? NO_ARGUMENTS : asObject(compileSchema(input, 'input', where), where)
   return Object.freeze({

@@ -46,12 +46,18 @@ function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked)
     if (invocation.facts.revision < '2025-11-25') throw new HoldfastError('invalid_params', message)
     return toolFailure(message)
   }
+  const args = checked.value
+  const charging = invocation.services.limits?.chargeCall(invocation.exchange, tool.name, args)
+  return charging === undefined
+    ? runHandler(invocation, tool, args)
+    : charging.then(() => runHandler(invocation, tool, args))
+}
+
+function runHandler(invocation: Invocation, tool: ToolDefinition, args: unknown): Outcome | PromiseLike<Outcome> {
   const { telemetry } = invocation.services
   let value: unknown
   try {
-    value = telemetry.run(invocation.operation, () =>
-      tool.run(checked.value as never, new InvocationContext(invocation)),
-    )
+    value = telemetry.run(invocation.operation, () => tool.run(args as never, new InvocationContext(invocation)))
     if (!isPromise(value)) {
       const outcome = toToolOutcome(tool, value, invocation.facts.revision)
       return isPromise(outcome) ? outcome.then(undefined, (error: unknown) => failed(invocation, tool, error)) : outcome

@@ -2,7 +2,7 @@ import { HoldfastError, ToolError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { OperationStart } from '../ports/telemetry.ts'
 import type { Invocation, Outcome } from './invocation.ts'
-import { KNOWN_METHODS, type Method } from './methods.ts'
+import { DISCOVER, KNOWN_METHODS, type Method } from './methods.ts'
 import { isPromise } from './protocol.ts'
 
 /** Tells telemetry that an invocation starts. */
@@ -21,7 +21,8 @@ export function dispatch(invocation: Invocation, method: Method): void {
       throw new HoldfastError('overloaded', `The node has ${maxConcurrentRequests} requests in flight.`, {
         data: { retryAfterMs: 1000 },
       })
-    outcome = method(invocation)
+    const charging = charge(invocation)
+    outcome = charging === undefined ? method(invocation) : charging.then(() => method(invocation))
     if (!isPromise(outcome)) return invocation.succeed(outcome)
   } catch (error) {
     return invocation.fail(toWireError(invocation, error))
@@ -37,6 +38,17 @@ export function dispatch(invocation: Invocation, method: Method): void {
     },
     (error: unknown) => invocation.fail(toWireError(invocation, error)),
   )
+}
+
+/**
+ * Takes a request's cost from the limits, where that was not done before its body was read: on stdio, and for all but one
+ * request of a batch. `server/discover` is free: a client takes an error in answer to it for a server of another era.
+ */
+export function charge({ services: { limits }, exchange, facts }: Invocation): undefined | Promise<void> {
+  if (limits === undefined || facts.method === DISCOVER) return undefined
+  if (exchange.isPrepaid !== true) return limits.chargeRequest(exchange)
+  exchange.isPrepaid = false
+  return undefined
 }
 
 /** What a client may be told of an error; the rest goes to the log. */

@@ -10,6 +10,10 @@ export const streamKey = (sid: string, streamId: string): string => `stream:{${s
 export const presenceKey = (nodeId: string): string => `node:${nodeId}`
 /** The claim and the outcome of an idempotency key, by its hash; also the channel that tells of the outcome. */
 export const idempotencyKey = (hash: string): string => `idempotency:${hash}`
+/** The bucket of a limit that belongs to a tenant (`tag`), or to one of its principals (`subject`). */
+export const limitKey = (tag: string, limit: string, subject: string): string => `limit:{${tag}}:${limit}:${subject}`
+/** What the bucket of a global limit has in braces: each lies where it falls. */
+export const globalLimitTag = (limit: string): string => `global:${limit}`
 
 /** What a node is told in person. */
 export const inboxChannel = (nodeId: string): string => `inbox:${nodeId}`
@@ -17,5 +21,7 @@ export const inboxChannel = (nodeId: string): string => `inbox:${nodeId}`
 export const resourceChannel = (uri: string): string => `resource:${uri}`
 /** Changes of the lists. */
 export const LISTS_CHANNEL = 'changes'
+/** Nodes and workers announce themselves. */
+export const MEMBERS_CHANNEL = 'members'
 /** Requests that some node may have to cancel. */
 export const CANCEL_CHANNEL = 'cancel'

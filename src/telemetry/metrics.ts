@@ -7,6 +7,8 @@ export interface Gauges {
   running(): number
   openStreams(): number
   isReady(): boolean
+  /** Decisions at limits since the start. */
+  limitDecisions(): Iterable<{ limit: string; outcome: string; count: number }>
 }
 
 /** What is counted: by the kernel, and by telemetry itself. */
@@ -118,6 +120,12 @@ export class Metrics {
           labels: key === '' ? {} : { [label]: key },
         })),
       )
+    register(registry, 'holdfast_limit_decisions_total', 'Decisions at limits, by limit and outcome.', 'counter', () =>
+      Array.from(gauges.limitDecisions(), ({ limit, outcome, count }) => ({
+        value: count,
+        labels: { limit, outcome },
+      })),
+    )
     const histogram = (name: string, help: string, series: Iterable<Series>): void =>
       register(registry, name, help, 'histogram', () => Array.from(series, (one) => histogramValues(name, one)).flat())
     histogram(

@@ -12,6 +12,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   define: { folders: ['errors'], packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'node:module'] },
   kernel: { folders: ['errors', 'ports', 'define', 'sessions'], packages: ['node:buffer', 'node:crypto', 'node:util'] },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
+  limits: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
   telemetry: {
     folders: ['errors', 'ports'],
     packages: ['pino', 'prom-client', '@opentelemetry/api', 'node:perf_hooks', 'node:fs', 'node:stream', 'node:module'],
@@ -29,6 +30,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'define',
       'kernel',
       'sessions',
+      'limits',
       'telemetry',
       'transports',
       'backends/memory',

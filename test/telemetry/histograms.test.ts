@@ -81,7 +81,7 @@ describe.each(TRANSPORTS.flatMap((transport) => ERAS.map((era) => ({ transport, 
 test('a session whose end was seen is recorded in seconds, with the attributes of the convention', async () => {
   const telemetry = await RuntimeTelemetry.create(
     { level: 'silent', fd: 1 },
-    { running: () => 0, openStreams: () => 0, isReady: () => true },
+    { running: () => 0, openStreams: () => 0, isReady: () => true, limitDecisions: () => [] },
   )
   telemetry.sessionEnded({ durationSeconds: 42, protocolVersion: '2025-06-18', transport: 'stdio' })
   const histogram = (await sdk.histogram('mcp.server.session.duration'))!

@@ -8,7 +8,7 @@ import { createLogFile } from './log-file.ts'
 const ROOT = join(import.meta.dirname, '../..')
 const REGISTRY = Symbol.for('opentelemetry.js.api.1')
 const registry = globalThis as { [REGISTRY]?: unknown }
-const gauges = { running: () => 0, openStreams: () => 0, isReady: () => true }
+const gauges = { running: () => 0, openStreams: () => 0, isReady: () => true, limitDecisions: () => [] }
 
 /** Runs a module in a process of its own; resolves to the packages that it loads. */
 function packagesLoadedBy(code: string): string[] {

@@ -1,9 +1,9 @@
 import { ANONYMOUS } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
-import { bodyText, type Body, type Exchange } from '../../kernel/exchange.ts'
+import { bodyText, type Body, type Exchange, type RateLimitFields } from '../../kernel/exchange.ts'
 import { bodyTooLarge, bodyTooSlow } from './body.ts'
 import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
-import { HttpHead, isJson, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
+import { HttpHead, isJson, rateLimitHeaders, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
 import type { HttpParts } from './node-handler.ts'
 
 /** Serves MCP on a web-standard request, whatever its path: `export default { fetch }`, Hono, and their like. */
@@ -17,14 +17,15 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
     try {
       const origin = request.headers.get('origin') ?? undefined
       gate.check(request.headers.get('host') ?? new URL(request.url).host, origin)
-      if (request.method === 'POST') kernel.receive(exchange, await readBody(request, parts, exchange.head))
-      else if (request.method === 'GET') kernel.openStream(exchange)
-      else if (request.method === 'DELETE') kernel.endSession(exchange)
-      else if (request.method === 'OPTIONS' && origin !== undefined)
+      if (request.method === 'OPTIONS' && origin !== undefined)
         return new Response(null, {
           status: 204,
           headers: preflightHeaders(origin, request.headers.get('access-control-request-headers') ?? undefined),
         })
+      await kernel.admit(exchange)
+      if (request.method === 'POST') kernel.receive(exchange, await readBody(request, parts, exchange.head))
+      else if (request.method === 'GET') kernel.openStream(exchange)
+      else if (request.method === 'DELETE') kernel.endSession(exchange)
       else throw new HoldfastError('method_not_allowed', `The method ${request.method} is not served here.`)
     } catch (error) {
       kernel.refuse(exchange, error, undefined)
@@ -88,6 +89,8 @@ class FetchExchange implements Exchange {
   readonly port = undefined
   readonly head: HttpHead
   readonly response: Promise<Response>
+  rateLimit: RateLimitFields | undefined
+  isPrepaid = false
   #onDisconnect: (() => void) | undefined
   #isGone = false
   readonly #cors: Record<string, string>
@@ -125,7 +128,7 @@ class FetchExchange implements Exchange {
   respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void {
     if (this.#isAnswered) return
     this.#isAnswered = true
-    const all: Record<string, string> = { ...this.#cors, ...headers }
+    const all: Record<string, string> = { ...this.#cors, ...rateLimitHeaders(this.rateLimit), ...headers }
     if (body !== undefined) all['content-type'] = 'application/json'
     this.#resolve(new Response(body === undefined ? null : bodyText(body), { status, headers: all }))
   }
@@ -140,7 +143,12 @@ class FetchExchange implements Exchange {
       },
       new ByteLengthQueuingStrategy({ highWaterMark: this.#parts.options.maxBufferedBytes }),
     )
-    this.#resolve(new Response(stream, { status: 200, headers: { ...SSE_HEADERS, ...this.#cors, ...headers } }))
+    this.#resolve(
+      new Response(stream, {
+        status: 200,
+        headers: { ...SSE_HEADERS, ...this.#cors, ...rateLimitHeaders(this.rateLimit), ...headers },
+      }),
+    )
   }
 
   write(message: string, eventId?: string): void {

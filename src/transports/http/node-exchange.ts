@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Principal } from '../../define/context.ts'
-import type { Body, Exchange } from '../../kernel/exchange.ts'
-import { HttpHead, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
+import type { Body, Exchange, RateLimitFields } from '../../kernel/exchange.ts'
+import { HttpHead, rateLimitHeaders, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
 
 /** What an exchange needs of the handler that made it. */
 export interface NodeExchangeHost {
@@ -20,6 +20,8 @@ export class NodeExchange implements Exchange {
   readonly connection = undefined
   readonly principal: Principal
   readonly head: HttpHead
+  rateLimit: RateLimitFields | undefined
+  isPrepaid = false
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #host: NodeExchangeHost
@@ -102,6 +104,8 @@ export class NodeExchange implements Exchange {
   #addHeaders(raw: (string | number)[], headers: Readonly<Record<string, string>> | undefined): void {
     const cors = this.#host.corsHeaders(this.#request.headers.origin)
     if (cors !== undefined) for (const name in cors) raw.push(name, cors[name]!)
+    const limits = rateLimitHeaders(this.rateLimit)
+    if (limits !== undefined) for (const name in limits) raw.push(name, limits[name]!)
     if (headers !== undefined) for (const name in headers) raw.push(name, headers[name]!)
   }
 

@@ -54,13 +54,21 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
   ): void => {
     const { headers, method } = request
     gate.check(headers.host ?? (headers[':authority'] as string | undefined), headers.origin)
-    if (method === 'POST') return onPost(request, response, exchange, body)
-    if (method === 'GET') return kernel.openStream(exchange)
-    if (method === 'DELETE') return kernel.endSession(exchange)
     if (method === 'OPTIONS' && headers.origin !== undefined)
       return void response
         .writeHead(204, preflightHeaders(headers.origin, headers['access-control-request-headers']))
         .end()
+    const admitting = kernel.admit(exchange)
+    if (admitting === undefined) return serve(request, response, exchange, body)
+    admitting
+      .then(() => serve(request, response, exchange, body))
+      .catch((error: unknown) => refuse(request, exchange, error))
+  }
+  const serve = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange, body: unknown): void => {
+    const { method } = request
+    if (method === 'POST') return onPost(request, response, exchange, body)
+    if (method === 'GET') return kernel.openStream(exchange)
+    if (method === 'DELETE') return kernel.endSession(exchange)
     throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
   }
   const onPost = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange, body: unknown): void => {
