@@ -77,10 +77,18 @@ export class CompiledLimit {
       limit,
       windowMs,
       burst,
-      intervalUs: Math.max(1, (windowMs * 1000) / limit),
+      intervalUs: wholeMicroseconds((windowMs * 1000) / limit),
       portion: Math.floor(Math.min(perSecond, share * burst)),
       // The draft's units are requests, bytes and concurrent requests: of other ones it is only said that they are others.
       policy: `"${this.name}";q=${limit}${window}${this.#isCost ? ';holdfast-cost' : ''}`,
     }
   }
+}
+
+/**
+ * Whole microseconds lose nothing to rounding beside the epoch, so that a full bucket gives its last token too. Rounded up:
+ * a limit is never passed, and missed by a hundredth at most; shorter intervals stay as they are.
+ */
+function wholeMicroseconds(intervalUs: number): number {
+  return intervalUs < 100 ? intervalUs : Math.ceil(intervalUs)
 }
