@@ -1,3 +1,6 @@
+export type { ApiKeyEntry } from './auth/api-keys.ts'
+export type { IntrospectionOptions } from './auth/introspection.ts'
+export type { AuthOptions, AuthRequest } from './auth/options.ts'
 export { content } from './define/content.ts'
 export type {
   Annotations,
@@ -48,6 +51,8 @@ export type {
   TokenBucket,
   TokensTaken,
 } from './ports/state-store.ts'
+export type { LimitOverride } from './limits/compiled-limit.ts'
+export type { LimitFacts, OverrideLimits } from './limits/overrides.ts'
 export type { FetchHandler } from './transports/http/fetch-handler.ts'
 export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'

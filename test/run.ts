@@ -98,7 +98,7 @@ async function program(name: string, file: string): Promise<Suite[]> {
   const [passed, failed] = match === null ? [0, 1] : [Number(match[1]), Number(match[2])]
   const isGood = code === 0 && failed === 0 && passed > 0
   if (!isGood) console.log(output.trimEnd())
-  else for (const line of output.split('\n').filter((line) => line.startsWith('NOT RUN'))) console.log(line)
+  else for (const line of output.split('\n').filter((line) => /^(NOT RUN|READY)\b/.test(line))) console.log(line)
   return [{ name, passed, failed: isGood ? failed : Math.max(1, failed) }]
 }
 
@@ -107,6 +107,11 @@ const STAGES: Stage[] = [
   { name: 'format', about: 'prettier', run: () => check('format', 'prettier', '--check', '--log-level', 'warn', '.') },
   { name: 'lint', about: 'oxlint with types, and import cycles', run: () => check('lint', 'oxlint', '--type-aware') },
   { name: 'types', about: 'TypeScript over everything, type tests included', run: () => check('types', 'tsc') },
+  {
+    name: 'servers',
+    about: 'the real servers that tests run against, installed if need be',
+    run: () => program('servers', 'test/servers/prepare.ts'),
+  },
   { name: 'vitest', about: 'unit, contract, end-to-end and property tests', run: vitest },
   {
     name: 'conformance',

@@ -125,7 +125,10 @@ export async function runProcesses(
     })
   }
   const stop = (): void => {
-    if (isStopping) for (const worker of peers.keys()) worker.process.kill('SIGKILL')
+    if (isStopping) {
+      for (const worker of peers.keys()) worker.process.kill('SIGKILL')
+      process.exit(1)
+    }
     isStopping = true
     if (peers.size === 0) finish()
     for (const { channel } of peers.values()) channel.call('stop').catch(() => undefined) // one that has gone need not stop

@@ -1,3 +1,4 @@
+import { resolveAuth, type AuthOptions, type ResolvedAuth } from '../auth/options.ts'
 import { checkLimits, type RequestLimit } from '../define/limits.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { OverrideLimits } from '../limits/overrides.ts'
@@ -35,8 +36,14 @@ export interface RuntimeOptions
   drainDeadlineMs?: number
   /** Time between readiness failing and connections being refused, for balancers to notice. Default 0 (`HOLDFAST_DRAIN_DELAY_MS`). */
   drainDelayMs?: number
-  /** Serve on an address beyond this machine although nobody has to authenticate. Default false (`HOLDFAST_ALLOW_ANONYMOUS`). */
+  /** Let in callers without a credential: with `auth`, beside those who have one; without, on addresses beyond this machine. Default false (`HOLDFAST_ALLOW_ANONYMOUS`). */
   allowAnonymous?: boolean
+  /** Who may call, and how that is found out. Default: everybody is anonymous. */
+  auth?: AuthOptions
+  /** URL of the endpoint as clients write it, path included: what tokens are made for (`HOLDFAST_PUBLIC_URL`). */
+  publicUrl?: string
+  /** Proxies whose `X-Forwarded-For` is believed: addresses, ranges (`10.0.0.0/8`), `loopback`. Default: none (`HOLDFAST_TRUSTED_PROXIES`). */
+  trustedProxies?: readonly string[]
   /** Where nodes keep what they share. Default: this process's memory. */
   state?: StateStore
   /** How nodes tell each other of changes. Default: within this process. */
@@ -56,10 +63,19 @@ export type ResolvedOptions = KernelOptions &
   Required<
     Pick<
       RuntimeOptions,
-      'logLevel' | 'logFd' | 'listPageSize' | 'drainDeadlineMs' | 'drainDelayMs' | 'allowAnonymous' | 'dataDir'
+      | 'logLevel'
+      | 'logFd'
+      | 'listPageSize'
+      | 'drainDeadlineMs'
+      | 'drainDelayMs'
+      | 'allowAnonymous'
+      | 'trustedProxies'
+      | 'dataDir'
     >
   > &
-  Pick<RuntimeOptions, 'keys' | 'state' | 'bus' | 'limits' | 'overrideLimits' | 'clock'>
+  Pick<RuntimeOptions, 'keys' | 'state' | 'bus' | 'limits' | 'overrideLimits' | 'clock' | 'publicUrl'> & {
+    auth?: ResolvedAuth
+  }
 
 const MEBIBYTE = 1024 * 1024
 
@@ -70,6 +86,7 @@ const DEFAULTS: ResolvedOptions = {
   allowedHosts: ['localhost', '127.0.0.1', '[::1]'],
   allowedOrigins: ['loopback'],
   allowAnonymous: false,
+  trustedProxies: [],
   dataDir: '.holdfast',
   logLevel: 'info',
   logFd: 1,
@@ -86,7 +103,10 @@ const DEFAULTS: ResolvedOptions = {
   bodyTimeoutMs: 30_000,
   keepAliveTimeoutMs: 65_000,
   maxConnections: 20_000,
-  maxConcurrentRequests: 10_000,
+  maxConcurrentRequests: 1000,
+  maxQueueMs: 1000,
+  maxLoopDelayMs: 250,
+  maxPendingBodyBytes: 128 * MEBIBYTE,
   maxStreamsPerPrincipal: 1000,
   maxSubscriptions: 1000,
   maxBufferedBytes: MEBIBYTE,
@@ -99,11 +119,13 @@ const DEFAULTS: ResolvedOptions = {
   sessions: 'required',
 }
 
-const OPTIONAL = ['keys', 'state', 'bus', 'limits', 'overrideLimits', 'clock']
+const OPTIONAL = ['keys', 'state', 'bus', 'limits', 'overrideLimits', 'clock', 'auth', 'publicUrl']
 const LOG_LEVEL_NAMES = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** How each variable is read, and which option it sets. */
-const VARIABLES: Readonly<Record<string, { option: keyof ResolvedOptions; read: (text: string) => unknown }>> = {
+const VARIABLES: Readonly<
+  Record<string, { option: keyof ResolvedOptions | `auth.${keyof AuthOptions}`; read: (text: string) => unknown }>
+> = {
   HOST: { option: 'host', read: (text) => text },
   PORT: { option: 'port', read: Number },
   LOG_LEVEL: { option: 'logLevel', read: (text) => text.toLowerCase() },
@@ -112,6 +134,11 @@ const VARIABLES: Readonly<Record<string, { option: keyof ResolvedOptions; read: 
   HOLDFAST_ALLOWED_HOSTS: { option: 'allowedHosts', read: list },
   HOLDFAST_ALLOWED_ORIGINS: { option: 'allowedOrigins', read: list },
   HOLDFAST_ALLOW_ANONYMOUS: { option: 'allowAnonymous', read: flag },
+  HOLDFAST_PUBLIC_URL: { option: 'publicUrl', read: (text) => text },
+  HOLDFAST_TRUSTED_PROXIES: { option: 'trustedProxies', read: list },
+  HOLDFAST_AUTH_ISSUER: { option: 'auth.issuer', read: (text) => text },
+  HOLDFAST_AUTH_AUDIENCE: { option: 'auth.audience', read: list },
+  HOLDFAST_API_KEYS: { option: 'auth.apiKeys', read: (text) => text },
   HOLDFAST_LENIENT_HEADERS: { option: 'lenientHeaders', read: flag },
   HOLDFAST_DRAIN_DELAY_MS: { option: 'drainDelayMs', read: Number },
   HOLDFAST_DRAIN_DEADLINE_MS: { option: 'drainDeadlineMs', read: Number },
@@ -151,8 +178,10 @@ export function resolveOptions(
     if (text === undefined || text === '') continue
     const variable = Object.hasOwn(VARIABLES, name) ? VARIABLES[name] : undefined
     if (variable !== undefined) {
-      resolved[variable.option] = variable.read(text)
-      check(variable.option, resolved[variable.option], name)
+      const [option, field] = variable.option.split('.') as [keyof ResolvedOptions, string?]
+      const value = variable.read(text)
+      resolved[option] = field === undefined ? value : { ...(resolved[option] as object), [field]: value }
+      check(option, resolved[option], name)
     } else if (name.startsWith('HOLDFAST_') && !KUBERNETES.test(name))
       throw new HoldfastError(
         'unknown_option',
@@ -161,6 +190,8 @@ export function resolveOptions(
   }
   Object.assign(resolved, defined(flags))
   for (const [name, value] of Object.entries(resolved)) check(name as keyof ResolvedOptions, value, `\`${name}\``)
+  if (resolved.auth !== undefined)
+    resolved.auth = resolveAuth(resolved.auth as AuthOptions, resolved.publicUrl as string | undefined)
   return resolved as unknown as ResolvedOptions
 }
 
@@ -185,6 +216,10 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     if (value !== undefined && typeof value !== 'function') refuse('a function')
   } else if (option === 'dataDir') {
     if (value !== false && (typeof value !== 'string' || value === '')) refuse('a folder, or false')
+  } else if (option === 'publicUrl') {
+    if (value !== undefined && !isEndpointUrl(value)) refuse('an http or https URL without query and fragment')
+  } else if (option === 'auth') {
+    if (value !== undefined && (typeof value !== 'object' || value === null)) refuse('an object')
   } else if (option === 'path') {
     if (typeof value !== 'string' || !/^\/[\w./-]*$/.test(value)) refuse('a path such as "/mcp"')
   } else if (option === 'drainDelayMs') {
@@ -196,6 +231,11 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
   } else if (Array.isArray(fallback)) {
     if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) refuse('a list of texts')
   } else if (typeof fallback === 'string' && typeof value !== 'string') refuse('a text')
+}
+
+function isEndpointUrl(value: unknown): boolean {
+  const url = typeof value === 'string' ? URL.parse(value) : null
+  return url !== null && /^https?:$/.test(url.protocol) && `${url.search}${url.hash}${url.username}` === ''
 }
 
 /** Whether an address reaches this machine alone. */

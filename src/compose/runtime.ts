@@ -11,6 +11,7 @@ import { Kernel } from '../kernel/kernel.ts'
 import type { Services } from '../kernel/services.ts'
 import { Membership } from '../kernel/membership.ts'
 import { Ticker } from '../kernel/ticker.ts'
+import { Admission } from '../limits/admission.ts'
 import { Limiter } from '../limits/limiter.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
@@ -19,6 +20,7 @@ import { createNodeHandler, type HttpParts, type NodeHandler } from '../transpor
 import { Probes } from '../transports/http/probes.ts'
 import { listen, type HttpServer } from '../transports/http/server.ts'
 import { serveStdio } from '../transports/stdio/stdio.ts'
+import { createAuth } from './auth.ts'
 import { openKeyRing } from './keys.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
@@ -65,6 +67,7 @@ export interface Listening {
 /** What the parts of this package that sit beside the runtime (testing, CLI) may reach. */
 export interface RuntimeInternals {
   readonly kernel: Kernel
+  readonly admission: Admission
   readonly telemetry: RuntimeTelemetry
   readonly options: ResolvedOptions
 }
@@ -110,7 +113,11 @@ export async function wire(
   const telemetry = await RuntimeTelemetry.create(
     { level: options.logLevel, fd: options.logFd },
     {
-      running: () => kernel.runningCount,
+      running: () => admission.running,
+      abandoned: () => admission.abandoned,
+      queued: () => admission.queued,
+      pendingBodyBytes: () => admission.pending.bytes,
+      loopDelayMs: () => admission.loopDelayMs,
       openStreams: () => kernel.openStreamCount,
       isReady: () => isReady,
       limitDecisions: () => limiter?.decisions() ?? [],
@@ -118,6 +125,7 @@ export async function wire(
   )
   const ticker = new Ticker(clock, TICK_MS)
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
+  const admission = new Admission(options, server.tools, clock, telemetry)
   let counter = 0
   // On a bus of its own a node is alone.
   const members =
@@ -149,6 +157,7 @@ export async function wire(
     ticker,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
     limits: limiter,
+    admission,
     running: new Set(),
     cancellable: new Map(),
     openListens: new Map(),
@@ -163,14 +172,30 @@ export async function wire(
     metrics: renderMetrics ?? (() => telemetry.metrics.render()),
     onError: (error) => telemetry.failure(undefined, 'The metrics could not be rendered.', error),
   })
-  const parts: HttpParts = { kernel, options, telemetry, clock, ticker, probes }
+  const parts: HttpParts = {
+    kernel,
+    options,
+    telemetry,
+    clock,
+    ticker,
+    probes,
+    isReady: () => isReady,
+    admission,
+    ...(await createAuth(server, options, clock, telemetry)),
+  }
 
   const close = async (): Promise<void> => {
+    // Idle connections stay during the delay: closing one while a balancer sends a request on it would lose that request.
+    // Each answer says meanwhile that its connection ends with it.
+    let isDelayOver = false
     // The clock's timers keep no process alive, and the last socket may be gone before the last call has ended.
-    const alive = setInterval(() => httpServer?.closeIdle(), 100)
+    const alive = setInterval(() => {
+      if (isDelayOver) httpServer?.closeIdle()
+    }, 100)
     isReady = false
     // Balancers see `/readyz` fail before connections are refused.
     if (httpServer !== undefined && options.drainDelayMs > 0) await clock.sleep(options.drainDelayMs)
+    isDelayOver = true
     kernel.shutdown()
     // When standard input has ended nobody reads the answers any more: there is nothing to wait for.
     const deadlineMs = clock.monotonic() + (isInputOver ? 0 : options.drainDeadlineMs)
@@ -204,10 +229,10 @@ export async function wire(
       if (httpServer !== undefined)
         throw new HoldfastError('invalid_option', `This runtime listens on port ${httpServer.port} already.`)
       const host = where.host ?? options.host
-      if (!isLoopback(host) && !options.allowAnonymous)
+      if (!isLoopback(host) && !options.allowAnonymous && options.auth === undefined)
         throw new HoldfastError(
           'invalid_option',
-          `Listening on ${host} would let anyone who reaches this machine call the tools. Set HOLDFAST_ALLOW_ANONYMOUS=1 (allowAnonymous) if that is meant, or listen on 127.0.0.1.`,
+          `Listening on ${host} would let anyone who reaches this machine call the tools. Set \`auth\` to say who may, set HOLDFAST_ALLOW_ANONYMOUS=1 (allowAnonymous) if anyone may, or listen on 127.0.0.1.`,
         )
       httpServer = await listen(
         createNodeHandler(
@@ -233,7 +258,7 @@ export async function wire(
     },
     close: () => (closing ??= close()),
   }
-  internals.set(runtime, { kernel, telemetry, options })
+  internals.set(runtime, { kernel, admission, telemetry, options })
   return runtime
 }
 

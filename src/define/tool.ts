@@ -34,6 +34,12 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   output?: Output
   annotations?: ToolAnnotations
   icons?: Icon[]
+  /**
+   * Calls that run at once on a node, at most; more wait in a short queue, in turn by caller, or are refused with `overloaded`.
+   * For what the tool works with: as many connections as its database grants, or 1 for what must not overlap on a machine.
+   * Default: as many as the node runs (`maxConcurrentRequests`).
+   */
+  concurrency?: number
   /** Sent with the tool in lists, unchanged. */
   _meta?: Record<string, unknown>
   /** How often the tool may be called. A call must pass all of them, and those of the server. */
@@ -62,12 +68,25 @@ export interface ToolDefinition {
   readonly headerParameters: readonly HeaderParameter[]
   readonly annotations?: ToolAnnotations
   readonly icons?: Icon[]
+  readonly concurrency?: number
   readonly _meta?: Record<string, unknown>
   readonly limits?: readonly ToolLimit[]
   readonly run: (args: never, ctx: Context) => unknown
 }
 
-const FIELDS = ['name', 'title', 'description', 'input', 'output', 'annotations', 'icons', '_meta', 'limits', 'run']
+const FIELDS = [
+  'name',
+  'title',
+  'description',
+  'input',
+  'output',
+  'annotations',
+  'icons',
+  'concurrency',
+  'limits',
+  '_meta',
+  'run',
+]
 const NO_ARGUMENTS: CompiledSchema = {
   json: { type: 'object', additionalProperties: false },
   check: (value) => {
@@ -102,6 +121,9 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   checkListedFields(where, options)
   checkToolAnnotations(where, options.annotations)
   checkLimits(where, options.limits, true)
+  const { concurrency } = options
+  if (concurrency !== undefined && !(Number.isSafeInteger(concurrency) && concurrency >= 1))
+    invalid(where, `\`concurrency\` is ${quote(concurrency)}.`, 'It must be a whole number, 1 or more.')
   const { input, output, ...rest } = options
   const compiled = input === undefined ? NO_ARGUMENTS : asObject(compileSchema(input, 'input', where), where)
   return Object.freeze({

@@ -1,5 +1,12 @@
 import { ERRORS, type ErrorCode } from './table.ts'
 
+/** What an error may carry beside its message. */
+interface HoldfastErrorOptions {
+  data?: Record<string, unknown>
+  headers?: Record<string, string>
+  cause?: unknown
+}
+
 /**
  * An error of Holdfast's own, with its entry in the error table.
  *
@@ -11,11 +18,14 @@ export class HoldfastError extends Error {
   readonly code: ErrorCode
   /** Extra facts for the client, merged into `error.data`. */
   readonly data: Readonly<Record<string, unknown>> | undefined
+  /** Headers of the HTTP answer that go with it, such as `www-authenticate`. */
+  readonly headers: Readonly<Record<string, string>> | undefined
 
-  constructor(code: ErrorCode, message?: string, options: { data?: Record<string, unknown>; cause?: unknown } = {}) {
+  constructor(code: ErrorCode, message?: string, options: HoldfastErrorOptions = {}) {
     super(message ?? ERRORS[code].summary, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.data = options.data
+    this.headers = options.headers
   }
 
   /** Whether the same request may succeed later. */

@@ -27,6 +27,10 @@ const config = (summary: string, remedy: string): ErrorEntry => ({
   remedy,
 })
 
+/** JSON-RPC code of our own for a caller who has not said who it is. */
+export const RPC_UNAUTHENTICATED = 40100
+/** JSON-RPC code of our own for a caller who may not do what it asks for. */
+export const RPC_FORBIDDEN = 40300
 /** JSON-RPC code of our own for a caller over a limit. Outside the range that JSON-RPC and MCP reserve. */
 export const RPC_LIMITED = 42900
 /** JSON-RPC code of our own for a server that can't take the request now. */
@@ -133,6 +137,34 @@ export const ERRORS = {
     'The Origin header names an origin that is not allowed.',
     'Add the origin to `allowedOrigins` (HOLDFAST_ALLOWED_ORIGINS).',
   ),
+  unauthenticated: wire(
+    RPC_UNAUTHENTICATED,
+    401,
+    false,
+    'The request carries no credential, or one that is not good.',
+    'Get a token as `WWW-Authenticate` says, and send it as `Authorization: Bearer …`.',
+  ),
+  malformed_credentials: wire(
+    -32600,
+    400,
+    false,
+    'The credential is malformed, is sent more than once, or stands in the query.',
+    'Send one credential, as `Authorization: Bearer …` or `X-API-Key`.',
+  ),
+  insufficient_scope: wire(
+    RPC_FORBIDDEN,
+    403,
+    false,
+    'The caller lacks a scope that the operation needs.',
+    'Get a token with the scopes that `WWW-Authenticate` names.',
+  ),
+  auth_unavailable: wire(
+    RPC_OVERLOADED,
+    503,
+    true,
+    'Who is calling can not be found out now: the authorization server does not answer as it should.',
+    'Try again after `retryAfterMs`.',
+  ),
   unsupported_media_type: wire(
     -32600,
     415,
@@ -219,7 +251,7 @@ export const ERRORS = {
     RPC_OVERLOADED,
     503,
     true,
-    'The node has as many requests in flight as it may.',
+    'The node, or the tool, has as much work as it can take.',
     'Try again after `retryAfterMs`.',
   ),
   draining: wire(RPC_OVERLOADED, 503, true, 'The node is shutting down.', 'Try again: another node will answer.'),

@@ -1,8 +1,10 @@
 import { HoldfastError, ToolError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { OperationStart } from '../ports/telemetry.ts'
+import type { Hold } from '../limits/admission.ts'
+import { callerOf } from './caller.ts'
 import type { Invocation, Outcome } from './invocation.ts'
-import { DISCOVER, KNOWN_METHODS, type Method } from './methods.ts'
+import { DISCOVER, isAlwaysTaken, KNOWN_METHODS, takesSlot, type Method } from './methods.ts'
 import { isPromise } from './protocol.ts'
 
 /** Tells telemetry that an invocation starts. */
@@ -10,23 +12,73 @@ export function begin(invocation: Invocation): void {
   invocation.operation = invocation.services.telemetry.start(new Start(invocation))
 }
 
-/** Serves an invocation with its method, and answers; never throws. */
+/** Serves an invocation with its method as soon as there is room for it, and answers; never throws. */
 export function dispatch(invocation: Invocation, method: Method): void {
-  const { services } = invocation
   begin(invocation)
-  const { maxConcurrentRequests } = services.options
-  let outcome: Outcome | PromiseLike<Outcome>
+  const { facts, exchange, services } = invocation
+  const { admission } = services
+  // What 2026-07-28 says in headers was looked at before the body.
+  if (admission.isLate && facts.era === 'legacy' && exchange.head !== undefined && !isAlwaysTaken(facts.method)) {
+    const error = admission.screenLoop(callerOf(exchange))
+    if (error !== undefined) return invocation.fail(error)
+  }
+  let charging: undefined | Promise<void>
   try {
-    if (services.running.size >= maxConcurrentRequests)
-      throw new HoldfastError('overloaded', `The node has ${maxConcurrentRequests} requests in flight.`, {
-        data: { retryAfterMs: 1000 },
-      })
-    const charging = charge(invocation)
-    outcome = charging === undefined ? method(invocation) : charging.then(() => method(invocation))
-    if (!isPromise(outcome)) return invocation.succeed(outcome)
+    charging = charge(invocation)
   } catch (error) {
     return invocation.fail(toWireError(invocation, error))
   }
+  if (charging === undefined) return enqueue(invocation, method)
+  charging.then(
+    () => enqueue(invocation, method),
+    (error: unknown) => invocation.fail(toWireError(invocation, error)),
+  )
+}
+
+/** Serves it now, or when it is its turn. */
+function enqueue(invocation: Invocation, method: Method): void {
+  const { facts, exchange, services } = invocation
+  const { admission } = services
+  if (!takesSlot(facts.method)) return serve(invocation, method, false)
+  const tool = toolOf(invocation)
+  if (admission.hasRoom(tool)) return serve(invocation, method, true)
+  let isWaiting = true
+  const leave = admission.enqueue(
+    { caller: callerOf(exchange), tool, bytes: exchange.bodyBytes ?? 0 },
+    (hold) => {
+      isWaiting = false
+      invocation.leaveQueue = undefined
+      serve(invocation, method, true, hold)
+    },
+    (error) => {
+      isWaiting = false
+      invocation.leaveQueue = undefined
+      invocation.fail(error)
+    },
+  )
+  if (isWaiting) invocation.queue(leave)
+}
+
+/**
+ * Runs the method. A slot is given back when it has returned, and not before: a handler that goes on after its client has
+ * left does the same work.
+ *
+ * @param hold the slot, where there was a wait for it. Else it is taken once the method turns out not to return at once:
+ * what is over in no time needs none.
+ */
+function serve(invocation: Invocation, method: Method, takesSlot: boolean, hold?: Hold): void {
+  let outcome: Outcome | PromiseLike<Outcome>
+  try {
+    outcome = method(invocation)
+    if (!isPromise(outcome)) {
+      invocation.succeed(outcome)
+      return hold?.leave()
+    }
+  } catch (error) {
+    invocation.fail(toWireError(invocation, error))
+    return hold?.leave()
+  }
+  if (takesSlot) invocation.hold = hold ?? invocation.services.admission.hold(toolOf(invocation))
   invocation.wait()
   outcome.then(
     (done) => {
@@ -35,8 +87,12 @@ export function dispatch(invocation: Invocation, method: Method): void {
       } catch (error) {
         invocation.fail(toWireError(invocation, error))
       }
+      invocation.hold?.leave()
     },
-    (error: unknown) => invocation.fail(toWireError(invocation, error)),
+    (error: unknown) => {
+      invocation.fail(toWireError(invocation, error))
+      invocation.hold?.leave()
+    },
   )
 }
 
@@ -49,6 +105,11 @@ export function charge({ services: { limits }, exchange, facts }: Invocation): u
   if (exchange.isPrepaid !== true) return limits.chargeRequest(exchange)
   exchange.isPrepaid = false
   return undefined
+}
+
+/** The tool that is called, if one is. */
+function toolOf({ facts: { method, params } }: Invocation): string | undefined {
+  return method === 'tools/call' && typeof params.name === 'string' ? params.name : undefined
 }
 
 /** What a client may be told of an error; the rest goes to the log. */

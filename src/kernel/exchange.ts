@@ -79,11 +79,13 @@ export interface Exchange extends Reply {
   readonly transport: 'http' | 'stdio' | 'memory'
   readonly head: RequestHead | undefined
   readonly connection: Connection | undefined
+  /** Who sends it; known before the body is read. */
   readonly principal: Principal
   /** Version of HTTP, where the transport knows it. */
   readonly httpVersion?: string | undefined
-  /** Address of the peer, for logs and traces. */
+  /** Address of the client, behind the proxies that are declared: for logs, traces, and the limits of anonymous callers. */
   readonly address: string | undefined
+  /** Port of the client, where it is the peer. */
   readonly port: number | undefined
   openStream(headers?: Readonly<Record<string, string>>): void
   /** `eventId`: where the client can resume after this message. */
@@ -94,6 +96,8 @@ export interface Exchange extends Reply {
   rateLimit?: RateLimitFields | undefined
   /** Set by the kernel: one request was paid for before the body was read. */
   isPrepaid?: boolean
+  /** Bytes of the message, once it is there; a batch's are shared out among its messages. */
+  bodyBytes?: number
   /** Set by the kernel; the transport calls it once if the client goes away before the answer is complete. */
   onDisconnect: (() => void) | undefined
 }

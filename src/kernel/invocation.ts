@@ -6,6 +6,7 @@ import type { Operation, OperationEnd } from '../ports/telemetry.ts'
 import { bodyText, type Body, type Exchange, type LegacySession, type Reply } from './exchange.ts'
 import type { JsonObject, RequestId, Revision } from './protocol.ts'
 import { errorBody, notificationBody, resultBody, rpcCode, type Era } from './rpc.ts'
+import type { Hold } from '../limits/admission.ts'
 import type { Services } from './services.ts'
 import type { Ticking } from './ticker.ts'
 
@@ -46,6 +47,10 @@ export class Invocation implements Ticking {
   readonly requestId: string
   readonly startedMs: number
   operation!: Operation
+  /** The slot that its handler holds. */
+  hold: Hold | undefined
+  /** Takes it out of the queue, while it waits there for a slot. */
+  leaveQueue: (() => void) | undefined
   #reply: Reply
   #stage: 'pending' | 'streaming' | 'done' = 'pending'
   #controller: AbortController | undefined
@@ -87,6 +92,18 @@ export class Invocation implements Ticking {
     // A 2025 disconnect cancels nothing (2025-11-25, transports, "Sending Messages to the Server").
     if (facts.era === 'modern' && exchange.onDisconnect === undefined)
       exchange.onDisconnect = () => this.abandon('cancelled')
+  }
+
+  /** It has to wait for a slot. Who goes away meanwhile, in either era, has nothing begun that could be gone on with. */
+  queue(leave: () => void): void {
+    this.leaveQueue = leave
+    this.wait()
+    const { exchange } = this
+    const before = exchange.onDisconnect
+    exchange.onDisconnect = () => {
+      if (this.leaveQueue !== undefined) this.abandon('cancelled')
+      before?.()
+    }
   }
 
   tick(nowMs: number): void {
@@ -185,16 +202,16 @@ export class Invocation implements Ticking {
 
   fail(error: HoldfastError): void {
     const { http } = ERRORS[error.code]
-    // 2025: an error in answer to a request is an ordinary answer; 429 and 503 tell proxies the same in both eras.
-    const status = this.facts.era === 'modern' || http === 429 || http === 503 ? http : 200
+    const status = this.facts.era === 'modern' || STATUS_IN_BOTH_ERAS.has(http) ? http : 200
     const code = rpcCode(error, this.facts.era)
     if (!this.#end(String(code), status, { rpcCode: code, message: error.message })) return
-    this.#send(status, errorBody(error, this.facts.rpcId, this.requestId, this.facts.era), retryHeaders(error))
+    this.#send(status, errorBody(error, this.facts.rpcId, this.requestId, this.facts.era), errorHeaders(error))
   }
 
   /** Ends without an answer: the client has gone, or has cancelled. */
   abandon(errorType: 'cancelled'): void {
     if (!this.#end(errorType, 200)) return
+    this.hold?.abandon()
     this.#controller?.abort(endedReason())
     this.#reply.abandon()
   }
@@ -218,6 +235,8 @@ export class Invocation implements Ticking {
     const { services } = this
     services.running.delete(this)
     services.ticker.delete(this)
+    this.leaveQueue?.()
+    this.leaveQueue = undefined
     if (this.#key !== undefined && services.cancellable.get(this.#key) === this) services.cancellable.delete(this.#key)
     const end: OperationEnd = {
       durationSeconds: (services.clock.monotonic() - this.startedMs) / 1000,
@@ -242,6 +261,9 @@ export class Invocation implements Ticking {
   }
 }
 
+/** 2025: an error in answer to a request is an ordinary answer. These tell proxies, and the authorization of clients, the same in both eras. */
+const STATUS_IN_BOTH_ERAS: ReadonlySet<number> = new Set([401, 403, 429, 503])
+
 /** What a handler logs goes out as JSON where JSON can say it, and else as Node would print it: a log must not fail a tool. */
 function toJsonValue(data: unknown): unknown {
   try {
@@ -257,10 +279,12 @@ export function cancelKey(scope: string, rpcId: RequestId): string {
   return `${scope} ${typeof rpcId} ${rpcId}`
 }
 
-/** `Retry-After` in whole seconds, for errors that carry `retryAfterMs`. */
-export function retryHeaders(error: HoldfastError): Record<string, string> | undefined {
-  const retryAfterMs = error.data?.retryAfterMs
-  return typeof retryAfterMs === 'number' ? { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) } : undefined
+/** The headers that an error brings, and `Retry-After` in whole seconds for one that carries `retryAfterMs`. */
+export function errorHeaders({ data, headers }: HoldfastError): Readonly<Record<string, string>> | undefined {
+  const retryAfterMs = data?.retryAfterMs
+  return typeof retryAfterMs === 'number'
+    ? { 'retry-after': String(Math.ceil(retryAfterMs / 1000)), ...headers }
+    : headers
 }
 
 function endedReason(): HoldfastError {

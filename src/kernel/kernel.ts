@@ -6,12 +6,13 @@ import { initialize, receiveNotification, serveLegacy } from '../sessions/legacy
 import { SessionStore, type StoredSession } from '../sessions/session-store.ts'
 import { SessionStreams } from '../sessions/session-streams.ts'
 import type { Origin } from '../ports/telemetry.ts'
+import { callerOf } from './caller.ts'
 import type { Exchange, LegacySession, Reply } from './exchange.ts'
-import { retryHeaders } from './invocation.ts'
+import { errorHeaders } from './invocation.ts'
 import { parseJson } from './json.ts'
 import { CANCEL_CHANNEL } from './keys.ts'
 import { checkId, claimOf, isId } from './message.ts'
-import { DISCOVER } from './methods.ts'
+import { DISCOVER, isAlwaysTaken, takesSlot } from './methods.ts'
 import { serveModern } from './modern.ts'
 import { OpenStreams } from './open-streams.ts'
 import {
@@ -62,7 +63,7 @@ export class Kernel {
   get notify(): Notify {
     return this.#services.changes.notify
   }
-  /** Requests whose handlers run now. */
+  /** Requests that have not been answered yet. */
   get runningCount(): number {
     return this.#services.running.size
   }
@@ -87,9 +88,29 @@ export class Kernel {
     })
   }
 
+  /**
+   * Looks at a request before its body is read, and sheds what would be shed anyway.
+   *
+   * In 2026-07-28 headers say what it is. In 2025 they do not: a small body is read, since it may be an answer or a
+   * cancellation, which free what others wait for; a bigger one is taken for a call.
+   *
+   * @param bytes what its headers say of its length; `undefined`: nothing.
+   * @throws {HoldfastError} `overloaded`
+   */
+  screen(exchange: Exchange, bytes: number | undefined): void {
+    const { admission } = this.#services
+    const { mcpMethod, mcpName, protocolVersion } = exchange.head!
+    const isKnown = mcpMethod !== undefined && isModern(protocolVersion)
+    const tool = isKnown && mcpMethod === 'tools/call' ? mcpName : undefined
+    if (!admission.isStrained(tool)) return
+    if (isKnown ? !isAlwaysTaken(mcpMethod) : !(bytes! <= MAYBE_ANSWER_BYTES))
+      admission.screen(callerOf(exchange), tool, !isKnown || takesSlot(mcpMethod))
+  }
+
   /** A message: the body of a POST, or a line of stdio. Never throws. */
   receive(exchange: Exchange, bytes: Buffer): void {
     let message: unknown
+    exchange.bodyBytes = bytes.length
     try {
       if (this.#isDraining) throw draining()
       message = parseJson(bytes, this.#services.options)
@@ -287,6 +308,7 @@ export class Kernel {
     const { maxBatch } = this.#services.options
     if (messages.length > maxBatch)
       throw new HoldfastError('batch_too_large', `The batch has ${messages.length} messages; ${maxBatch} are allowed.`)
+    exchange.bodyBytes! /= messages.length
     const serve = (session: LegacySession | undefined, revision: LegacyRevision): void => {
       if (revision !== '2025-03-26')
         throw new HoldfastError(
@@ -330,7 +352,7 @@ export class Kernel {
     const status = told.code === 'internal_error' ? 500 : http === 200 ? 400 : http
     telemetry.refused(requestId, told.code, status, from)
     const headers = {
-      ...retryHeaders(told),
+      ...errorHeaders(told),
       ...(told.code === 'method_not_allowed' ? { allow: 'POST, GET, DELETE, OPTIONS' } : {}),
     }
     const id = isObject(message) && isId(message.id) && 'method' in message ? message.id : undefined
@@ -352,11 +374,15 @@ export class Kernel {
     this.shutdown()
     this.stopRunning()
     this.#services.ticker.close()
+    this.#services.admission.close()
     await this.#unsubscribeCancel?.()
     await this.#streams.close()
     await this.#services.changes.close()
   }
 }
+
+/** A body of 2025 up to this size may be an answer of the client's. */
+const MAYBE_ANSWER_BYTES = 64 * 1024
 
 /** Where a refusal can go. */
 export type Refusable = Pick<Exchange, 'respond'> & Partial<Pick<Exchange, 'head' | 'transport' | 'address'>>

@@ -39,6 +39,28 @@ export const KNOWN_METHODS: ReadonlySet<string> = new Set([
   'resources/unsubscribe',
 ])
 
+/** The methods that run handlers of the user's: what is bounded, and queued. */
+const HANDLER_METHODS: ReadonlySet<string> = new Set([
+  'tools/call',
+  'prompts/get',
+  'resources/read',
+  'resources/list',
+  'completion/complete',
+])
+
+/** Whether a method runs a handler of the user's, and so needs a slot. */
+export function takesSlot(method: string): boolean {
+  return HANDLER_METHODS.has(method)
+}
+
+/**
+ * Whether a message is taken however much there is to do: it costs nothing, frees something, or a refusal would be read as
+ * something else (of `server/discover`: that the server is of 2025).
+ */
+export function isAlwaysTaken(method: string): boolean {
+  return method === 'ping' || method === 'server/discover' || method.startsWith('notifications/')
+}
+
 /** Whether the server has the capability that a method belongs to. */
 export function isOffered(method: string, { services: { catalog } }: Pick<Invocation, 'services'>): boolean {
   if (method.startsWith('tools/')) return catalog.tools.size > 0

@@ -2,6 +2,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { EventBus } from '../ports/event-bus.ts'
 import type { StateStore } from '../ports/state-store.ts'
 import type { Telemetry } from '../ports/telemetry.ts'
+import type { Admission, AdmissionOptions } from '../limits/admission.ts'
 import type { Catalog } from './catalog.ts'
 import type { ChangeHub } from './changes.ts'
 import type { Invocation } from './invocation.ts'
@@ -11,11 +12,9 @@ import type { Limits } from './limits.ts'
 import type { Ticker } from './ticker.ts'
 
 /** Bounds and times of the kernel. Defaults stand in `compose/options.ts`, and in the operations guide. */
-export interface KernelOptions extends JsonBounds {
+export interface KernelOptions extends JsonBounds, AdmissionOptions {
   /** Messages of one batch (revision 2025-03-26). */
   maxBatch: number
-  /** Requests in flight on this node; more are answered with `overloaded`. */
-  maxConcurrentRequests: number
   /** Open streams (`subscriptions/listen`, GET) of one caller. */
   maxStreamsPerPrincipal: number
   /** URIs that one session or `subscriptions/listen` may follow. */
@@ -49,7 +48,9 @@ export interface Services {
   readonly changes: ChangeHub
   /** `undefined`: nothing is limited. */
   readonly limits: Limits | undefined
-  /** Requests whose handlers are running. */
+  /** What the node takes on. */
+  readonly admission: Admission
+  /** Requests that wait for a slot, or for their handlers. */
   readonly running: Set<Invocation>
   /** Running requests by connection or session and id, for `notifications/cancelled`. */
   readonly cancellable: Map<string, Invocation>

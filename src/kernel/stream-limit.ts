@@ -1,4 +1,5 @@
 import { HoldfastError } from '../errors/holdfast-error.ts'
+import { callerOf } from './caller.ts'
 import type { Exchange } from './exchange.ts'
 
 /** Counts the open streams of each caller (an anonymous one is told by address). */
@@ -21,11 +22,8 @@ export class StreamLimit {
    * Takes a place; the returned function gives it back (once, however often it is called).
    * @throws {HoldfastError} `too_many_streams`
    */
-  take({ principal, address }: Exchange): () => void {
-    const key =
-      principal.issuer === 'anonymous'
-        ? `anonymous ${address ?? ''}`
-        : JSON.stringify([principal.issuer, principal.subject, principal.tenant])
+  take(exchange: Exchange): () => void {
+    const key = callerOf(exchange)
     const count = this.#open.get(key) ?? 0
     if (count >= this.#max)
       throw new HoldfastError('too_many_streams', `You hold ${count} open streams, and may hold ${this.#max}.`, {

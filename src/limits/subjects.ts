@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { ANONYMOUS, type Principal } from '../define/context.ts'
+import { callerOf } from '../kernel/caller.ts'
 import type { Exchange } from '../kernel/exchange.ts'
 import { globalLimitTag, limitKey } from '../kernel/keys.ts'
 import type { TokenBucket } from '../ports/state-store.ts'
@@ -44,13 +45,12 @@ export class Subjects {
   /** Principals are often the same object, as long as a token is remembered: that spares making their name. */
   readonly #byPrincipal = new WeakMap<Principal, Subject>()
 
-  of({ principal, address, connection }: Pick<Exchange, 'principal' | 'address' | 'connection'>): Subject {
-    if (principal.issuer === ANONYMOUS.issuer)
-      // Who has neither address nor connection shares a bucket with all such: better too strict than no limit.
-      return this.#named(address === undefined ? (connection?.scope ?? '') : network(address), principal)
+  of(exchange: Pick<Exchange, 'principal' | 'address' | 'connection'>): Subject {
+    const { principal } = exchange
+    if (principal.issuer === ANONYMOUS.issuer) return this.#named(callerOf(exchange), principal)
     let subject = this.#byPrincipal.get(principal)
     if (subject === undefined) {
-      subject = this.#named(JSON.stringify([principal.issuer, principal.subject, principal.tenant]), principal)
+      subject = this.#named(callerOf(exchange), principal)
       this.#byPrincipal.set(principal, subject)
     }
     return subject
@@ -84,24 +84,3 @@ export function bucketOf(limit: CompiledLimit, subject: Subject, rate: Rate): Bu
 }
 
 const digest = (text: string): string => createHash('sha256').update(text).digest('base64url').slice(0, 22)
-
-/**
- * An address as the name of a caller. One customer has a whole /64 of IPv6 (RFC 6177), and could take a new address for
- * each request.
- */
-export function network(address: string): string {
-  if (!address.includes(':')) return address
-  const mapped = /^::ffff:(\d+(?:\.\d+){3})$/i.exec(address)
-  if (mapped !== null) return mapped[1]!
-  const [head = '', tail] = address.replace(/%.*$/, '').toLowerCase().split('::')
-  const groups = head === '' ? [] : head.split(':')
-  if (tail !== undefined) {
-    const after = tail === '' ? [] : tail.split(':')
-    while (groups.length + after.length < 8) groups.push('0')
-    groups.push(...after)
-  }
-  return `${groups
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ''))
-    .join(':')}::/64`
-}

@@ -17,6 +17,8 @@ export interface Telemetry {
   failure(operation: Operation | undefined, message: string, error: unknown): void
   /** A handler's own log line. */
   handlerLog(operation: Operation, level: string, message: string, fields: object | undefined): void
+  /** A request has waited so long for a slot, and has one now. */
+  queued(seconds: number): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -33,6 +35,8 @@ export type Counter =
   | 'dropped_notifications'
   /** Repeated calls answered from an idempotency key's stored outcome. */
   | 'idempotent_replays'
+  /** Requests refused because the node has as much work as it can take; labelled with the reason. */
+  | 'sheds'
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {

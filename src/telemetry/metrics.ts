@@ -4,7 +4,12 @@ import { DURATION_BUCKETS_SECONDS, OperationTable, Series } from './operation-se
 
 /** Values that are read when somebody looks. */
 export interface Gauges {
+  /** Handlers that run; `abandoned`: those of them whose request has ended. */
   running(): number
+  abandoned(): number
+  queued(): number
+  pendingBodyBytes(): number
+  loopDelayMs(): number
   openStreams(): number
   isReady(): boolean
   /** Decisions at limits since the start. */
@@ -45,6 +50,11 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
     help: 'Calls answered with the outcome of an earlier call of the same key.',
     label: 'kind',
   },
+  sheds: {
+    name: 'holdfast_sheds_total',
+    help: 'Requests refused because the node has as much work as it can take, by reason.',
+    label: 'reason',
+  },
   dropped_log_lines: {
     name: 'holdfast_dropped_log_lines_total',
     help: 'Log lines lost because their reader was too slow, or could not be written to.',
@@ -58,6 +68,8 @@ export type MetricsSnapshot = readonly object[]
 /** The numbers of one runtime. Kept here, rendered by prom-client, which is loaded when somebody first asks. */
 export class Metrics {
   readonly operations = new OperationTable()
+  /** How long requests waited for a slot that got one after a wait. */
+  readonly queueWait = new Series({})
   readonly #sessions = new Map<string, Series>()
   readonly #counters = new Map<OwnCounter, Map<string, number>>()
   readonly #gauges: Gauges
@@ -110,7 +122,19 @@ export class Metrics {
       })
     }
     const gauges = this.#gauges
-    gauge('holdfast_running_requests', 'Requests whose handlers run now.', () => gauges.running())
+    gauge('holdfast_running_requests', 'Handlers that run now.', () => gauges.running())
+    gauge('holdfast_abandoned_requests', 'Handlers that run on although their request has ended.', () =>
+      gauges.abandoned(),
+    )
+    gauge('holdfast_queued_requests', 'Requests that wait for a slot.', () => gauges.queued())
+    gauge('holdfast_pending_body_bytes', 'Bytes of bodies that come in, or wait for a slot.', () =>
+      gauges.pendingBodyBytes(),
+    )
+    gauge(
+      'holdfast_event_loop_delay_seconds',
+      'How late the event loop is, while there are requests.',
+      () => gauges.loopDelayMs() / 1000,
+    )
     gauge('holdfast_open_streams', 'Streams that follow changes now.', () => gauges.openStreams())
     gauge('holdfast_ready', '1 while the node takes requests.', () => (gauges.isReady() ? 1 : 0))
     for (const [counter, { name, help, label }] of Object.entries(COUNTERS))
@@ -138,6 +162,9 @@ export class Metrics {
       'Duration of MCP sessions whose end was seen (mcp.server.session.duration).',
       { [Symbol.iterator]: () => this.#sessions.values() },
     )
+    histogram('holdfast_queue_wait_seconds', 'Time that requests waited for a slot, if they had to and got one.', [
+      this.queueWait,
+    ])
     return registry
   }
 }

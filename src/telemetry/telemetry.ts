@@ -131,6 +131,10 @@ export class RuntimeTelemetry implements Telemetry {
     this.metrics.count(counter, label)
   }
 
+  queued(seconds: number): void {
+    this.metrics.queueWait.observe(seconds)
+  }
+
   /** A session is over. Only where its start and its end are known: most clients just stay away. */
   sessionEnded({ durationSeconds, protocolVersion, transport }: SessionEnd): void {
     const series = this.metrics.session({

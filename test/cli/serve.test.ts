@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
+import { connect, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -227,6 +227,22 @@ describe('serve', () => {
     expect(status).toBe(503)
     expect((await fetch(livez)).status).toBe(200)
   })
+
+  test('during the delay calls go on, each on a connection that ends with it, and idle connections are left alone', async () => {
+    await using cli = startCli(['serve', FIXTURE, '--port', '0', '--json'], { HOLDFAST_DRAIN_DELAY_MS: '1500' })
+    const { url, port } = await addressOf(cli)
+    const idle = connect(port, '127.0.0.1')
+    await once(idle, 'connect')
+    const ended = once(idle, 'close').then(() => performance.now())
+    const startedMs = performance.now()
+    cli.child.kill('SIGTERM')
+    let response = await fetch(url.replace('/mcp', '/readyz'))
+    while (response.status === 200) response = await fetch(url.replace('/mcp', '/readyz'))
+    expect(response.headers.get('connection')).toBe('close')
+    while (performance.now() - startedMs < 1000) expect((await call(url, 'pid')).text).toBe(String(cli.child.pid))
+    expect((await ended) - startedMs).toBeGreaterThan(1400)
+    expect(await cli.ended).toBe(0)
+  })
 })
 
 describe('serve --processes', () => {
@@ -284,6 +300,18 @@ describe('serve --processes', () => {
 
     cli.child.kill('SIGTERM')
     expect(await cli.ended).toBe(0)
+  })
+
+  test('a second signal ends all of them at once', async () => {
+    await using cli = startCli(['serve', FIXTURE, '--port', '0', '--processes', '2', '--json'])
+    const { url } = await addressOf(cli)
+    const answer = call(url, 'stubborn').catch(() => 'cut')
+    await call(url, 'pid')
+    cli.child.kill('SIGTERM')
+    await cli.until(/"method":"tools\/call"/)
+    cli.child.kill('SIGTERM')
+    expect(await cli.ended).toBe(1)
+    expect(await answer).toBe('cut')
   })
 
   test('starts a killed process again', async () => {

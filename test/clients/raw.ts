@@ -36,6 +36,8 @@ export interface Stream extends AsyncDisposable {
   next(): Promise<SseEvent | undefined>
   /** How many comments {@link next} has passed over. */
   comments(): number
+  /** The rest of an answer that is no stream. */
+  text(): Promise<string>
   /** Disconnects. */
   close(): Promise<void>
 }
@@ -85,12 +87,16 @@ export async function open(url: string, init: RequestInit & { headers: HeaderVal
       buffer = (buffer + chunk.value).replaceAll('\r\n', '\n')
     }
   }
+  const text = async (): Promise<string> => {
+    for (let chunk = await reader?.read(); chunk && !chunk.done; chunk = await reader?.read()) buffer += chunk.value
+    return buffer
+  }
   const close = async (): Promise<void> => {
     await reader?.cancel().catch(() => undefined) // rejects where the server broke the stream off: closed already
     disconnect.abort()
   }
   const { status, headers } = response
-  return { status, headers, next, comments: () => comments, close, [Symbol.asyncDispose]: close }
+  return { status, headers, next, comments: () => comments, text, close, [Symbol.asyncDispose]: close }
 }
 
 /** Sends a request and reads its whole answer. */

@@ -51,11 +51,13 @@ describe('over HTTP', () => {
     expect(reason).toBe('graceful')
   })
 
-  test('the stand-alone stream of a 2025 session ends', async () => {
+  test('the stand-alone stream of a 2025 session says when to come back, and ends', async () => {
     const session = await openSession(server.url)
     await using stream = await session.listen()
+    expect(await stream.next()).toMatchObject({ id: expect.any(String), data: '' })
     const stopped = server[Symbol.asyncDispose]()
-    for (let event = await stream.next(); event; event = await stream.next()) expect(event.json).toBeUndefined()
+    expect(await stream.next()).toMatchObject({ retry: 1000, data: '' })
+    expect(await stream.next()).toBeUndefined()
     await stopped
   })
 

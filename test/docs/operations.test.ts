@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { AUTH_DEFAULTS, AUTH_FIELDS } from '../../src/auth/options.ts'
 import { resolveOptions } from '../../src/compose/options.ts'
 import { CLI, startServer } from '../conformance/server.ts'
 import { folderOf, writeBlocks } from './blocks.ts'
@@ -59,7 +60,17 @@ describe('the tables of options', () => {
     .map(([option, variable, flag, fallback, unit]) => ({ option, variable, flag, fallback, unit }))
 
   test('name every option, and no other, with its default', () => {
-    const defaults: Record<string, string> = { keys: '', state: '', bus: '', clock: '' }
+    const defaults: Record<string, string> = {
+      limits: '',
+      overrideLimits: '',
+      keys: '',
+      state: '',
+      bus: '',
+      clock: '',
+      auth: '',
+      publicUrl: '',
+    }
+    for (const field of AUTH_FIELDS) defaults[`auth.${field}`] = JSON.stringify(AUTH_DEFAULTS[field as never]) ?? ''
     for (const [option, value] of Object.entries(resolveOptions({}, {}))) defaults[option] = JSON.stringify(value)
     const documented = rows.map(({ option, fallback }) => [option, fallback!.replace(/ \(.*\)$/, '')])
     expect(Object.fromEntries(documented)).toEqual(defaults)
@@ -67,7 +78,7 @@ describe('the tables of options', () => {
   })
 
   test('name every variable, and no other, with the option that it sets', () => {
-    const variables = [...source('src/compose/options.ts').matchAll(/^ {2}([A-Z_]+): \{ option: '(\w+)'/gm)]
+    const variables = [...source('src/compose/options.ts').matchAll(/^ {2}([A-Z_]+): \{ option: '([\w.]+)'/gm)]
     expect(variables.length).toBeGreaterThan(5)
     const documented = rows.filter(({ variable }) => variable !== '').map(({ variable, option }) => [variable, option])
     expect(documented.toSorted()).toEqual(variables.map(([, variable, option]) => [variable, option]).toSorted())

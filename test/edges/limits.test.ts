@@ -246,21 +246,24 @@ describe('more requests at once than a node takes', () => {
     return client
   }
 
-  it('are refused with 503 and Retry-After, and taken again once there is room', async () => {
-    const http = await start({ maxConcurrentRequests: 3 })
+  it('wait, are refused with 503 and Retry-After after a while, and taken again once there is room', async () => {
+    const http = await start({ maxConcurrentRequests: 3, maxQueueMs: 100 })
     const client = await holdOn(http, 3)
     const connection = await open(http)
     connection.write(call('add', { a: 1, b: 2 }))
     const { status, headers, body } = await connection.next()
     expect(status).toBe(503)
     expect(headers.get('retry-after')).toBe('1')
+    const { retryAfterMs } = (JSON.parse(body) as { error: { data: { retryAfterMs: number } } }).error.data
+    expect(retryAfterMs).toBeGreaterThanOrEqual(500)
+    expect(retryAfterMs).toBeLessThanOrEqual(1000)
     expect(JSON.parse(body)).toEqual({
       jsonrpc: '2.0',
       id: 1,
       error: {
         code: 50300,
-        message: expect.stringContaining('3 requests in flight'),
-        data: { code: 'overloaded', retryable: true, retryAfterMs: 1000, requestId: expect.any(String) },
+        message: 'The server is busy: the wait is longer than 100 ms.',
+        data: { code: 'overloaded', retryable: true, retryAfterMs, requestId: expect.any(String) },
       },
     })
     client.abort()
@@ -270,15 +273,17 @@ describe('more requests at once than a node takes', () => {
   })
 
   it('are refused one by one inside a batch, under 200', async () => {
-    const http = await start({ maxConcurrentRequests: 2 })
+    const http = await start({ maxConcurrentRequests: 2, maxQueueMs: 100 })
     const session = await http.session('2025-03-26')
     await holdOn(http, 2)
     const connection = await open(http)
-    const batch = [legacy('ping', {}, 'a'), { jsonrpc: '2.0', method: 'notifications/nope' }, legacy('ping', {}, 'b')]
+    const add = (id: string): Json => legacy('tools/call', { name: 'add', arguments: { a: 1, b: 2 } }, id)
+    const batch = [add('a'), { jsonrpc: '2.0', method: 'notifications/nope' }, add('b'), legacy('ping', {}, 'c')]
     connection.write(post(JSON.stringify(batch), { ...BASE_HEADERS, 'mcp-session-id': session }))
     const { status, body } = await connection.next()
     expect(status).toBe(200)
     expect(JSON.parse(body)).toMatchObject([
+      { id: 'c', result: {} },
       { id: 'a', error: { code: 50300, data: { code: 'overloaded' } } },
       { id: 'b', error: { code: 50300, data: { code: 'overloaded' } } },
     ])

@@ -149,7 +149,10 @@ test('limits without leases refuse only what they must, and a refused call takes
     fc.asyncProperty(exact, fc.array(step, { minLength: 1, maxLength: 120 }), async (all, steps) => {
       const { clock, buckets, bucketsOf, run } = clusterOf(all, [level, level, level])
       for (const one of steps) {
-        const before = bucketsOf(one.caller).map((bucket) => [bucket.limit.per, tokensLeft(bucket, clock.monotonic())])
+        const before = bucketsOf(one.caller).map((bucket) => ({
+          per: bucket.limit.per as string,
+          left: tokensLeft(bucket, clock.monotonic()),
+        }))
         const refused = await run(one)
         const tooLittle = before.filter(({ left }) => left < one.cost - 1e-3).map(({ per }) => per)
         const said = refused === undefined ? undefined : /^tool:(\w+)-/.exec(refused.limit)![1]!

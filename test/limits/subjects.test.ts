@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { network } from '../../src/limits/subjects.ts'
+import { network } from '../../src/kernel/caller.ts'
 import { exchangeOf, limiterOf } from './support.ts'
 
 describe('an anonymous caller is told by its address', () => {
@@ -19,7 +19,7 @@ describe('an anonymous caller is told by its address', () => {
 
   test('so neighbours have buckets of their own, and one network of IPv6 has one', () => {
     const { limiter } = limiterOf({ limits: [{ per: 'principal', limit: 1, windowMs: 1000 }] })
-    const ask = (address: string) => () => limiter.chargeRequest(exchangeOf({ address }))
+    const ask = (address: string) => () => void limiter.chargeRequest(exchangeOf({ address }))
     ask('192.0.2.1')()
     ask('192.0.2.2')()
     expect(ask('192.0.2.1')).toThrow('used up')

@@ -1,6 +1,19 @@
 import { propagation, trace } from '@opentelemetry/api'
 import * as z from 'zod'
 import { definePrompt, defineResource, defineServer, defineTool, toolError } from '../../src/index.ts'
+import type { Gauges } from '../../src/telemetry/metrics.ts'
+
+/** Gauges of a node that does nothing. */
+export const IDLE: Gauges = {
+  running: () => 0,
+  abandoned: () => 0,
+  queued: () => 0,
+  pendingBodyBytes: () => 0,
+  loopDelayMs: () => 0,
+  openStreams: () => 0,
+  isReady: () => true,
+  limitDecisions: () => [],
+}
 
 /** A server that has one of everything that telemetry tells apart. */
 export const server = defineServer({

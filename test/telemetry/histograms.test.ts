@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { RuntimeTelemetry } from '../../src/telemetry/telemetry.ts'
+import { IDLE } from './fixture.ts'
 import { registerSdk, type Sdk } from './otel.ts'
 import { ERAS, open, TRANSPORTS, type Era, type TransportName } from './transports.ts'
 
@@ -79,10 +80,7 @@ describe.each(TRANSPORTS.flatMap((transport) => ERAS.map((era) => ({ transport, 
 )
 
 test('a session whose end was seen is recorded in seconds, with the attributes of the convention', async () => {
-  const telemetry = await RuntimeTelemetry.create(
-    { level: 'silent', fd: 1 },
-    { running: () => 0, openStreams: () => 0, isReady: () => true, limitDecisions: () => [] },
-  )
+  const telemetry = await RuntimeTelemetry.create({ level: 'silent', fd: 1 }, IDLE)
   telemetry.sessionEnded({ durationSeconds: 42, protocolVersion: '2025-06-18', transport: 'stdio' })
   const histogram = (await sdk.histogram('mcp.server.session.duration'))!
   expect(histogram.descriptor).toMatchObject({ unit: 's', type: 'HISTOGRAM' })

@@ -3,12 +3,12 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { RuntimeTelemetry } from '../../src/telemetry/telemetry.ts'
+import { IDLE } from './fixture.ts'
 import { createLogFile } from './log-file.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const REGISTRY = Symbol.for('opentelemetry.js.api.1')
 const registry = globalThis as { [REGISTRY]?: unknown }
-const gauges = { running: () => 0, openStreams: () => 0, isReady: () => true, limitDecisions: () => [] }
 
 /** Runs a module in a process of its own; resolves to the packages that it loads. */
 function packagesLoadedBy(code: string): string[] {
@@ -65,7 +65,7 @@ describe('an SDK that is registered through another version of the API', () => {
   test('is not passed over in silence', async () => {
     registry[REGISTRY] = { version: '1.0.0', trace: { getTracer: () => undefined } }
     const log = createLogFile()
-    const telemetry = await RuntimeTelemetry.create({ level: 'info', fd: log.fd }, gauges)
+    const telemetry = await RuntimeTelemetry.create({ level: 'info', fd: log.fd }, IDLE)
     await telemetry.close()
     const lines = log.lines()
     expect(lines).toHaveLength(1)
@@ -78,7 +78,7 @@ describe('an SDK that is registered through another version of the API', () => {
   test('an access line has no trace then, where the client names none', async () => {
     registry[REGISTRY] = { version: '1.0.0', trace: { getTracer: () => undefined } }
     const log = createLogFile()
-    const telemetry = await RuntimeTelemetry.create({ level: 'info', fd: log.fd }, gauges)
+    const telemetry = await RuntimeTelemetry.create({ level: 'info', fd: log.fd }, IDLE)
     const operation = telemetry.start({
       requestId: 'r-1',
       method: 'tools/list',

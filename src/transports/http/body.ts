@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { Ticker, Ticking } from '../../kernel/ticker.ts'
+import type { PendingBody } from '../../limits/pending-bytes.ts'
 
 /** Bounds of reading one body. */
 export interface BodyBounds {
@@ -8,17 +9,28 @@ export interface BodyBounds {
   bodyTimeoutMs: number
 }
 
+/** What a chunk costs beside its bytes: a body of single bytes would else hold a hundred times what it counts for. */
+export const CHUNK_BYTES = 256
+
+/** Begins to count the bytes of a body that has not come whole; `onEvict` is called if it has to go. */
+export type CountBytes = (onEvict: (error: HoldfastError) => void) => PendingBody
+
 /**
  * Reads a whole body, and calls back once: with the bytes, or with what is wrong. Does nothing more if the client goes away.
+ *
+ * @param count asked only for a body that does not come in one piece: most do, and are served in the same turn.
  */
 export function readBody(
   request: IncomingMessage,
   { maxBodyBytes, bodyTimeoutMs }: BodyBounds,
   ticker: Ticker,
+  count: CountBytes,
   onBody: (bytes: Buffer) => void,
   onError: (error: HoldfastError) => void,
 ): void {
-  if (Number(request.headers['content-length'] ?? 0) > maxBodyBytes) return onError(bodyTooLarge(maxBodyBytes))
+  const declared = Number(request.headers['content-length'])
+  if (declared > maxBodyBytes) return onError(bodyTooLarge(maxBodyBytes))
+  let pending: PendingBody | undefined
   let sinceMs: number | undefined
   let first: Buffer | undefined
   let rest: Buffer[] | undefined
@@ -27,6 +39,7 @@ export function readBody(
     request.off('data', onData)
     request.off('end', onEnd)
     ticker.delete(deadline)
+    pending?.release()
   }
   const fail = (error: HoldfastError): void => {
     finish()
@@ -37,6 +50,9 @@ export function readBody(
     if (length > maxBodyBytes) return fail(bodyTooLarge(maxBodyBytes))
     if (first === undefined) first = chunk
     else (rest ??= [first]).push(chunk)
+    if (length === declared) return
+    pending ??= count(fail)
+    pending.grow(chunk.length + CHUNK_BYTES)
   }
   const onEnd = (): void => {
     finish()

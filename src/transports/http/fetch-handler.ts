@@ -1,7 +1,10 @@
-import { ANONYMOUS } from '../../define/context.ts'
+import { refuseTokenInQuery } from '../../auth/query.ts'
+import { WELL_KNOWN } from '../../auth/resource-metadata.ts'
+import { ANONYMOUS, type Principal } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
+import { callerOf } from '../../kernel/caller.ts'
 import { bodyText, type Body, type Exchange, type RateLimitFields } from '../../kernel/exchange.ts'
-import { bodyTooLarge, bodyTooSlow } from './body.ts'
+import { bodyTooLarge, bodyTooSlow, CHUNK_BYTES } from './body.ts'
 import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
 import { HttpHead, isJson, rateLimitHeaders, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
 import type { HttpParts } from './node-handler.ts'
@@ -10,9 +13,13 @@ import type { HttpParts } from './node-handler.ts'
 export type FetchHandler = (request: Request) => Promise<Response>
 
 export function createFetchHandler(parts: HttpParts): FetchHandler {
-  const { kernel, options } = parts
+  const { kernel, options, authenticator, metadata } = parts
   const gate = new Gate(options)
   return async (request) => {
+    if (metadata !== undefined && request.url.includes(WELL_KNOWN) && metadata.isAt(new URL(request.url).pathname)) {
+      const { status, headers, body } = metadata.answer(request.method)
+      return new Response(body ?? null, { status, headers })
+    }
     const exchange = new FetchExchange(request, parts, gate)
     try {
       const origin = request.headers.get('origin') ?? undefined
@@ -22,8 +29,14 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
           status: 204,
           headers: preflightHeaders(origin, request.headers.get('access-control-request-headers') ?? undefined),
         })
+      if (authenticator !== undefined) {
+        refuseTokenInQuery(request.url)
+        exchange.principal = await authenticator.authenticate(exchange)
+      }
+      // The caller is known, and the body is not read yet.
+      if (request.method === 'POST') checkPost(request, exchange)
       await kernel.admit(exchange)
-      if (request.method === 'POST') kernel.receive(exchange, await readBody(request, parts, exchange.head))
+      if (request.method === 'POST') kernel.receive(exchange, await readBody(request, exchange))
       else if (request.method === 'GET') kernel.openStream(exchange)
       else if (request.method === 'DELETE') kernel.endSession(exchange)
       else throw new HoldfastError('method_not_allowed', `The method ${request.method} is not served here.`)
@@ -33,11 +46,18 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
     return exchange.response
   }
 
-  async function readBody(request: Request, { clock, ticker }: HttpParts, head: HttpHead): Promise<Buffer> {
+  function checkPost(request: Request, exchange: FetchExchange): void {
+    const { head } = exchange
     if (!isJson(request.headers.get('content-type') ?? undefined))
       throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
     if (!head.acceptsJson && !head.acceptsStream)
       throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
+    const declared = request.headers.get('content-length')
+    kernel.screen(exchange, declared === null ? undefined : Number(declared))
+  }
+
+  async function readBody(request: Request, exchange: FetchExchange): Promise<Buffer> {
+    const { clock, ticker, admission } = parts
     const { maxBodyBytes, bodyTimeoutMs } = options
     if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw bodyTooLarge(maxBodyBytes)
     if (request.bodyUsed)
@@ -49,32 +69,37 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
     const reader = request.body.getReader()
     const chunks: Uint8Array[] = []
     let length = 0
-    let isLate = false
+    let refusal: HoldfastError | undefined
+    const refuse = (reason: HoldfastError): void => {
+      refusal = reason
+      reader.cancel().catch(() => undefined) // the read below ends either way
+    }
     const sinceMs = clock.monotonic()
     const deadline = {
       tick(nowMs: number) {
-        if (nowMs - sinceMs <= bodyTimeoutMs) return
-        isLate = true
-        reader.cancel().catch(() => undefined) // the read below ends either way
+        if (nowMs - sinceMs > bodyTimeoutMs) refuse(bodyTooSlow(bodyTimeoutMs))
       },
     }
     ticker.add(deadline)
+    const pending = admission.pending.open(callerOf(exchange), () => refuse(admission.evicted()))
     try {
       for (;;) {
         const { done, value } = await reader.read().catch(() => {
           throw new HoldfastError('parse_error', 'The body broke off.')
         })
-        if (isLate) throw bodyTooSlow(bodyTimeoutMs)
+        if (refusal !== undefined) throw refusal
         if (done) return Buffer.concat(chunks, length)
         length += value.length
         if (length > maxBodyBytes) {
           reader.cancel().catch(() => undefined) // nobody reads the rest
           throw bodyTooLarge(maxBodyBytes)
         }
+        pending.grow(value.length + CHUNK_BYTES)
         chunks.push(value)
       }
     } finally {
       ticker.delete(deadline)
+      pending.release()
     }
   }
 }
@@ -84,7 +109,8 @@ const encoder = new TextEncoder()
 class FetchExchange implements Exchange {
   readonly transport = 'http'
   readonly connection = undefined
-  readonly principal = ANONYMOUS
+  /** Set by the handler once it is known. */
+  principal: Principal = ANONYMOUS
   readonly address = undefined
   readonly port = undefined
   readonly head: HttpHead

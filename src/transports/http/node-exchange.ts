@@ -1,11 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Principal } from '../../define/context.ts'
+import { ANONYMOUS, type Principal } from '../../define/context.ts'
 import type { Body, Exchange, RateLimitFields } from '../../kernel/exchange.ts'
+import type { ClientAddress } from './client-address.ts'
 import { HttpHead, rateLimitHeaders, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
 
 /** What an exchange needs of the handler that made it. */
 export interface NodeExchangeHost {
   readonly maxBufferedBytes: number
+  /** Absent where no proxy is declared. */
+  readonly addresses: ClientAddress | undefined
   onSlowReader(): void
   /** Headers that this answer carries besides its own (CORS), or `undefined`. */
   corsHeaders(origin: string | undefined): Readonly<Record<string, string>> | undefined
@@ -18,7 +21,8 @@ const CLOSE_MS = 2000
 export class NodeExchange implements Exchange {
   readonly transport = 'http'
   readonly connection = undefined
-  readonly principal: Principal
+  /** Set by the handler once it is known. */
+  principal: Principal = ANONYMOUS
   readonly head: HttpHead
   rateLimit: RateLimitFields | undefined
   isPrepaid = false
@@ -27,12 +31,12 @@ export class NodeExchange implements Exchange {
   readonly #host: NodeExchangeHost
   #onDisconnect: (() => void) | undefined
   #isWatched = false
+  #address: string | undefined
 
-  constructor(request: IncomingMessage, response: ServerResponse, principal: Principal, host: NodeExchangeHost) {
+  constructor(request: IncomingMessage, response: ServerResponse, host: NodeExchangeHost) {
     this.#request = request
     this.#response = response
     this.#host = host
-    this.principal = principal
     const headers = request.headers
     this.head = new HttpHead((name) => headers[name] as string | undefined)
   }
@@ -41,10 +45,15 @@ export class NodeExchange implements Exchange {
     return this.#request.httpVersion
   }
   get address(): string | undefined {
-    return this.#request.socket.remoteAddress
+    const { headers, socket } = this.#request
+    const { addresses } = this.#host
+    if (addresses === undefined) return socket.remoteAddress
+    // Joined by Node where the header comes more than once.
+    return (this.#address ??= addresses.of(socket.remoteAddress, headers['x-forwarded-for'] as string | undefined))
   }
   get port(): number | undefined {
-    return this.#request.socket.remotePort
+    const { remoteAddress, remotePort } = this.#request.socket
+    return this.#host.addresses === undefined || this.address === remoteAddress ? remotePort : undefined
   }
 
   get onDisconnect(): (() => void) | undefined {

@@ -1,11 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { ANONYMOUS } from '../../define/context.ts'
+import type { Authenticator } from '../../auth/authenticator.ts'
+import { refuseTokenInQuery } from '../../auth/query.ts'
+import { WELL_KNOWN, type ResourceMetadata } from '../../auth/resource-metadata.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
+import { callerOf } from '../../kernel/caller.ts'
+import { isPromise } from '../../kernel/protocol.ts'
 import type { Ticker } from '../../kernel/ticker.ts'
+import type { Admission } from '../../limits/admission.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { Telemetry } from '../../ports/telemetry.ts'
 import { bodyReadBefore, readBody } from './body.ts'
+import type { ClientAddress } from './client-address.ts'
 import { asksToContinue } from './continue.ts'
 import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
 import { isJson } from './head.ts'
@@ -21,6 +27,15 @@ export interface HttpParts {
   readonly clock: Clock
   readonly ticker: Ticker
   readonly probes: Probes
+  /** Whether the node takes requests: not while it drains. */
+  isReady(): boolean
+  readonly admission: Admission
+  /** Absent where nobody has to authenticate. */
+  readonly authenticator: Authenticator | undefined
+  /** Absent where there is no authorization server to point to. */
+  readonly metadata: ResourceMetadata | undefined
+  /** Absent where no proxy is declared. */
+  readonly addresses: ClientAddress | undefined
 }
 
 /**
@@ -33,16 +48,17 @@ export type NodeHandler = (request: IncomingMessage, response: ServerResponse, b
 const DRAIN_BYTES = 64 * 1024
 
 /**
- * Serves the endpoint, the probes and the metrics. In this order: path, `Host` and `Origin`, method, content type, declared
- * length, and only then the body.
+ * Serves the endpoint, the probes and the metrics. In this order: path, `Host` and `Origin`, method, who calls, content type,
+ * whether there is room, limits, declared length, and only then the body.
  *
  * @param anyPath serve MCP on whatever path the request has, and nothing else: for frameworks that route themselves.
  */
 export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandler {
-  const { kernel, options, probes, telemetry } = parts
+  const { kernel, options, probes, telemetry, admission, authenticator, metadata } = parts
   const gate = new Gate(options)
   const host: NodeExchangeHost = {
     maxBufferedBytes: options.maxBufferedBytes,
+    addresses: parts.addresses,
     onSlowReader: () => telemetry.count('slow_readers', 'http'),
     corsHeaders: (origin) => (origin !== undefined && gate.allowsOrigin(origin) ? corsHeaders(origin) : undefined),
   }
@@ -58,24 +74,58 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
       return void response
         .writeHead(204, preflightHeaders(headers.origin, headers['access-control-request-headers']))
         .end()
-    const admitting = kernel.admit(exchange)
-    if (admitting === undefined) return serve(request, response, exchange, body)
-    admitting
-      .then(() => serve(request, response, exchange, body))
+    if (authenticator === undefined) return onCaller(request, response, exchange, body)
+    refuseTokenInQuery(request.url!)
+    const principal = authenticator.authenticate(exchange)
+    if (!isPromise(principal)) {
+      exchange.principal = principal
+      return onCaller(request, response, exchange, body)
+    }
+    principal
+      .then((found) => {
+        if (response.destroyed) return // the client did not wait
+        exchange.principal = found
+        onCaller(request, response, exchange, body)
+      })
       .catch((error: unknown) => refuse(request, exchange, error))
   }
-  const serve = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange, body: unknown): void => {
+  /** The caller is known: `exchange.principal`. The body is not read yet. */
+  const onCaller = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    exchange: NodeExchange,
+    body: unknown,
+  ): void => {
     const { method } = request
-    if (method === 'POST') return onPost(request, response, exchange, body)
-    if (method === 'GET') return kernel.openStream(exchange)
-    if (method === 'DELETE') return kernel.endSession(exchange)
-    throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
+    if (method === 'POST') checkPost(request, exchange)
+    else if (method !== 'GET' && method !== 'DELETE')
+      throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
+    const admitting = kernel.admit(exchange)
+    if (admitting === undefined) return onAdmitted(request, response, exchange, body)
+    admitting
+      .then(() => {
+        if (!response.destroyed) onAdmitted(request, response, exchange, body)
+      })
+      .catch((error: unknown) => refuse(request, exchange, error))
   }
-  const onPost = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange, body: unknown): void => {
+  const onAdmitted = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    exchange: NodeExchange,
+    body: unknown,
+  ): void => {
+    if (request.method === 'POST') return onPost(request, response, exchange, body)
+    return request.method === 'GET' ? kernel.openStream(exchange) : kernel.endSession(exchange)
+  }
+  const checkPost = (request: IncomingMessage, exchange: NodeExchange): void => {
     if (!isJson(request.headers['content-type']))
       throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
     if (!exchange.head.acceptsJson && !exchange.head.acceptsStream)
       throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
+    const declared = request.headers['content-length']
+    kernel.screen(exchange, declared === undefined ? undefined : Number(declared))
+  }
+  const onPost = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange, body: unknown): void => {
     const before = bodyReadBefore(request, body, options.maxBodyBytes)
     if (before !== undefined) return kernel.receive(exchange, before)
     if (asksToContinue(request, options.maxBodyBytes)) response.writeContinue()
@@ -83,6 +133,7 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
       request,
       options,
       parts.ticker,
+      (onEvict) => admission.pending.open(callerOf(exchange), () => onEvict(admission.evicted())),
       (bytes) => kernel.receive(exchange, bytes),
       (error) => refuse(request, exchange, error),
     )
@@ -92,8 +143,11 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     kernel.refuse(exchange, error, undefined)
   }
   return (request, response, body) => {
-    const exchange = new NodeExchange(request, response, ANONYMOUS, host)
+    // A balancer must not keep a connection to a node that is about to go.
+    if (!parts.isReady()) response.shouldKeepAlive = false
+    const exchange = new NodeExchange(request, response, host)
     try {
+      if (metadata !== undefined && serveMetadata(metadata, request, response)) return
       if (!anyPath && request.url !== options.path) {
         const path = pathOf(request)
         if (path !== options.path) {
@@ -113,9 +167,18 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
   }
 }
 
+/** Serves the protected-resource metadata if the request is for it, also where a framework has cut the path that it routed by. */
+function serveMetadata(metadata: ResourceMetadata, request: IncomingMessage, response: ServerResponse): boolean {
+  const target = (request as { originalUrl?: string }).originalUrl ?? request.url!
+  if (!target.includes(WELL_KNOWN) || !metadata.isAt(pathOf(request, target))) return false
+  request.resume()
+  const { status, headers, body } = metadata.answer(request.method!)
+  response.writeHead(status, headers).end(body)
+  return true
+}
+
 /** The path of a request. A target that is a whole URL says the host too, in place of the header (RFC 9112, 3.2.2). */
-function pathOf(request: IncomingMessage): string {
-  const target = request.url!
+function pathOf(request: IncomingMessage, target = request.url!): string {
   if (target.startsWith('/')) return target.split('?', 1)[0]!
   const url = URL.parse(target)
   if (url === null) return target
