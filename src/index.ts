@@ -1,6 +1,18 @@
 export type { ApiKeyEntry } from './auth/api-keys.ts'
 export type { IntrospectionOptions } from './auth/introspection.ts'
 export type { AuthOptions, AuthRequest } from './auth/options.ts'
+export type {
+  Asking,
+  ElicitAnswer,
+  ElicitOptions,
+  ElicitUrlOptions,
+  Need,
+  Root,
+  SampleAnswer,
+  SampleOptions,
+  SamplingContent,
+  SamplingMessage,
+} from './define/ask.ts'
 export { content } from './define/content.ts'
 export type {
   Annotations,

@@ -1,5 +1,5 @@
-import { answerFrom } from './answer/answer.ts'
-import type { CitedAnswer } from './answer/answer.ts'
+import { answerFrom, endpointModel } from './answer/answer.ts'
+import type { CitedAnswer, Model } from './answer/answer.ts'
 import { DeskError, errorMessage } from './desk-error.ts'
 import type { Embedder } from './embedding/embedder.ts'
 import { createEndpointEmbedder } from './embedding/endpoint-embedder.ts'
@@ -28,8 +28,21 @@ export interface DocsDesk {
   ): Promise<IngestReport>
   /** See `search`. */
   search(query: string, limit: number, signal?: AbortSignal): Promise<SearchResult>
-  /** Answers a question from the documents, or gives the passages where no model is set or the model fails. */
+  /** The passages that a question is answered from. */
+  passagesFor(question: string, signal?: AbortSignal): Promise<SearchResult>
+  /**
+   * Answers a question from passages: by the endpoint's model, or else by `clientModel`. Gives the passages where there is
+   * no model, or the model fails.
+   */
+  answer(
+    question: string,
+    found: SearchResult,
+    options?: { clientModel?: Model | undefined; signal?: AbortSignal },
+  ): Promise<AskResult>
+  /** {@link passagesFor}, and then {@link answer}. */
   ask(question: string, signal?: AbortSignal): Promise<AskResult>
+  /** The document of an id or title. Throws as {@link forget} does. */
+  find(idOrTitle: string): Promise<DocumentSummary>
   /**
    * Removes a document.
    * @throws {DeskError} `not_found`, or `ambiguous` if several have the title.
@@ -90,20 +103,24 @@ export function createDocsDesk(settings: Settings, store: DocumentStore, embedde
       return ingest
     },
     search: (query, limit, signal) => search(store, embedder, query, limit, signal),
-    async ask(question, signal) {
-      const { passages, warnings } = await search(store, embedder, question, ANSWER_PASSAGES, signal)
+    passagesFor: (question, signal) => search(store, embedder, question, ANSWER_PASSAGES, signal),
+    async answer(question, { passages, warnings }, { clientModel, signal } = {}) {
       const giveUp = (reason: string): AskResult => ({ kind: 'passages', reason, passages, warnings })
       if (passages.length === 0) return giveUp('No document holds anything on this.')
       const { chatModel } = endpoint ?? {}
-      if (!endpoint || !chatModel) return giveUp('No language model is set (DOCS_DESK_CHAT_MODEL).')
+      const model = endpoint && chatModel ? endpointModel({ ...endpoint, chatModel }, signal) : clientModel
+      if (model === undefined) return giveUp('No language model is set (DOCS_DESK_CHAT_MODEL).')
       try {
-        const answer = await answerFrom({ ...endpoint, chatModel }, question, passages, signal)
-        return { kind: 'answer', ...answer, warnings }
+        return { kind: 'answer', ...(await answerFrom(model, question, passages)), warnings }
       } catch (error) {
         signal?.throwIfAborted()
         return giveUp(`The language model did not answer: ${errorMessage(error)}`)
       }
     },
+    async ask(question, signal) {
+      return this.answer(question, await this.passagesFor(question, signal), signal && { signal })
+    },
+    find: findOne,
     async forget(idOrTitle) {
       const document = await findOne(idOrTitle)
       await store.remove(document.id)

@@ -1,5 +1,6 @@
 import { HoldfastError, content, definePrompt, defineResource, defineServer, defineTool, toolError } from 'holdfast'
-import type { ErrorCode, ServerDefinition } from 'holdfast'
+import type { Context, ErrorCode, ServerDefinition } from 'holdfast'
+import type { Model } from './answer/answer.ts'
 import { DeskError } from './desk-error.ts'
 import type { DocsDesk } from './docs-desk.ts'
 import { askOutput, describeAsk, toAskOutput } from './tools/ask-output.ts'
@@ -83,12 +84,14 @@ export function defineDocsDeskServer(open: () => DocsDesk): ServerDefinition {
     name: 'ask',
     title: 'Ask the documents',
     description:
-      'Answers a question from the documents, with citations. Where no language model is set up or reachable, it returns the best passages instead, and says so.',
+      'Answers a question from the documents, with citations, by the language model that is set up, or else by that of the client. Where there is none, or it fails, it returns the best passages instead, and says so.',
     input: z.object({ question: z.string().trim().min(1).max(MAX_QUERY_CHARACTERS) }),
     output: askOutput,
     annotations: { readOnlyHint: true, openWorldHint: false },
     run: forCaller(async ({ question }, ctx) => {
-      const result = await desk().ask(question, ctx.signal)
+      // Kept: the numbers that the answer cites must be those of the passages that the model was given.
+      const found = await ctx.step('passages', () => desk().passagesFor(question, ctx.signal))
+      const result = await desk().answer(question, found, { clientModel: clientModel(ctx), signal: ctx.signal })
       if (result.kind === 'passages') ctx.log.info('Asked without an answer', { reason: result.reason })
       return content.result({
         content: [content.text(describeAsk(result))],
@@ -100,12 +103,16 @@ export function defineDocsDeskServer(open: () => DocsDesk): ServerDefinition {
   const forget = defineTool({
     name: 'forget',
     title: 'Remove a document',
-    description: 'Removes a document from the knowledge base. Its file stays where it is, and can be ingested again.',
+    description:
+      'Removes a document from the knowledge base, after asking the user where the client can. Its file stays where it is, and can be ingested again.',
     input: z.object({ document: z.string().trim().min(1).max(300).describe('Id or title') }),
-    output: z.object({ forgotten: documentOutput }),
+    output: z.object({ forgotten: documentOutput.optional().describe('Missing where the user said no') }),
     annotations: { destructiveHint: true, idempotentHint: false, openWorldHint: false },
     run: forCaller(async ({ document }, ctx) => {
-      const forgotten = await desk().forget(document)
+      const { id, title } = await ctx.step('document', () => desk().find(document))
+      if (!(await isConfirmed(ctx, title)))
+        return content.result({ content: [content.text(`"${title}" was kept.`)], structuredContent: {} })
+      const forgotten = await desk().forget(id)
       ctx.notify.resourcesChanged()
       return content.result({
         content: [content.text(`Removed "${forgotten.title}" (${forgotten.id}).`)],
@@ -189,6 +196,33 @@ export function defineDocsDeskServer(open: () => DocsDesk): ServerDefinition {
     resources: [document],
     prompts: [summarize],
   })
+}
+
+/** The client's own model, where the client offers it. */
+function clientModel(ctx: Context): Model | undefined {
+  if (ctx.client.capabilities['sampling'] === undefined) return undefined
+  return async ({ instructions, prompt, maxTokens }) => {
+    const { text } = await ctx.sample('answer', {
+      systemPrompt: instructions,
+      messages: prompt,
+      maxTokens,
+      temperature: 0,
+    })
+    return text
+  }
+}
+
+const CONFIRM = z.object({ remove: z.boolean().default(false).describe('Remove it from the knowledge base') })
+
+/** Asks the user. A client that can't ask goes by the tool's `destructiveHint`. */
+async function isConfirmed(ctx: Context, title: string): Promise<boolean> {
+  try {
+    const { action, content: form } = await ctx.elicit('confirm', { message: `Remove "${title}"?`, schema: CONFIRM })
+    return action === 'accept' && form.remove
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === 'client_capability_missing') return true
+    throw error
+  }
 }
 
 /** Shows the messages of Docs desk's own errors to the caller; any other error stays in the log. */

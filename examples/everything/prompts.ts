@@ -46,3 +46,16 @@ export const withImage = definePrompt({
     { role: 'user', content: content.text('Please analyze the image above.') },
   ],
 })
+
+/** Prompts may ask, too. */
+export const asking = definePrompt({
+  name: 'test_input_required_result_prompt',
+  description: 'Asks for context, and makes a message of it',
+  async get(_args, ctx) {
+    const answer = await ctx.elicit('user_context', {
+      message: 'What context should the prompt use?',
+      schema: z.object({ context: z.string() }),
+    })
+    return `Answer within this context: ${answer.action === 'accept' ? answer.content.context : 'none'}`
+  },
+})

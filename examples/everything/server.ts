@@ -3,6 +3,7 @@
 import { defineServer } from 'holdfast'
 import * as prompts from './prompts.ts'
 import * as resources from './resources.ts'
+import * as askingTools from './tools/asking.ts'
 import * as contentTools from './tools/content.ts'
 import * as schemaTools from './tools/schemas.ts'
 import * as streamingTools from './tools/streaming.ts'
@@ -31,7 +32,8 @@ export default defineServer({
     streamingTools.toolChange,
     streamingTools.promptChange,
     streamingTools.resourceUpdate,
+    ...Object.values(askingTools),
   ],
   resources: [resources.staticText, resources.staticBinary, resources.watched, resources.template],
-  prompts: [prompts.simple, prompts.withArguments, prompts.withEmbeddedResource, prompts.withImage],
+  prompts: [prompts.simple, prompts.withArguments, prompts.withEmbeddedResource, prompts.withImage, prompts.asking],
 })

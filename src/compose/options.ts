@@ -115,6 +115,7 @@ const DEFAULTS: ResolvedOptions = {
   sessionTtlMs: 7 * 24 * 3_600_000,
   resumeTtlMs: 5 * 60_000,
   idempotencyTtlMs: 24 * 3_600_000,
+  questionTtlMs: 15 * 60_000,
   lenientHeaders: false,
   sessions: 'required',
 }

@@ -11,6 +11,8 @@ import { Kernel } from '../kernel/kernel.ts'
 import type { Services } from '../kernel/services.ts'
 import { Membership } from '../kernel/membership.ts'
 import { Ticker } from '../kernel/ticker.ts'
+import { ClientRequests } from '../sessions/client-requests.ts'
+import { NodeInbox } from '../sessions/node-inbox.ts'
 import { Admission } from '../limits/admission.ts'
 import { Limiter } from '../limits/limiter.ts'
 import { systemClock } from '../ports/clock.ts'
@@ -146,22 +148,20 @@ export async function wire(
         telemetry,
       })
     : undefined
+  const inbox = new NodeInbox(bus, nodeId)
+  const shared = { options, telemetry, clock, state, bus, ticker, nodeId }
   const services: Services = {
-    options,
+    ...shared,
     catalog: compileCatalog(server, options.listPageSize),
-    telemetry,
-    clock,
-    state,
-    bus,
     keys: openKeyRing(options.keys, options.dataDir),
-    ticker,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
     limits: limiter,
     admission,
     running: new Set(),
     cancellable: new Map(),
     openListens: new Map(),
-    nodeId,
+    inbox,
+    clientRequests: new ClientRequests(shared, inbox),
     nextRequestId: () => `${nodeId}-${(++counter).toString(36)}`,
   }
   const kernel = new Kernel(services)

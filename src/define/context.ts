@@ -1,3 +1,5 @@
+import type { Asking } from './ask.ts'
+
 /** Severity of a log message (RFC 5424, as in MCP "Logging"), from the least to the most severe. */
 export const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const
 /** One of the eight severities of {@link ContextLog}, as in RFC 5424. */
@@ -46,7 +48,7 @@ export interface Notify {
 }
 
 /** What every handler receives beside its arguments. Its members may be destructured. */
-export interface Context {
+export interface Context extends Asking {
   /** Aborts when the client cancels or (2026-07-28) disconnects, and when the server stops. Pass it on to everything that waits. */
   readonly signal: AbortSignal
   readonly log: ContextLog

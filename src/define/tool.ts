@@ -1,3 +1,4 @@
+import { NEEDS, type Need } from './ask.ts'
 import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { ContentBlock, Icon, ToolResult } from './content.ts'
 import type { Context } from './context.ts'
@@ -32,6 +33,8 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   input?: Input
   /** Schema of what `run` returns. Sent to clients, and every result is checked against it. */
   output?: Output
+  /** What the tool cannot do without on the client's side; a client that lacks it is told so before anything runs. */
+  needs?: readonly Need[]
   annotations?: ToolAnnotations
   icons?: Icon[]
   /**
@@ -64,6 +67,7 @@ export interface ToolDefinition {
   readonly description: string
   readonly input: CompiledSchema
   readonly output?: CompiledSchema
+  readonly needs?: readonly Need[]
   /** Arguments that clients mirror in `Mcp-Param-*` headers. */
   readonly headerParameters: readonly HeaderParameter[]
   readonly annotations?: ToolAnnotations
@@ -80,6 +84,7 @@ const FIELDS = [
   'description',
   'input',
   'output',
+  'needs',
   'annotations',
   'icons',
   'concurrency',
@@ -121,6 +126,7 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   checkListedFields(where, options)
   checkToolAnnotations(where, options.annotations)
   checkLimits(where, options.limits, true)
+  checkNeeds(where, options.needs)
   const { concurrency } = options
   if (concurrency !== undefined && !(Number.isSafeInteger(concurrency) && concurrency >= 1))
     invalid(where, `\`concurrency\` is ${quote(concurrency)}.`, 'It must be a whole number, 1 or more.')
@@ -133,6 +139,13 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
     ...(output === undefined ? {} : { output: compileSchema(output, 'output', where) }),
     headerParameters: findHeaderParameters(compiled.json, where),
   })
+}
+
+function checkNeeds(where: string, needs: unknown): void {
+  if (needs === undefined) return
+  const wrong = Array.isArray(needs) ? needs.find((need) => !NEEDS.includes(need as Need)) : needs
+  if (wrong !== undefined)
+    invalid(where, `\`needs\` holds ${quote(wrong)}.`, `Give a list of ${NEEDS.map((need) => `"${need}"`).join(', ')}.`)
 }
 
 /** Arguments are an object: `type: "object"` must stand at the root (MCP 2026-07-28, `Tool.inputSchema`). */

@@ -50,3 +50,8 @@ export class ToolError extends Error {
 export function toolError(message: string, options?: ErrorOptions): ToolError {
   return new ToolError(message, options)
 }
+
+/** What a client is told where a backend that its request needs could not answer. */
+export function stateUnavailable(cause?: unknown): HoldfastError {
+  return new HoldfastError('state_unavailable', undefined, { data: { retryAfterMs: 1000 }, cause })
+}

@@ -255,6 +255,62 @@ export const ERRORS = {
     'Try again after `retryAfterMs`.',
   ),
   draining: wire(RPC_OVERLOADED, 503, true, 'The node is shutting down.', 'Try again: another node will answer.'),
+  client_capability_missing: wire(
+    -32021,
+    400,
+    false,
+    'The tool has to ask the client for something that the client does not offer.',
+    'Use a client that declares `data.requiredCapabilities`. (2025 revisions: a result with `isError`.)',
+  ),
+  client_refused: wire(
+    -32603,
+    200,
+    false,
+    'The client answered a question of the server with an error, with what does not fit, or not in time.',
+    'See the client: what it refused, and why.',
+  ),
+  request_state_invalid: wire(
+    -32602,
+    200,
+    false,
+    'The `requestState` was not made by this server, or was changed on the way.',
+    'Send back exactly the `requestState` that came with the questions, or call again without it.',
+  ),
+  request_state_foreign: wire(
+    -32602,
+    200,
+    false,
+    'The `requestState` was given to another caller.',
+    'Call again, without it.',
+  ),
+  request_state_expired: wire(
+    -32602,
+    200,
+    false,
+    'The questions were not answered within `questionTtlMs`.',
+    'Call again without `requestState` and `inputResponses`.',
+  ),
+  request_state_mismatch: wire(
+    -32602,
+    200,
+    false,
+    'The `requestState` belongs to another request.',
+    'Repeat the request as it was first sent: same method, name and arguments.',
+  ),
+  request_state_used: wire(
+    -32602,
+    200,
+    false,
+    'The `requestState` was used before, with other answers.',
+    'Go on from the newest `requestState`, or call again without it.',
+  ),
+  state_unavailable: wire(
+    RPC_OVERLOADED,
+    503,
+    true,
+    'The state that nodes share cannot be reached now, and the request needs it.',
+    'Try again after `retryAfterMs`.',
+  ),
   stream_interrupted: wire(-32603, 200, true, 'The node that ran the call is gone; its answer is lost.', 'Call again.'),
 
   invalid_definition: config(
@@ -273,6 +329,22 @@ export const ERRORS = {
   invalid_module: config(
     'The module does not export a server definition.',
     'Export the result of defineServer(…) by default.',
+  ),
+  invalid_ask: config(
+    'A handler asks for something that cannot be asked, or uses a name twice in one call.',
+    'The message names the question or step, and what is wrong with it.',
+  ),
+  replay_diverged: config(
+    'A handler that ran again after a question did not ask the same things under the same names.',
+    'Make names depend on the arguments and on recorded steps alone, not on time or chance.',
+  ),
+  journal_too_large: config(
+    'A call has recorded more steps and answers than may be kept for it.',
+    'Record references instead of contents.',
+  ),
+  suspended: config(
+    'The reason of `ctx.signal` when a call was put aside to ask the client; the handler runs again with the answer.',
+    'Let go of what the handler holds; nothing else is to be done.',
   ),
   backend_failed: config('A backend answered with an error.', 'The log holds the cause.'),
   closed: config('The runtime, store or bus was used after close().', 'Create a new one.'),

@@ -9,6 +9,8 @@ import { decodeHeader } from './headers.ts'
 import { withIdempotencyKey } from './idempotency.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { isObject, isPromise, OWN_META, type JsonObject } from './protocol.ts'
+import { checkNeeds } from './question.ts'
+import { replayable } from './replay.ts'
 import { BadResult, toolFailure, toToolOutcome } from './tool-result.ts'
 
 /**
@@ -26,10 +28,12 @@ export function callTool(invocation: Invocation): Outcome | PromiseLike<Outcome>
   if (!isObject(args)) throw new HoldfastError('invalid_params', '`params.arguments` must be an object.')
   if (era === 'modern' && tool.headerParameters.length > 0 && invocation.exchange.head !== undefined)
     checkHeaderParameters(tool.headerParameters, args, invocation.exchange.head)
+  const run = (): Outcome | PromiseLike<Outcome> => checkAndRun(invocation, tool, args)
   const key = meta[OWN_META.idempotencyKey]
-  return key === undefined
-    ? checkAndRun(invocation, tool, args)
-    : withIdempotencyKey(invocation, key, tool.name, args, () => checkAndRun(invocation, tool, args))
+  // A later leg of a call is kept by its `requestState`, whatever key the first one had.
+  return key === undefined || (era === 'modern' && params.requestState !== undefined)
+    ? replayable(invocation, run)
+    : withIdempotencyKey(invocation, key, tool.name, args, run)
 }
 
 function checkAndRun(invocation: Invocation, tool: ToolDefinition, args: JsonObject): Outcome | PromiseLike<Outcome> {
@@ -46,7 +50,16 @@ function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked)
     if (invocation.facts.revision < '2025-11-25') throw new HoldfastError('invalid_params', message)
     return toolFailure(message)
   }
+  if (tool.needs !== undefined) {
+    try {
+      checkNeeds(invocation.facts.client, tool.needs)
+    } catch (error) {
+      return failed(invocation, tool, error)
+    }
+  }
   const args = checked.value
+  // A later leg goes on with a call that was paid for.
+  if (invocation.replay !== undefined) return runHandler(invocation, tool, args)
   const charging = invocation.services.limits?.chargeCall(invocation.exchange, tool.name, args)
   return charging === undefined
     ? runHandler(invocation, tool, args)
@@ -65,22 +78,43 @@ function runHandler(invocation: Invocation, tool: ToolDefinition, args: unknown)
   } catch (error) {
     return failed(invocation, tool, error)
   }
-  // A thenable of another make (a query builder, say) promises less than a promise does.
-  return Promise.resolve(value).then(
-    async (result) => {
+  const work = value
+  return new Promise((resolve, reject) => {
+    invocation.onPutAside = resolve
+    const fail = (error: unknown): void => {
       try {
-        return await toToolOutcome(tool, result, invocation.facts.revision)
-      } catch (error) {
-        return failed(invocation, tool, error)
+        resolve(failed(invocation, tool, error))
+      } catch (told) {
+        reject(told)
       }
-    },
-    (error: unknown) => failed(invocation, tool, error),
-  )
+    }
+    const finish = (result: unknown): void => {
+      try {
+        const outcome = toToolOutcome(tool, result, invocation.facts.revision)
+        if (isPromise(outcome)) outcome.then(resolve, fail)
+        else resolve(outcome)
+      } catch (error) {
+        fail(error)
+      }
+    }
+    // A thenable of another make (a query builder, say) promises less than a promise does.
+    Promise.resolve(work).then(finish, fail)
+  })
 }
+
+/** Failures of asking that the model may be told of. */
+const ASKING_FAILURES: ReadonlySet<string> = new Set(['client_capability_missing', 'client_refused'])
 
 /** A thrown error is a result that the model reads; only a `ToolError`'s message is meant for it. */
 function failed(invocation: Invocation, tool: ToolDefinition, error: unknown): Outcome {
   if (error instanceof ToolError) return toolFailure(error.message)
+  if (error instanceof HoldfastError && ASKING_FAILURES.has(error.code)) {
+    // 2025 has no code for it; a result is what its clients can read.
+    if (error.code === 'client_capability_missing' && invocation.facts.era === 'modern') throw error
+    return toolFailure(error.message)
+  }
+  // The node can't wait for a client's answer (any longer): another node can be asked.
+  if (error instanceof HoldfastError && (error.code === 'draining' || error.code === 'overloaded')) throw error
   const { telemetry } = invocation.services
   if (!invocation.isDone) telemetry.failure(invocation.operation, `The tool "${tool.name}" failed.`, error)
   return toolFailure(

@@ -1,3 +1,4 @@
+import type { Asking } from '../define/ask.ts'
 import {
   LOG_LEVELS,
   type Client,
@@ -7,6 +8,8 @@ import {
   type Principal,
 } from '../define/context.ts'
 import type { Invocation } from './invocation.ts'
+import { elicitQuestion, rootsQuestion, sampleQuestion, urlQuestion } from './question.ts'
+import { Replay } from './replay.ts'
 
 /** What a handler sees of its invocation. Everything is made on first use. */
 export class InvocationContext implements Context {
@@ -39,6 +42,24 @@ export class InvocationContext implements Context {
   }
   get closeStream(): Context['closeStream'] {
     return (retryMs = 1000) => this.#invocation.closeStream(retryMs)
+  }
+  get step(): Asking['step'] {
+    return (name, fn) => this.#replay.step(name, fn)
+  }
+  get elicit(): Asking['elicit'] {
+    return async (name, question) => this.#replay.ask(elicitQuestion(name, question))
+  }
+  get elicitUrl(): Asking['elicitUrl'] {
+    return async (name, page) => this.#replay.askUrl(urlQuestion(name, page), page)
+  }
+  get sample(): Asking['sample'] {
+    return async (name, request) => this.#replay.ask(sampleQuestion(name, request))
+  }
+  get roots(): Asking['roots'] {
+    return async (name) => this.#replay.ask(rootsQuestion(name))
+  }
+  get #replay(): Replay {
+    return (this.#invocation.replay ??= new Replay(this.#invocation))
   }
 }
 

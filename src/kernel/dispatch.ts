@@ -1,4 +1,4 @@
-import { HoldfastError, ToolError } from '../errors/holdfast-error.ts'
+import { HoldfastError, stateUnavailable, ToolError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { OperationStart } from '../ports/telemetry.ts'
 import type { Hold } from '../limits/admission.ts'
@@ -119,6 +119,7 @@ export function toWireError(invocation: Invocation, error: unknown): HoldfastErr
   if (error instanceof ToolError) return new HoldfastError('internal_error', error.message)
   if (!invocation.isDone)
     invocation.services.telemetry.failure(invocation.operation, `The method ${invocation.facts.method} failed.`, error)
+  if (error instanceof HoldfastError && error.code === 'backend_failed') return stateUnavailable()
   return new HoldfastError('internal_error', `The server failed (request ${invocation.requestId}).`)
 }
 

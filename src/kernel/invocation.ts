@@ -6,6 +6,7 @@ import type { Operation, OperationEnd } from '../ports/telemetry.ts'
 import { bodyText, type Body, type Exchange, type LegacySession, type Reply } from './exchange.ts'
 import type { JsonObject, RequestId, Revision } from './protocol.ts'
 import { errorBody, notificationBody, resultBody, rpcCode, type Era } from './rpc.ts'
+import type { Replay } from './replay.ts'
 import type { Hold } from '../limits/admission.ts'
 import type { Services } from './services.ts'
 import type { Ticking } from './ticker.ts'
@@ -30,6 +31,8 @@ export interface Outcome {
   readonly meta?: JsonObject | undefined
   /** The tool failed; told to telemetry. */
   readonly isError?: boolean
+  /** Not the end: the client is asked, and calls again with the answers (2026-07-28, `InputRequiredResult`). */
+  readonly isInputRequired?: boolean
 }
 
 /**
@@ -47,11 +50,16 @@ export class Invocation implements Ticking {
   readonly requestId: string
   readonly startedMs: number
   operation!: Operation
+  /** Steps and questions, from the first one on. */
+  replay: Replay | undefined
+  /** Takes the place of the handler's outcome when the handler is put aside. */
+  onPutAside: ((outcome: Promise<Outcome>) => void) | undefined
   /** The slot that its handler holds. */
   hold: Hold | undefined
   /** Takes it out of the queue, while it waits there for a slot. */
   leaveQueue: (() => void) | undefined
   #reply: Reply
+  #isPutAside = false
   #stage: 'pending' | 'streaming' | 'done' = 'pending'
   #controller: AbortController | undefined
   #lastWriteMs = 0
@@ -77,7 +85,7 @@ export class Invocation implements Ticking {
   /** Made on first use: most handlers never look at it. */
   get signal(): AbortSignal {
     this.#controller ??= new AbortController()
-    if (this.#stage === 'done' && !this.#controller.signal.aborted) this.#controller.abort(endedReason())
+    if (this.#stage === 'done' && !this.#controller.signal.aborted) this.#controller.abort(this.#endedReason())
     return this.#controller.signal
   }
 
@@ -143,6 +151,7 @@ export class Invocation implements Ticking {
     )
       return
     this.#lastProgress = done
+    if (this.replay?.isReplaying === true) return
     this.emit(
       notificationBody('notifications/progress', {
         progressToken: token,
@@ -154,6 +163,7 @@ export class Invocation implements Ticking {
   }
 
   log(level: number, message: string, fields: Record<string, unknown> | undefined): void {
+    if (this.replay?.isReplaying === true) return
     const name = LOG_LEVELS[level]!
     this.services.telemetry.handlerLog(this.operation, name, message, fields)
     if (this.facts.logLevel === undefined || level < this.facts.logLevel) return
@@ -172,17 +182,34 @@ export class Invocation implements Ticking {
       this.#reply.pause?.(retryMs)
   }
 
-  succeed({ members, meta, isError }: Outcome): void {
+  succeed({ members, meta, isError, isInputRequired }: Outcome): void {
     if (this.#stage === 'done') return
-    const body = this.#result(members, meta) // may throw: the handler's own `_meta` may be none that JSON can say
+    const body = this.#result(members, meta, isInputRequired === true) // may throw: the handler's own `_meta` may be none that JSON can say
     this.#end(isError === true ? 'tool_error' : undefined, 200)
     this.#send(200, body)
+    // A handler that was put aside goes no further; what it holds can be let go.
+    if (this.#isPutAside) this.#controller?.abort(this.#endedReason())
   }
 
-  #result(members: string | Buffer, meta: JsonObject | undefined): Body {
+  /** The handler is left where it is; the request is answered with `outcome`. */
+  putAside(outcome: Promise<Outcome>): void {
+    this.#isPutAside = true
+    this.onPutAside!(outcome)
+  }
+
+  /** Sends a request to the client on the stream of this one (2025 revisions); `false` where the client takes no stream. */
+  sendRequest(request: string): boolean {
+    if (this.#stage === 'done' || (this.#stage === 'pending' && !this.#stream(this.services.clock.monotonic())))
+      return false
+    this.#lastWriteMs = this.services.clock.monotonic()
+    this.#reply.write(request)
+    return true
+  }
+
+  #result(members: string | Buffer, meta: JsonObject | undefined, isInputRequired: boolean): Body {
     const { facts, services } = this
     const isModern = facts.era === 'modern'
-    const head = isModern ? '{"resultType":"complete",' : '{'
+    const head = isModern ? (isInputRequired ? '{"resultType":"input_required",' : '{"resultType":"complete",') : '{'
     const tail = isModern
       ? (members.length === 0 ? '"_meta":' : ',"_meta":') +
         (meta === undefined
@@ -212,7 +239,7 @@ export class Invocation implements Ticking {
   abandon(errorType: 'cancelled'): void {
     if (!this.#end(errorType, 200)) return
     this.hold?.abandon()
-    this.#controller?.abort(endedReason())
+    this.#controller?.abort(this.#endedReason())
     this.#reply.abandon()
   }
 
@@ -250,6 +277,12 @@ export class Invocation implements Ticking {
   }
   #wasStreaming = false
 
+  #endedReason(): HoldfastError {
+    return this.#isPutAside
+      ? new HoldfastError('suspended', 'The call waits for an answer of the client; the handler runs again with it.')
+      : new HoldfastError('handler_aborted', 'The client cancelled the request, or went away.')
+  }
+
   #send(status: number, body: Body, headers?: Readonly<Record<string, string>>): void {
     if (!this.#wasStreaming && this.exchange.head?.acceptsJson === false) {
       this.#wasStreaming = true
@@ -285,8 +318,4 @@ export function errorHeaders({ data, headers }: HoldfastError): Readonly<Record<
   return typeof retryAfterMs === 'number'
     ? { 'retry-after': String(Math.ceil(retryAfterMs / 1000)), ...headers }
     : headers
-}
-
-function endedReason(): HoldfastError {
-  return new HoldfastError('handler_aborted', 'The client cancelled the request, or went away.')
 }

@@ -1,5 +1,5 @@
 import type { Notify } from '../define/context.ts'
-import { HoldfastError } from '../errors/holdfast-error.ts'
+import { HoldfastError, stateUnavailable } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import { serveBatch } from '../sessions/batch.ts'
 import { initialize, receiveNotification, serveLegacy } from '../sessions/legacy.ts'
@@ -47,7 +47,7 @@ export class Kernel {
     this.#services = services
     this.#limit = new StreamLimit(services.options.maxStreamsPerPrincipal)
     this.#sessions = new SessionStore(services)
-    this.#streams = new SessionStreams(services, this.#sessions, this.#limit, this.#openStreams)
+    this.#streams = new SessionStreams(services, this.#sessions, this.#limit, this.#openStreams, services.inbox)
   }
 
   /** Subscribes to what other nodes tell this one. */
@@ -112,8 +112,9 @@ export class Kernel {
     let message: unknown
     exchange.bodyBytes = bytes.length
     try {
-      if (this.#isDraining) throw draining()
       message = parseJson(bytes, this.#services.options)
+      // Calls that still run may wait for an answer, or be cancelled.
+      if (this.#isDraining && !isAnswerOrNotification(message)) throw draining()
       this.#route(exchange, message)
     } catch (error) {
       this.refuse(exchange, error, message)
@@ -181,7 +182,7 @@ export class Kernel {
         'The body must be a JSON-RPC 2.0 message: an object with `"jsonrpc": "2.0"`.',
       )
     const { id, method } = message
-    if (method === undefined && ('result' in message || 'error' in message)) return this.#response(exchange) // 4
+    if (method === undefined && ('result' in message || 'error' in message)) return this.#response(exchange, message) // 4
     if (typeof method !== 'string') throw new HoldfastError('invalid_request', '`method` must be a string.') // 5
     const isNotification = !('id' in message)
     if (!isNotification) checkId(id)
@@ -283,17 +284,23 @@ export class Kernel {
     serveLegacy(this.#services, exchange, exchange, session, session.revision, id, method, params)
   }
 
-  /** A client's answer. Nothing was asked, so there is nothing that it answers. */
-  #response(exchange: Exchange): void {
-    const { head } = exchange
-    if (head === undefined) return exchange.respond(202, undefined)
+  /** A client's answer to a request of ours (2025 revisions). */
+  #response(exchange: Exchange, message: JsonObject): void {
+    const { head, connection } = exchange
+    const { clientRequests } = this.#services
+    const take = (session: LegacySession | undefined): Promise<void> =>
+      (session === undefined ? Promise.resolve() : clientRequests.receive(session.sid, message)).then(
+        () => exchange.respond(202, undefined),
+        (error: unknown) => this.refuse(exchange, error, undefined),
+      )
+    if (head === undefined) return void take(connection?.session)
     const { protocolVersion: version, sessionId } = head
     if (sessionId === undefined || !(version === undefined || isLegacy(version)))
       throw new HoldfastError(
         'invalid_request',
         'A response belongs to a session of the 2025 revisions; this request names none.',
       )
-    this.#inSession(exchange, sessionId, undefined, undefined, () => exchange.respond(202, undefined))
+    this.#inSession(exchange, sessionId, undefined, undefined, (session) => void take(session))
   }
 
   #batch(exchange: Exchange, messages: readonly unknown[]): void {
@@ -343,7 +350,10 @@ export class Kernel {
     const requestId = this.#services.nextRequestId()
     let told: HoldfastError
     if (error instanceof HoldfastError && ERRORS[error.code].kind === 'wire') told = error
-    else {
+    else if (error instanceof HoldfastError && error.code === 'backend_failed') {
+      telemetry.failure(undefined, `A message could not be served (request ${requestId}).`, error)
+      told = stateUnavailable()
+    } else {
       telemetry.failure(undefined, `A message could not be served (request ${requestId}).`, error)
       told = new HoldfastError('internal_error', `The server failed (request ${requestId}).`)
     }
@@ -376,7 +386,7 @@ export class Kernel {
     this.#services.ticker.close()
     this.#services.admission.close()
     await this.#unsubscribeCancel?.()
-    await this.#streams.close()
+    await this.#services.inbox.close()
     await this.#services.changes.close()
   }
 }
@@ -386,6 +396,10 @@ const MAYBE_ANSWER_BYTES = 64 * 1024
 
 /** Where a refusal can go. */
 export type Refusable = Pick<Exchange, 'respond'> & Partial<Pick<Exchange, 'head' | 'transport' | 'address'>>
+
+/** What a draining node still takes: neither begins anything. */
+const isAnswerOrNotification = (message: unknown): boolean =>
+  isObject(message) && ('method' in message ? !('id' in message) : 'result' in message || 'error' in message)
 
 const draining = (): HoldfastError =>
   new HoldfastError('draining', 'The node is shutting down.', { data: { retryAfterMs: 1000 } })

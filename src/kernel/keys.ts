@@ -10,6 +10,12 @@ export const streamKey = (sid: string, streamId: string): string => `stream:{${s
 export const presenceKey = (nodeId: string): string => `node:${nodeId}`
 /** The claim and the outcome of an idempotency key, by its hash; also the channel that tells of the outcome. */
 export const idempotencyKey = (hash: string): string => `idempotency:${hash}`
+/** What a call has recorded, where it is too much to travel. */
+export const journalKey = (handle: string): string => `journal:${handle}`
+/** The claim and the outcome of one leg of a call that asks; also the channel that tells of the outcome. */
+export const legKey = (id: string): string => `leg:${id}`
+/** A client's answer to a request of the server, in a 2025 session. */
+export const answerKey = (sid: string, requestId: string): string => `answer:{${sid}}:${requestId}`
 /** The bucket of a limit that belongs to a tenant (`tag`), or to one of its principals (`subject`). */
 export const limitKey = (tag: string, limit: string, subject: string): string => `limit:{${tag}}:${limit}:${subject}`
 /** What the bucket of a global limit has in braces: each lies where it falls. */

@@ -8,6 +8,7 @@ import { InvocationContext } from './context.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { forRevision } from './tool-result.ts'
 import { isModern, isObject, MODERN, type JsonObject } from './protocol.ts'
+import { replayable, suspendable } from './replay.ts'
 
 /** Serves one method: resolves to its result, or throws what the client is told. */
 export type Method = (invocation: Invocation) => Outcome | PromiseLike<Outcome>
@@ -125,7 +126,11 @@ function listResources(invocation: Invocation): Outcome | PromiseLike<Outcome> {
   })()
 }
 
-async function readResource(invocation: Invocation): Promise<Outcome> {
+function readResource(invocation: Invocation): Outcome | PromiseLike<Outcome> {
+  return replayable(invocation, () => suspendable(invocation, readNow(invocation)))
+}
+
+async function readNow(invocation: Invocation): Promise<Outcome> {
   const { facts } = invocation
   const uri = stringParam(facts.params, 'uri')
   const found = findResource(invocation, uri)
@@ -133,7 +138,8 @@ async function readResource(invocation: Invocation): Promise<Outcome> {
   if (found === undefined || value === undefined || value === null)
     throw new HoldfastError('resource_not_found', `There is no resource ${quote(uri)}.`, { data: { uri } })
   const contents = toContents(uri, value, found.resource)
-  const { ttlMs = 0, cacheScope = 'private' } = found.resource
+  // What a user's answer has shaped is for this call alone.
+  const { ttlMs = 0, cacheScope = 'private' } = invocation.replay?.hasAsked === true ? {} : found.resource
   const hints = isModern(facts.revision) ? `,"ttlMs":${ttlMs},"cacheScope":"${cacheScope}"` : ''
   return { members: `"contents":${JSON.stringify(contents)}${hints}` }
 }
@@ -164,7 +170,11 @@ function toContents(
   return contents as ResourceContents[]
 }
 
-async function getPrompt(invocation: Invocation): Promise<Outcome> {
+function getPrompt(invocation: Invocation): Outcome | PromiseLike<Outcome> {
+  return replayable(invocation, () => suspendable(invocation, getNow(invocation)))
+}
+
+async function getNow(invocation: Invocation): Promise<Outcome> {
   const { services, facts } = invocation
   const name = stringParam(facts.params, 'name')
   const prompt = services.catalog.prompts.get(name)

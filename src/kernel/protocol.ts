@@ -31,6 +31,8 @@ export const META = {
 export const OWN_META = {
   /** On `tools/call`: a repeated call with the same key and arguments gets the first outcome. */
   idempotencyKey: 'dev.holdfast/idempotencyKey',
+  /** On a request to a client of a 2025 session: the name that the handler gave the question. */
+  question: 'dev.holdfast/question',
 } as const
 
 /** A JSON object. */

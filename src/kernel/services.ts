@@ -2,6 +2,8 @@ import type { Clock } from '../ports/clock.ts'
 import type { EventBus } from '../ports/event-bus.ts'
 import type { StateStore } from '../ports/state-store.ts'
 import type { Telemetry } from '../ports/telemetry.ts'
+import type { ClientRequests } from '../sessions/client-requests.ts'
+import type { NodeInbox } from '../sessions/node-inbox.ts'
 import type { Admission, AdmissionOptions } from '../limits/admission.ts'
 import type { Catalog } from './catalog.ts'
 import type { ChangeHub } from './changes.ts'
@@ -29,6 +31,8 @@ export interface KernelOptions extends JsonBounds, AdmissionOptions {
   resumeTtlMs: number
   /** How long the outcome of a call with an idempotency key is kept. */
   idempotencyTtlMs: number
+  /** How long a question to a client is good for; the answer must come in that time. */
+  questionTtlMs: number
   /** Serve clients whose headers and `_meta` disagree on the era; breaks a MUST. */
   lenientHeaders: boolean
   /** Serve 2025 requests that carry no session id, alone, without the client's capabilities. */
@@ -54,6 +58,9 @@ export interface Services {
   readonly running: Set<Invocation>
   /** Running requests by connection or session and id, for `notifications/cancelled`. */
   readonly cancellable: Map<string, Invocation>
+  readonly inbox: NodeInbox
+  /** Requests to clients of 2025 sessions that wait for their answers. */
+  readonly clientRequests: ClientRequests
   /** Open `subscriptions/listen` of connections that cancel by id (stdio). */
   readonly openListens: Map<string, () => void>
   readonly nodeId: string

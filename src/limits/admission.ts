@@ -100,19 +100,35 @@ export class Admission {
   }
 
   #held(tool: Slots | undefined): Hold {
-    const sinceMs = this.#clock.monotonic()
+    let sinceMs = this.#clock.monotonic()
     let isAbandoned = false
+    let resting = 0
+    let hasLeft = false
+    const give = (heldMs?: number): void => {
+      tool?.give(heldMs)
+      this.#node.give(heldMs)
+    }
     return {
+      rest: () => {
+        if (hasLeft || ++resting > 1) return
+        sinceMs -= this.#clock.monotonic()
+        give()
+      },
+      resume: () => {
+        if (hasLeft || --resting > 0) return
+        sinceMs += this.#clock.monotonic()
+        tool?.take()
+        this.#node.take()
+      },
       abandon: () => {
         if (isAbandoned) return
         isAbandoned = true
         this.#abandoned++
       },
       leave: () => {
+        hasLeft = true
         if (isAbandoned) this.#abandoned--
-        const heldMs = this.#clock.monotonic() - sinceMs
-        tool?.give(heldMs)
-        this.#node.give(heldMs)
+        if (resting === 0) give(this.#clock.monotonic() - sinceMs)
       },
     }
   }
@@ -250,6 +266,10 @@ export class Admission {
 
 /** A slot that is held. */
 export interface Hold {
+  /** The handler waits for a person, and does nothing: others may have the slot. Paired with {@link resume}; pairs may overlap. */
+  rest(): void
+  /** The handler goes on; it does not wait in the queue a second time, so there may for a moment be one more than slots. */
+  resume(): void
   /** The request has ended; its handler has not. */
   abandon(): void
   /** The handler has returned. Called once. */

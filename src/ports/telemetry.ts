@@ -33,8 +33,12 @@ export type Counter =
   | 'degraded'
   /** Notifications dropped because their stream could not take them; labelled with the reason. */
   | 'dropped_notifications'
-  /** Repeated calls answered from an idempotency key's stored outcome. */
+  /** Repeated requests answered with the stored outcome of the first; labelled `idempotency_key` or `request_state`. */
   | 'idempotent_replays'
+  /** Questions sent to clients; labelled with their method. */
+  | 'questions'
+  /** Answers that answered nothing; labelled `late` (known node, nobody waits) or `repeated`. */
+  | 'late_answers'
   /** Requests refused because the node has as much work as it can take; labelled with the reason. */
   | 'sheds'
 

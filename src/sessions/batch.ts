@@ -18,8 +18,7 @@ export function serveBatch(
   refuse: (reply: Reply, error: unknown, message: unknown) => void,
 ): void {
   const answered = messages.filter(isAnswered)
-  for (const message of messages)
-    if (!isAnswered(message)) takeNotification(services, exchange, session, message as JsonObject)
+  for (const message of messages) if (!isAnswered(message)) take(services, exchange, session, message as JsonObject)
   if (answered.length === 0) return exchange.respond(202, undefined)
   const batch = new BatchReply(reply, answered.length)
   for (const message of answered) {
@@ -44,14 +43,14 @@ function isAnswered(message: unknown): boolean {
   return 'method' in message ? 'id' in message : !('result' in message || 'error' in message)
 }
 
-function takeNotification(
-  services: Services,
-  exchange: Exchange,
-  session: LegacySession | undefined,
-  { method, params }: JsonObject,
-): void {
+/** Notifications, and the client's answers. */
+function take(services: Services, exchange: Exchange, session: LegacySession | undefined, message: JsonObject): void {
+  const { method, params } = message
   if (typeof method === 'string')
-    receiveNotification(services, exchange, session, method, isObject(params) ? params : {})
+    return receiveNotification(services, exchange, session, method, isObject(params) ? params : {})
+  if (session === undefined) return
+  // The rest of the batch is served all the same; that the answer was lost stands in the log, and the question expires.
+  services.clientRequests.receive(session.sid, message).catch(() => services.telemetry.count('degraded', 'answer'))
 }
 
 /**

@@ -1,6 +1,5 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import type { Principal } from '../define/context.ts'
 import type { KeyRing } from '../kernel/key-ring.ts'
 import { isObject, LEGACY, type JsonObject, type LegacyRevision } from '../kernel/protocol.ts'
 
@@ -86,21 +85,6 @@ export class SealedSessions {
     this.#opened.set(id, facts)
     return facts
   }
-}
-
-// A hash for each request would cost as much as opening the session.
-const owners = new WeakMap<Principal, string>()
-
-/** Who a session belongs to: equal for every token of the same issuer, subject and tenant. */
-export function ownerOf(principal: Principal): string {
-  let owner = owners.get(principal)
-  if (owner === undefined) {
-    const { issuer, subject, tenant } = principal
-    const identity = JSON.stringify([issuer, subject, tenant ?? null])
-    owner = createHash('sha256').update(identity).digest('base64url').slice(0, 22)
-    owners.set(principal, owner)
-  }
-  return owner
 }
 
 function toBits(capabilities: JsonObject): number {

@@ -3,8 +3,9 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { LegacySession } from '../kernel/exchange.ts'
 import type { JsonObject, LegacyRevision } from '../kernel/protocol.ts'
 import { sessionKey } from '../kernel/keys.ts'
+import { ownerOf } from '../kernel/owner.ts'
 import type { Services } from '../kernel/services.ts'
-import { ownerOf, SealedSessions, type SessionFacts } from './sealed-id.ts'
+import { SealedSessions, type SessionFacts } from './sealed-id.ts'
 
 /** What nodes share of a session: almost nothing. One small key, absent until something is set. */
 interface Record {

@@ -1,5 +1,4 @@
 import { HoldfastError } from '../errors/holdfast-error.ts'
-import type { Unsubscribe } from '../ports/event-bus.ts'
 import type { Body, Exchange, Reply } from '../kernel/exchange.ts'
 import { inboxChannel, presenceKey, streamKey } from '../kernel/keys.ts'
 import type { OpenStreams } from '../kernel/open-streams.ts'
@@ -7,6 +6,7 @@ import type { RequestId } from '../kernel/protocol.ts'
 import type { Services } from '../kernel/services.ts'
 import type { StreamLimit } from '../kernel/stream-limit.ts'
 import type { Ticking } from '../kernel/ticker.ts'
+import type { NodeInbox } from './node-inbox.ts'
 import { RemoteStream, UNKNOWN_STREAM } from './remote-stream.ts'
 import { LOG_BOUNDS, ResumableStream } from './resumable-stream.ts'
 import type { SessionStore, StoredSession } from './session-store.ts'
@@ -28,14 +28,26 @@ export class SessionStreams implements Ticking {
   readonly #sessions: SessionStore
   readonly #limit: StreamLimit
   readonly #openStreams: OpenStreams
+  readonly #inbox: NodeInbox
   readonly #live = new Map<string, ResumableStream>()
   #counter = 0
   #presentMs = -Infinity
   #renewedMs = 0
-  #inbox: Promise<Unsubscribe> | undefined
 
-  constructor(services: Services, sessions: SessionStore, limit: StreamLimit, openStreams: OpenStreams) {
+  constructor(
+    services: Services,
+    sessions: SessionStore,
+    limit: StreamLimit,
+    openStreams: OpenStreams,
+    inbox: NodeInbox,
+  ) {
     this.#services = services
+    this.#inbox = inbox
+    inbox.on(
+      'stream:',
+      (key) => this.#onFollowed(key),
+      () => undefined, // a resumer that was not heard looks into the log by itself
+    )
     this.#sessions = sessions
     this.#limit = limit
     this.#openStreams = openStreams
@@ -148,36 +160,24 @@ export class SessionStreams implements Ticking {
     for (const stream of this.#live.values()) stream.renew()
   }
   #announce(): void {
-    const { state, bus, nodeId, clock, telemetry } = this.#services
+    const { state, nodeId, clock, telemetry } = this.#services
     this.#presentMs = clock.monotonic()
     const onError = (): void => telemetry.count('degraded', 'presence')
     state.set(presenceKey(nodeId), Buffer.of(1), { ttlMs: PRESENCE_TTL_MS }).catch(onError)
-    if (this.#inbox === undefined) {
-      this.#inbox = bus.subscribe(
-        inboxChannel(nodeId),
-        (message) => {
-          const key = Buffer.from(message).toString()
-          const stream = this.#live.get(key)
-          if (stream !== undefined) stream.follow()
-          else bus.publish(key, Buffer.of(UNKNOWN_STREAM)).catch(onError)
-        },
-        () => undefined, // a resumer that was not heard looks into the log by itself
-      )
-      this.#inbox.catch(() => {
-        this.#inbox = undefined
-        onError()
-      })
-    }
+    this.#inbox.ready().catch(onError)
+  }
+
+  /** A client went on with one of our streams at another node. */
+  #onFollowed(key: string): void {
+    const { bus, telemetry } = this.#services
+    const stream = this.#live.get(key)
+    if (stream !== undefined) stream.follow()
+    else bus.publish(key, Buffer.of(UNKNOWN_STREAM)).catch(() => telemetry.count('degraded', 'presence'))
   }
 
   /** Streams of sessions that are open here. */
   get size(): number {
     return this.#live.size
-  }
-
-  async close(): Promise<void> {
-    const unsubscribe = await this.#inbox
-    await unsubscribe?.()
   }
 }
 

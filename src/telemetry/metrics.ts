@@ -47,8 +47,18 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
   },
   idempotent_replays: {
     name: 'holdfast_idempotent_replays_total',
-    help: 'Calls answered with the outcome of an earlier call of the same key.',
+    help: 'Requests answered with the outcome of an earlier one, which they repeat.',
     label: 'kind',
+  },
+  questions: {
+    name: 'holdfast_questions_total',
+    help: 'Questions sent to clients, by method.',
+    label: 'method',
+  },
+  late_answers: {
+    name: 'holdfast_late_answers_total',
+    help: 'Answers of clients that answered nothing: too late, a second time, or never asked for.',
+    label: 'reason',
   },
   sheds: {
     name: 'holdfast_sheds_total',

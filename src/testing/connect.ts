@@ -4,8 +4,9 @@ import type { ContentBlock, PromptMessage, ResourceContents } from '../define/co
 import type { LogLevel } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import type { Connection } from '../kernel/exchange.ts'
-import { isLegacy, LATEST_MODERN, META, type JsonObject, type Revision } from '../kernel/protocol.ts'
+import { isLegacy, LATEST_MODERN, META, OWN_META, type JsonObject, type Revision } from '../kernel/protocol.ts'
 import { LineExchange } from '../transports/stdio/stdio.ts'
+import { ANSWERING, answerTo, type Answer } from './answers.ts'
 
 /** A JSON-RPC error that a {@link TestClient} got as an answer. */
 export class RpcError extends Error {
@@ -46,8 +47,10 @@ export interface RequestOptions {
 export interface ConnectOptions {
   /** Revision to speak. Default `2026-07-28`. */
   revision?: Revision
-  /** Capabilities that the client declares. Default: none. */
+  /** Capabilities that the client declares. Default: with `answers`, all that can be asked; else none. */
   capabilities?: JsonObject
+  /** What the client answers when a handler asks, by the name of the question; the call goes on by itself. */
+  answers?: Readonly<Record<string, Answer>>
   /** Options of the runtime. Default: nothing is written to disk or log. */
   runtime?: RuntimeOptions
 }
@@ -88,9 +91,10 @@ let clients = 0
  * expect((await client.callTool('add', { a: 1, b: 2 })).structuredContent).toEqual({ sum: 3 })
  */
 export async function connect(server: ServerDefinition, options: ConnectOptions = {}): Promise<TestClient> {
-  const { revision = LATEST_MODERN, capabilities = {} } = options
+  const { revision = LATEST_MODERN, answers } = options
+  const capabilities = options.capabilities ?? (answers === undefined ? {} : ANSWERING)
   const runtime = await createRuntime(server, { dataDir: false, logLevel: 'silent', ...options.runtime })
-  const client = new MemoryClient(runtime, revision, capabilities)
+  const client = new MemoryClient(runtime, revision, capabilities, answers)
   if (isLegacy(revision)) {
     await client.request('initialize', {
       protocolVersion: revision,
@@ -107,6 +111,11 @@ interface Waiting extends RequestOptions {
   reject(error: Error): void
 }
 
+interface AskedRequest {
+  method: string
+  params: JsonObject
+}
+
 class MemoryClient implements TestClient {
   readonly runtime: Runtime
   readonly notifications: JsonObject[] = []
@@ -114,10 +123,17 @@ class MemoryClient implements TestClient {
   readonly #capabilities: JsonObject
   readonly #connection: Connection
   readonly #waiting = new Map<number, Waiting>()
+  readonly #answers: Readonly<Record<string, Answer>> | undefined
   #nextId = 1
 
-  constructor(runtime: Runtime, revision: Revision, capabilities: JsonObject) {
+  constructor(
+    runtime: Runtime,
+    revision: Revision,
+    capabilities: JsonObject,
+    answers: Readonly<Record<string, Answer>> | undefined,
+  ) {
     this.runtime = runtime
+    this.#answers = answers
     this.#isLegacy = isLegacy(revision)
     this.#capabilities = capabilities
     this.#connection = {
@@ -128,7 +144,23 @@ class MemoryClient implements TestClient {
     }
   }
 
-  request(method: string, params: JsonObject = {}, options: RequestOptions = {}): Promise<JsonObject> {
+  async request(method: string, params: JsonObject = {}, options: RequestOptions = {}): Promise<JsonObject> {
+    let result = await this.#requestOnce(method, params, options)
+    while (this.#answers !== undefined && result.resultType === 'input_required') {
+      const asked = Object.entries((result.inputRequests ?? {}) as Record<string, AskedRequest>)
+      const answered = asked.map(async ([name, ask]) => [name, await answerTo(this.#answers!, name, ask)] as const)
+      const inputResponses = Object.fromEntries(await Promise.all(answered))
+      const { requestState } = result
+      result = await this.#requestOnce(
+        method,
+        { ...params, inputResponses, ...(requestState === undefined ? {} : { requestState }) },
+        options,
+      )
+    }
+    return result
+  }
+
+  #requestOnce(method: string, params: JsonObject, options: RequestOptions): Promise<JsonObject> {
     const id = this.#nextId++
     const { signal, meta, onProgress, onLog, logLevel } = options
     const level = logLevel ?? (onLog === undefined ? undefined : 'debug')
@@ -197,7 +229,11 @@ class MemoryClient implements TestClient {
       for (const { onLog } of this.#waiting.values()) onLog?.(params as never)
       return
     }
-    if (typeof message.method === 'string') return void this.notifications.push(message)
+    if (typeof message.method === 'string') {
+      if (message.id === undefined) this.notifications.push(message)
+      else void this.#answer(message)
+      return
+    }
     const waiting = this.#waiting.get(message.id as number)
     if (waiting === undefined) return
     this.#waiting.delete(message.id as number)
@@ -206,8 +242,23 @@ class MemoryClient implements TestClient {
     waiting.reject(new RpcError(code, reason, data))
   }
 
+  /** Answers a request of the server's (2025 revisions). */
+  async #answer({ id, method, params }: JsonObject): Promise<void> {
+    const asked = { method, params } as AskedRequest
+    const name = (asked.params._meta as JsonObject | undefined)?.[OWN_META.question] as string
+    try {
+      this.#send({ jsonrpc: '2.0', id, result: await answerTo(this.#answers ?? {}, name, asked) })
+    } catch (error) {
+      this.#send({ jsonrpc: '2.0', id, error: { code: -32603, message: (error as Error).message } })
+    }
+  }
+
   async callTool(name: string, args: JsonObject = {}, options?: RequestOptions): Promise<ToolCallResult> {
     const result = await this.request('tools/call', { name, arguments: args }, options)
+    if (result.resultType === 'input_required')
+      throw new Error(
+        `The tool asks ${Object.keys((result.inputRequests ?? {}) as object).join(', ')}: give \`connect\` its \`answers\`.`,
+      )
     const content = result.content as ContentBlock[]
     const text = content.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('\n')
     return { ...result, content, isError: result.isError === true, text }

@@ -1,3 +1,4 @@
+export type { Answer, AnswerValue } from './answers.ts'
 export { connect, RpcError } from './connect.ts'
 export type { ConnectOptions, RequestOptions, TestClient, ToolCallResult } from './connect.ts'
 export { eventBusContract } from './contracts/event-bus.ts'

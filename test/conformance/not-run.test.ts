@@ -4,7 +4,7 @@ import { NOT_RUN, REVISIONS, RUN, type Revision } from './scenarios.ts'
 import { judge, SUITE } from './suite.ts'
 
 /** Scenarios that are not run, over both revisions. It only falls: lower it when one is run, and never raise it. */
-const NOT_RUN_COUNT = 31
+const NOT_RUN_COUNT = 13
 
 const list = (...options: string[]): string =>
   execFileSync(process.execPath, [SUITE, 'list', ...options], { encoding: 'utf8' })

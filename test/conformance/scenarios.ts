@@ -43,7 +43,7 @@ const BOTH: readonly Scenario[] = [
   { name: 'json-schema-2020-12' },
 ]
 
-/** What is run for each revision: every scenario that needs neither a task nor a question to the client. */
+/** What is run for each revision: every scenario that needs no task. */
 export const RUN: Readonly<Record<Revision, readonly Scenario[]>> = {
   '2026-07-28': [
     ...BOTH,
@@ -51,7 +51,21 @@ export const RUN: Readonly<Record<Revision, readonly Scenario[]>> = {
     { name: 'caching', mustPass: ['sep-2549-resources-read-caching-hints'] },
     { name: 'http-header-validation' },
     { name: 'http-custom-header-server-validation', mustPass: ['sep-2243-server-decode-base64'] },
+    { name: 'server-stateless', mustPass: ['sep-2575-server-rejects-undeclared-capability'] },
     { name: 'input-required-result-unsupported-methods' },
+    { name: 'input-required-result-basic-elicitation' },
+    { name: 'input-required-result-basic-sampling' },
+    { name: 'input-required-result-basic-list-roots' },
+    { name: 'input-required-result-request-state' },
+    { name: 'input-required-result-multiple-input-requests' },
+    { name: 'input-required-result-multi-round' },
+    { name: 'input-required-result-missing-input-response' },
+    { name: 'input-required-result-non-tool-request' },
+    { name: 'input-required-result-result-type' },
+    { name: 'input-required-result-tampered-state' },
+    { name: 'input-required-result-capability-check' },
+    { name: 'input-required-result-ignore-extra-params' },
+    { name: 'input-required-result-validate-input' },
   ],
   '2025-11-25': [
     ...BOTH,
@@ -63,10 +77,13 @@ export const RUN: Readonly<Record<Revision, readonly Scenario[]>> = {
     { name: 'tools-call-with-logging' },
     { name: 'resources-subscribe' },
     { name: 'resources-unsubscribe' },
+    { name: 'tools-call-sampling' },
+    { name: 'tools-call-elicitation' },
+    { name: 'elicitation-sep1034-defaults' },
+    { name: 'elicitation-sep1330-enums' },
   ],
 }
 
-const ASKS = 'it asks the client, which tools cannot do yet'
 const because = (reason: string, names: readonly string[]): NotRun[] => names.map((name) => ({ name, reason }))
 
 /**
@@ -75,22 +92,6 @@ const because = (reason: string, names: readonly string[]): NotRun[] => names.ma
  */
 export const NOT_RUN: Readonly<Record<Revision, readonly NotRun[]>> = {
   '2026-07-28': [
-    ...because('two of its tools ask the client, which tools cannot do yet', ['server-stateless']),
-    ...because(ASKS, [
-      'input-required-result-basic-elicitation',
-      'input-required-result-basic-sampling',
-      'input-required-result-basic-list-roots',
-      'input-required-result-request-state',
-      'input-required-result-multiple-input-requests',
-      'input-required-result-multi-round',
-      'input-required-result-missing-input-response',
-      'input-required-result-non-tool-request',
-      'input-required-result-result-type',
-      'input-required-result-tampered-state',
-      'input-required-result-capability-check',
-      'input-required-result-ignore-extra-params',
-      'input-required-result-validate-input',
-    ]),
     ...because('the tasks extension is not offered yet', [
       'tasks-lifecycle',
       'tasks-capability-negotiation',
@@ -109,10 +110,5 @@ export const NOT_RUN: Readonly<Record<Revision, readonly NotRun[]>> = {
       'sep-2640-skills-manifest',
     ]),
   ],
-  '2025-11-25': because(ASKS, [
-    'tools-call-sampling',
-    'tools-call-elicitation',
-    'elicitation-sep1034-defaults',
-    'elicitation-sep1330-enums',
-  ]),
+  '2025-11-25': [],
 }

@@ -127,6 +127,7 @@ const KINDS = ['1.x', '2.x, 2025', '2.x, 2026']
 use('docs/getting-started.md', 'server.ts', 'server.test.ts')
 use('docs/testing.md', 'server.ts', 'server.test.ts', 'time.test.ts', 'http.test.ts', 'event-bus.test.ts')
 use('docs/definitions.md', 'charge.test.ts')
+use('docs/questions.md', 'server.ts', 'server.test.ts')
 test.each(BLOCKS.filter(({ file }) => file.endsWith('.test.ts')))(
   '$document: the tests of $file pass',
   async (block) => {

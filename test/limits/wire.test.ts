@@ -331,6 +331,31 @@ describe('calls over the limit of a tool', () => {
   })
 })
 
+test.each(['2026-07-28', '2025-11-25'] as const)(
+  'a call that asks its client costs the tool once, however many requests it takes (%s)',
+  async (revision) => {
+    let runs = 0
+    const asking = defineTool({
+      name: 'asking',
+      description: 'Asks twice, one question after the other',
+      limits: [{ per: 'principal', limit: 2, windowMs: 60_000 }],
+      async run(_args, ctx) {
+        runs++
+        const first = await ctx.elicit('first', { message: 'One?', schema: z.object({ n: z.number() }) })
+        const second = await ctx.elicit('second', { message: 'Two?', schema: z.object({ n: z.number() }) })
+        return first.action === 'accept' && second.action === 'accept' ? `${first.content.n + second.content.n}` : '?'
+      },
+    })
+    await using client = await connect(defineServer({ name: 'asking', version: '1.0.0', tools: [asking] }), {
+      revision,
+      answers: { first: { n: 1 }, second: { n: 2 } },
+    })
+    for (let index = 0; index < 2; index++) expect((await client.callTool('asking')).text).toBe('3')
+    await expect(client.callTool('asking')).rejects.toMatchObject({ code: 42900 })
+    expect(runs).toBe(revision === '2026-07-28' ? 6 : 2)
+  },
+)
+
 test('lists of tools say nothing of limits', async () => {
   await using client = await connect(server)
   for (const tool of await client.listTools()) expect(tool).not.toHaveProperty('limits')

@@ -256,7 +256,7 @@ describe('an idempotency key over two nodes', () => {
     expect(await (await first).json()).toMatchObject({ result: { content: [{ text: 'done' }] } })
     expect(await (await second).json()).toMatchObject({ result: { content: [{ text: 'done' }] } })
     const metrics = (await one.runtime.metrics()).body + (await two.runtime.metrics()).body
-    expect(metrics).toContain('holdfast_idempotent_replays_total 1')
+    expect(metrics).toContain('holdfast_idempotent_replays_total{kind="idempotency_key"} 1')
   })
 
   test('the same key with other arguments is refused, and a short key too', async () => {
