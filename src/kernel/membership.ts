@@ -1,3 +1,4 @@
+import { keepSubscribed } from './keep-subscribed.ts'
 import { isObject } from './protocol.ts'
 import { MEMBERS_CHANNEL } from './keys.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -63,10 +64,14 @@ export class Membership {
 
   /** Listens, and says that it is there. */
   async start(): Promise<void> {
-    this.#unsubscribe = await this.#parts.bus.subscribe(
+    const { bus, clock, telemetry } = this.#parts
+    // Who was missed says so again.
+    this.#unsubscribe = await keepSubscribed(
+      bus,
       MEMBERS_CHANNEL,
       (bytes) => this.#hear(bytes),
-      () => undefined, // who was missed says so again
+      clock,
+      () => telemetry.count('degraded', 'membership'),
     )
     this.#beating = this.#beat()
   }

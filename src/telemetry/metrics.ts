@@ -14,6 +14,7 @@ export interface Gauges {
   isReady(): boolean
   /** Decisions at limits since the start. */
   limitDecisions(): Iterable<{ limit: string; outcome: string; count: number }>
+  isStateUp(): boolean
 }
 
 /** What is counted: by the kernel, and by telemetry itself. */
@@ -147,6 +148,7 @@ export class Metrics {
     )
     gauge('holdfast_open_streams', 'Streams that follow changes now.', () => gauges.openStreams())
     gauge('holdfast_ready', '1 while the node takes requests.', () => (gauges.isReady() ? 1 : 0))
+    gauge('holdfast_state_up', '1 while the state store can be reached.', () => (gauges.isStateUp() ? 1 : 0))
     for (const [counter, { name, help, label }] of Object.entries(COUNTERS))
       register(registry, name, help, 'counter', () =>
         [...(this.#counters.get(counter as OwnCounter) ?? [])].map(([key, value]) => ({

@@ -13,6 +13,7 @@ export const IDLE: Gauges = {
   openStreams: () => 0,
   isReady: () => true,
   limitDecisions: () => [],
+  isStateUp: () => true,
 }
 
 /** A server that has one of everything that telemetry tells apart. */
