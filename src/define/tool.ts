@@ -3,6 +3,7 @@ import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { ContentBlock, Icon, ToolResult } from './content.ts'
 import type { Context } from './context.ts'
 import { findHeaderParameters, type HeaderParameter } from './header-parameters.ts'
+import { checkLimits, type ToolLimit } from './limits.ts'
 import { checkListedFields, checkToolAnnotations } from './listed-fields.ts'
 import { checkFields, checkFunction, checkOptions, checkText, checkToolName, invalid, quote } from './names.ts'
 import { checkScopes } from './scopes.ts'
@@ -50,6 +51,8 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   concurrency?: number
   /** Sent with the tool in lists, unchanged. */
   _meta?: Record<string, unknown>
+  /** How often the tool may be called. A call must pass all of them, and those of the server. */
+  limits?: readonly ToolLimit<InferInput<Input>>[]
   /**
    * Does the work. Returns what is natural: a string, an object that fits `output`, blocks of {@link content}; throws
    * {@link toolError} for an error that the model should read.
@@ -79,6 +82,7 @@ export interface ToolDefinition {
   readonly icons?: Icon[]
   readonly concurrency?: number
   readonly _meta?: Record<string, unknown>
+  readonly limits?: readonly ToolLimit[]
   readonly run: (args: never, ctx: Context) => unknown
 }
 
@@ -93,6 +97,7 @@ const FIELDS = [
   'annotations',
   'icons',
   'concurrency',
+  'limits',
   '_meta',
   'run',
 ]
@@ -130,6 +135,7 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   checkListedFields(where, options)
   checkToolAnnotations(where, options.annotations)
   checkScopes(where, options.scopes)
+  checkLimits(where, options.limits, true)
   checkNeeds(where, options.needs)
   const { concurrency } = options
   if (concurrency !== undefined && !(Number.isSafeInteger(concurrency) && concurrency >= 1))

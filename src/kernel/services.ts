@@ -10,6 +10,7 @@ import type { ChangeHub } from './changes.ts'
 import type { Invocation } from './invocation.ts'
 import type { JsonBounds } from './json.ts'
 import type { KeyRing } from './key-ring.ts'
+import type { Limits } from './limits.ts'
 import type { Challenges } from './scopes.ts'
 import type { Ticker } from './ticker.ts'
 
@@ -52,6 +53,8 @@ export interface Services {
   readonly challenges: Challenges | undefined
   readonly ticker: Ticker
   readonly changes: ChangeHub
+  /** `undefined`: nothing is limited. */
+  readonly limits: Limits | undefined
   /** What the node takes on. */
   readonly admission: Admission
   /** Requests that wait for a slot, or for their handlers. */

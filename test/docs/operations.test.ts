@@ -61,6 +61,8 @@ describe('the tables of options', () => {
 
   test('name every option, and no other, with its default', () => {
     const defaults: Record<string, string> = {
+      limits: '',
+      overrideLimits: '',
       keys: '',
       state: '',
       bus: '',

@@ -357,6 +357,29 @@ test('authentication: the options of each block refuse who brings nothing, and s
   expect(await answering('own.ts', { 'x-forwarded-user': 'ada' })).toMatchObject({ status: 400, challenge: null })
 })
 
+use('docs/limits.md', 'server.ts', 'plans.ts')
+test('limits: calls and their costs are held to the limits of the page, and a plan overrides them', async () => {
+  await using own = await client('docs/limits.md', 'server.ts')
+  for (let index = 0; index < 10; index++) await own.callTool('search', { query: 'x' })
+  await expect(own.callTool('search', { query: 'x' })).rejects.toMatchObject({
+    code: 42900,
+    data: { limit: 'search:principal-60s', retryable: true },
+  })
+  const text = 'x'.repeat(40_000)
+  for (let index = 0; index < 10; index++) await own.callTool('summarize', { text })
+  await expect(own.callTool('summarize', { text })).rejects.toMatchObject({
+    data: { limit: 'summarize:tenant-3600s-cost' },
+  })
+  const { options } = (await import(pathToFileURL(pathOf('docs/limits.md', 'plans.ts')).href)) as {
+    options: RuntimeOptions
+  }
+  const facts = { tool: undefined, per: 'principal', limit: 5, windowMs: 1000, burst: 5 } as const
+  const gold = { issuer: 'https://issuer.example', subject: 'ann', tenant: 'acme', scopes: [] }
+  expect(await options.overrideLimits!(gold, { ...facts, name: 'principal-60s' })).toBe('unlimited')
+  expect(await options.overrideLimits!(gold, { ...facts, name: 'search:principal-60s' })).toEqual({ limit: 50 })
+  expect(await options.overrideLimits!({ ...gold, tenant: 'other' }, { ...facts, name: 'x' })).toBe(undefined)
+})
+
 test('every block that has a name is run by a test', () => {
   const named = BLOCKS.filter(({ isNamed }) => isNamed).map(({ document, file }) => `${document} ${file}`)
   expect([...run].toSorted()).toEqual([...new Set(named)].toSorted())
