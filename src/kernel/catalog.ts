@@ -3,6 +3,7 @@ import type { ListedResource, ResourceDefinition } from '../define/resource.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
+import { LIST_NAMES, type ListName } from './changes.ts'
 import { isModern, LATEST_MODERN, META, type JsonObject, type Revision } from './protocol.ts'
 
 /** What a server offers, made ready once: look-ups, and the pages of its lists as bytes. Nothing is built per request. */
@@ -24,6 +25,8 @@ export interface Catalog {
   /** `serverInfo` as a revision knows it. */
   serverInfo(revision: Revision): JsonObject
   capabilities(): JsonObject
+  /** The lists that the server has, whose changes it tells of. */
+  readonly listsOffered: ReadonlySet<ListName>
 }
 
 export type ListKind = 'tools' | 'prompts' | 'resources' | 'resourceTemplates'
@@ -82,6 +85,7 @@ export function compileCatalog(server: ServerDefinition, pageSize: number): Cata
         '"ttlMs":0,"cacheScope":"private"',
       )
     },
+    listsOffered: new Set(LIST_NAMES.filter((list) => server[list].length > 0)),
     serverInfo: (revision) => serverInfo(server, revision),
     capabilities: () => ({
       logging: {},

@@ -45,8 +45,10 @@ export function bodyText(body: Body): string {
 export interface Connection {
   readonly scope: string
   readonly transport: 'stdio' | 'memory'
-  /** Sends a message that belongs to no request. */
+  /** Sends a message that belongs to no request. It may be dropped where the client reads too slowly. */
   write(message: string): void
+  /** Called when notifications had to be dropped, and there is room again. */
+  readonly onDropped: Set<() => void>
   /** Set by the kernel when `initialize` was served. */
   session: LegacySession | undefined
 }

@@ -139,26 +139,32 @@ export class SessionStore {
       clock.now() - facts.issuedAtMs > options.sessionTtlMs
     )
       throw sessionNotFound()
-    const record = await this.#read(facts.sid)
+    const record = await this.#readOrGuess(facts.sid)
     if (record.ended === true) throw sessionNotFound()
     return new StoredSession(this.#services, facts, record)
   }
 
-  /** The same session with its present record; `undefined` where it was ended. */
+  /**
+   * The same session with its present record; `undefined` where it was ended.
+   * @throws what the store throws: not to know is not the same as to have nothing.
+   */
   async reopen({ facts }: StoredSession): Promise<StoredSession | undefined> {
     const record = await this.#read(facts.sid)
     return record.ended === true ? undefined : new StoredSession(this.#services, facts, record)
   }
 
-  async #read(sid: string): Promise<Record> {
-    const { state, telemetry } = this.#services
+  async #readOrGuess(sid: string): Promise<Record> {
     try {
-      const [bytes] = await state.getMany([sessionKey(sid)])
-      return bytes === undefined ? {} : (JSON.parse(Buffer.from(bytes).toString()) as Record)
+      return await this.#read(sid)
     } catch {
       // The seal says enough to go on: a DELETE is honoured late, the log level is the default. Counted, so that it is seen.
-      telemetry.count('degraded', 'session_record')
+      this.#services.telemetry.count('degraded', 'session_record')
       return {}
     }
+  }
+
+  async #read(sid: string): Promise<Record> {
+    const [bytes] = await this.#services.state.getMany([sessionKey(sid)])
+    return bytes === undefined ? {} : (JSON.parse(Buffer.from(bytes).toString()) as Record)
   }
 }
