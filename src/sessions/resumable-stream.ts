@@ -10,6 +10,33 @@ export const LOG_BOUNDS = { maxEntries: 1000, maxBytes: 4 * 1024 * 1024 }
 const MAX_QUEUED = 1000
 const RETRY_MS = 1000
 
+/** Longest wait for a client to take what it asked to be told again. */
+const DRAIN_MS = 30_000
+
+/** Writes entries of a stream's log no faster than the client takes them: a log may hold more than may wait for a reader. */
+export async function writeLogged(
+  { clock, telemetry }: Services,
+  exchange: Exchange,
+  streamId: string,
+  entries: ReadResult['entries'],
+): Promise<void> {
+  for (const { id, value } of entries) {
+    exchange.write(Buffer.from(value).toString(), `${streamId}.${id}`)
+    const drained = exchange.drained()
+    if (drained === undefined) continue
+    const isDrained = new AbortController()
+    void drained.then(() => isDrained.abort())
+    const isLate = await clock.sleep(DRAIN_MS, isDrained.signal).then(
+      () => true,
+      () => false,
+    )
+    if (!isLate) continue
+    telemetry.count('slow_readers', 'resumed')
+    exchange.end()
+    return
+  }
+}
+
 /**
  * An SSE stream of a 2025 session that outlives its connection (2025-11-25, transports, "Resumability and Redelivery").
  *
@@ -81,10 +108,8 @@ export class ResumableStream {
   async #catchUp(after: number): Promise<ReadResult> {
     const key = streamKey(this.session.sid, this.id)
     const result = await this.#services.state.readAfter(key, after, LOG_BOUNDS.maxEntries)
-    for (const { id, value } of result.entries) {
-      this.#exchange?.write(Buffer.from(value).toString(), `${this.id}.${id}`)
-      this.#last = Math.max(this.#last, id)
-    }
+    this.#last = Math.max(this.#last, result.entries.at(-1)?.id ?? 0)
+    if (this.#exchange !== undefined) await writeLogged(this.#services, this.#exchange, this.id, result.entries)
     return result
   }
 

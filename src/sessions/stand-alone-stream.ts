@@ -54,6 +54,7 @@ export class StandAloneStream implements OpenStream, Ticking {
       (message) => {
         const text = Buffer.from(message).toString()
         if (text === 'record') this.#followLater()
+        else if (text.startsWith('record:')) this.#followLater(text.replace('record:', 'followed:'))
         else if (text.startsWith(ownerMessage(this.#stream.id, ''))) {
           // The same stream, gone on with at another node: its log stays open.
           if (text !== own) this.#stream.yield()
@@ -62,7 +63,7 @@ export class StandAloneStream implements OpenStream, Ticking {
       () => this.#followLater(),
     )
     await changes.add(this.#listener)
-    await bus.publish(channel, Buffer.from(own))
+    await this.#tell(own)
     ticker.add(this)
   }
 
@@ -97,11 +98,12 @@ export class StandAloneStream implements OpenStream, Ticking {
     this.#guard(Promise.all([this.#unsubscribe?.(), this.#services.changes.remove(this.#listener)]))
   }
 
-  /** One after the other: the record that was read last is the one that counts. */
-  #followLater(): void {
+  /** One after the other: the record that was read last is the one that counts. `answer` is published when it is followed. */
+  #followLater(answer?: string): void {
     this.#isStale = false
     this.#following = this.#following
       .then(() => this.#followAnew())
+      .then(() => (answer === undefined ? undefined : this.#tell(answer)))
       .catch(() => {
         this.#isStale = true
         this.#services.telemetry.count('degraded', 'session_record')
@@ -116,6 +118,10 @@ export class StandAloneStream implements OpenStream, Ticking {
     const { changes } = this.#services
     await changes.follow(this.#listener, new Set(session.uris))
     if (this.#isOver) await changes.remove(this.#listener)
+  }
+
+  #tell(text: string): Promise<void> {
+    return this.#services.bus.publish(sessionKey(this.#session.sid), Buffer.from(text))
   }
 
   #guard(work: Promise<unknown>): void {

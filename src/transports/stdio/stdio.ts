@@ -131,6 +131,7 @@ export class LineExchange implements Exchange {
   write(message: string): void {
     this.#notify(message)
   }
+  drained(): undefined {}
   writeRetry(): void {}
   keepAlive(): void {}
   abandon(): void {}
