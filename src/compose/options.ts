@@ -1,5 +1,7 @@
 import { resolveAuth, type AuthOptions, type ResolvedAuth } from '../auth/options.ts'
+import { checkLimits, type RequestLimit } from '../define/limits.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
+import type { OverrideLimits } from '../limits/overrides.ts'
 import type { EventBus } from '../ports/event-bus.ts'
 import type { StateStore } from '../ports/state-store.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -51,6 +53,10 @@ export interface RuntimeOptions
   state?: string | StateStore
   /** How nodes tell each other of changes. Default: by what `state` names; within this process for a store of your own. */
   bus?: EventBus
+  /** How many requests of any kind are served. Default: what the server's definition says. */
+  limits?: readonly RequestLimit[]
+  /** Limits of one principal, in place of those of the server and its tools. */
+  overrideLimits?: OverrideLimits
   /** Time. Default: the machine's clock; tests move their own. */
   clock?: Clock
 }
@@ -73,7 +79,7 @@ export type ResolvedOptions = KernelOptions &
       | 'state'
     >
   > &
-  Pick<RuntimeOptions, 'keys' | 'bus' | 'clock' | 'publicUrl'> & { auth?: ResolvedAuth }
+  Pick<RuntimeOptions, 'keys' | 'bus' | 'limits' | 'overrideLimits' | 'clock' | 'publicUrl'> & { auth?: ResolvedAuth }
 
 const MEBIBYTE = 1024 * 1024
 
@@ -119,7 +125,7 @@ const DEFAULTS: ResolvedOptions = {
   sessions: 'required',
 }
 
-const OPTIONAL = ['keys', 'bus', 'clock', 'auth', 'publicUrl']
+const OPTIONAL = ['keys', 'bus', 'limits', 'overrideLimits', 'clock', 'auth', 'publicUrl']
 const LOG_LEVEL_NAMES = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** How each variable is read, and which option it sets. */
@@ -225,6 +231,10 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     if (!LOG_LEVEL_NAMES.includes(value as string)) refuse(`one of ${LOG_LEVEL_NAMES.join(', ')}`)
   } else if (option === 'sessions') {
     if (value !== 'required' && value !== 'optional') refuse('"required" or "optional"')
+  } else if (option === 'limits') {
+    checkLimits('options', value, false)
+  } else if (option === 'overrideLimits') {
+    if (value !== undefined && typeof value !== 'function') refuse('a function')
   } else if (option === 'dataDir') {
     if (value !== false && (typeof value !== 'string' || value === '')) refuse('a folder, or false')
   } else if (option === 'state') {
