@@ -53,7 +53,17 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     packages: ['node:assert'],
   },
   cli: {
-    folders: ['errors', 'define', 'compose', 'telemetry', 'backends/ipc', 'backends/memory', 'ports'],
+    folders: [
+      'errors',
+      'define',
+      'compose',
+      'telemetry',
+      'backends/ipc',
+      'backends/memory',
+      'backends/redis',
+      'ports',
+      'testing',
+    ],
     packages: [
       'commander',
       'node:module',
@@ -63,6 +73,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'node:cluster',
       'node:child_process',
       'node:os',
+      'node:crypto',
     ],
   },
 }
