@@ -1,12 +1,19 @@
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { startCluster } from '../servers/redis-cluster.ts'
 import { startRedis } from '../servers/redis.ts'
 import { needs } from '../servers/shared.ts'
-import { open } from './support.ts'
+import { open, type Opened } from './support.ts'
 
 await needs('redis')
+
+/** The commands of the page. */
+const page = readFileSync(new URL('../../docs/operating-redis.md', import.meta.url), 'utf8')
+const setUser = /^ACL SETUSER .*$/m.exec(page)![0].split(' ')
+const inCluster = /in a cluster also `([^`]+)`/.exec(page)![1]!.split(' ')
 
 /** What is refused leaves no connection open: every file is checked for that. */
 const refused = (url: string, reason: string, options?: Record<string, string>): Promise<void> =>
@@ -79,10 +86,20 @@ test('a user that may not write ends the start', async () => {
 
 test('a user with the rights that the page lists is enough', async () => {
   await using redis = await startRedis()
-  const rights = ['+@read', '+@write', '+@scripting', '+@pubsub', '+@connection', '+time', '+info']
-  await redis.command('ACL', 'SETUSER', 'holdfast', 'on', '>sesame', '~holdfast:*', '&holdfast:*', ...rights)
-  await using opened = await open(`redis://holdfast:sesame@${redis.host}:${redis.port}`)
-  const { state, bus } = opened
+  await redis.command(...setUser)
+  await using opened = await open(`redis://holdfast:password@${redis.host}:${redis.port}`)
+  await useEverything(opened)
+})
+
+test('and so is one in a cluster', async () => {
+  await using cluster = await startCluster()
+  for (const node of cluster.nodes) await node.command(...setUser, ...inCluster)
+  const { host, port } = cluster.nodes[0]!
+  await using opened = await open(`redis+cluster://holdfast:password@${host}:${port}`)
+  await useEverything(opened)
+}, 60_000)
+
+async function useEverything({ state, bus }: Opened): Promise<void> {
   const unsubscribe = await bus.subscribe('news', () => undefined, () => undefined) // prettier-ignore
   await bus.publish('news', Buffer.of(1))
   await unsubscribe()
@@ -94,4 +111,4 @@ test('a user with the rights that the page lists is enough', async () => {
   await state.release('lock', (await state.acquire('lock', 1000))!)
   expect(await state.delete(['a', 'b'])).toBe(1)
   await expect(state.getMany(['a'])).resolves.toEqual([undefined])
-})
+}
