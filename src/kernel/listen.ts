@@ -1,11 +1,13 @@
+import type { Principal } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { changeNotification, type Change, type ChangeListener } from './changes.ts'
 import type { Exchange } from './exchange.ts'
 import { cancelKey } from './invocation.ts'
-import { describe } from './methods.ts'
+import { describe, findResource } from './methods.ts'
 import type { OpenStream, OpenStreams } from './open-streams.ts'
 import { isObject, META, type JsonObject, type RequestId } from './protocol.ts'
 import { notificationBody, resultBody } from './rpc.ts'
+import { mayUse } from './scopes.ts'
 import type { Services } from './services.ts'
 import type { StreamLimit } from './stream-limit.ts'
 import type { Ticking } from './ticker.ts'
@@ -18,7 +20,7 @@ interface Filter {
 }
 
 /** @throws {HoldfastError} `invalid_params` */
-function readFilter(params: JsonObject, { catalog, options }: Services): Filter {
+function readFilter(params: JsonObject, { catalog, options }: Services, principal: Principal): Filter {
   const asked = params.notifications
   if (!isObject(asked))
     throw new HoldfastError('invalid_params', `\`params.notifications\` must be an object; it is ${describe(asked)}.`)
@@ -40,7 +42,8 @@ function readFilter(params: JsonObject, { catalog, options }: Services): Filter 
       'invalid_params',
       '`params.notifications.resourceSubscriptions` must be an array of strings.',
     )
-  const followed = new Set(capabilities.resources === undefined ? [] : ((uris ?? []) as string[]))
+  const mayFollow = (uri: string): boolean => mayUse(principal, findResource(catalog, uri)?.resource ?? {})
+  const followed = new Set(capabilities.resources === undefined ? [] : ((uris ?? []) as string[]).filter(mayFollow))
   if (followed.size > options.maxSubscriptions)
     throw new HoldfastError(
       'invalid_params',
@@ -62,7 +65,7 @@ export async function listen(
   rpcId: RequestId,
   params: JsonObject,
 ): Promise<Ended> {
-  const filter = readFilter(params, services)
+  const filter = readFilter(params, services, exchange.principal)
   if (exchange.head?.acceptsStream === false)
     throw new HoldfastError('not_acceptable', '`subscriptions/listen` answers with text/event-stream: accept it.')
   const giveBack = limit.take(exchange)

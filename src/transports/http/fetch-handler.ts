@@ -1,4 +1,3 @@
-import { refuseTokenInQuery } from '../../auth/query.ts'
 import { WELL_KNOWN } from '../../auth/resource-metadata.ts'
 import { ANONYMOUS, type Principal } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
@@ -29,10 +28,7 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
           status: 204,
           headers: preflightHeaders(origin, request.headers.get('access-control-request-headers') ?? undefined),
         })
-      if (authenticator !== undefined) {
-        refuseTokenInQuery(request.url)
-        exchange.principal = await authenticator.authenticate(exchange)
-      }
+      if (authenticator !== undefined) exchange.principal = await authenticator.authenticate(exchange, request.url)
       // The caller is known, and the body is not read yet.
       if (request.method === 'POST') checkPost(request, exchange)
       await kernel.admit(exchange)
