@@ -113,9 +113,10 @@ export class Lines {
     return new Promise((resolve, reject) => {
       const waiter = { items, resolve, reject }
       const waiting = this.#waiting.get(line)
-      if (waiting !== undefined) return void waiting.push(waiter)
-      this.#waiting.set(line, [])
-      void this.#serve(line, [waiter])
+      if (waiting === undefined) {
+        this.#waiting.set(line, [])
+        void this.#serve(line, [waiter])
+      } else waiting.push(waiter)
     })
   }
 
@@ -128,14 +129,17 @@ export class Lines {
       } catch (error) {
         for (const { reject } of [...batch, ...waiting.splice(0)]) reject(error)
       }
-      // Who came meanwhile may find what they want in a portion, or the bucket empty.
-      batch = waiting.splice(0).filter(({ items, resolve }) => {
-        if (this.takeHeld(items)) return void resolve(undefined)
-        const refusal = this.knownRefusal(items)
-        return refusal === undefined ? true : void resolve(refusal)
-      })
+      batch = waiting.splice(0).filter((waiter) => !this.#isServed(waiter))
     }
     this.#waiting.delete(line)
+  }
+
+  /** Who waited while a command was under way may find what it wants in a portion, or the bucket empty. */
+  #isServed({ items, resolve }: Waiter): boolean {
+    const isComplete = this.takeHeld(items)
+    const refusal = isComplete ? undefined : this.knownRefusal(items)
+    if (isComplete || refusal !== undefined) resolve(refusal)
+    return isComplete || refusal !== undefined
   }
 
   /** One command for all in the batch. */
@@ -210,4 +214,4 @@ interface Pool {
 }
 
 /** Whether an item has its tokens. */
-const isDone = ({ isTaken, heldFrom }: Item): boolean => isTaken || heldFrom > 0
+export const isDone = ({ isTaken, heldFrom }: Item): boolean => isTaken || heldFrom > 0

@@ -2,7 +2,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { BucketState, StateStore, TokenBucket, TokensTaken } from '../ports/state-store.ts'
 import type { Telemetry } from '../ports/telemetry.ts'
 import type { LimitOutcome } from './compiled-limit.ts'
-import { Lines, type Item, type Refusal } from './lines.ts'
+import { isDone, Lines, type Item, type Refusal } from './lines.ts'
 import { StoreHealth } from './store-health.ts'
 import type { Bucket } from './subjects.ts'
 
@@ -71,13 +71,13 @@ export class SharedTokens {
   async #takeFromStore(items: readonly Item[]): Promise<Verdict> {
     let refusal: Refusal | undefined
     try {
-      const isGlobal = ({ bucket }: Item): boolean => bucket.limit.definition.per === 'global'
       for (const item of items)
-        if (refusal === undefined && isGlobal(item) && item.bucket.rate.portion > 0)
+        if (refusal === undefined && isGlobal(item) && item.bucket.rate.portion > 0 && !isDone(item))
           refusal = await this.#lines.draw([item])
-      refusal ??= await this.#lines.draw(items.filter((item) => !isGlobal(item)))
+      const scoped = items.filter((item) => !isGlobal(item))
+      if (refusal === undefined && !scoped.every(isDone)) refusal = await this.#lines.draw(scoped)
       for (const item of items)
-        if (refusal === undefined && isGlobal(item) && item.bucket.rate.portion === 0)
+        if (refusal === undefined && isGlobal(item) && item.bucket.rate.portion === 0 && !isDone(item))
           refusal = await this.#lines.draw([item])
       if (refusal !== undefined) await this.#giveBack(items)
       return toVerdict(items, refusal)
@@ -129,6 +129,8 @@ export class SharedTokens {
         }
   }
 }
+
+const isGlobal = ({ bucket }: Item): boolean => bucket.limit.definition.per === 'global'
 
 function toVerdict(items: readonly Item[], refusal: Refusal | undefined): Verdict {
   const buckets = items.map(({ state }) => state)
