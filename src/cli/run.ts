@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
-import { SCOPE } from '../define/scopes.ts'
+import { isScope } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { ApiKeyFlags } from './api-keys.ts'
 
@@ -100,7 +100,7 @@ function toDays(text: string): number {
 
 function toScopes(text: string): string[] {
   const scopes = text.split(',')
-  if (!scopes.every((scope) => SCOPE.test(scope)))
+  if (!scopes.every(isScope))
     throw new InvalidArgumentError('A scope is visible ASCII without quotation marks, backslashes and commas.')
   return scopes
 }
