@@ -5,6 +5,7 @@ import type { ListedResource, ResourceDefinition } from '../define/resource.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
+import { LIST_NAMES, type ListName } from './changes.ts'
 import { mayUse } from './scopes.ts'
 import { isModern, LATEST_MODERN, META, type JsonObject, type Revision } from './protocol.ts'
 
@@ -34,6 +35,8 @@ export interface Catalog {
   /** `serverInfo` as a revision knows it. */
   serverInfo(revision: Revision): JsonObject
   capabilities(): JsonObject
+  /** The lists that the server has, whose changes it tells of. */
+  readonly listsOffered: ReadonlySet<ListName>
 }
 
 export type ListKind = 'tools' | 'prompts' | 'resources' | 'resourceTemplates'
@@ -111,6 +114,7 @@ export function compileCatalog(server: ServerDefinition, pageSize: number): Cata
       const hints = { ttlMs: 0, cacheScope: 'private' } as const
       return renderPage('resources', revision, fromCursor('resources', cursor, 1, all.length), all, hints)
     },
+    listsOffered: new Set(LIST_NAMES.filter((list) => server[list].length > 0)),
     serverInfo: (revision) => serverInfo(server, revision),
     capabilities: () => ({
       logging: {},

@@ -157,6 +157,7 @@ class MemoryClient implements TestClient {
       scope: `memory-${++clients}`,
       transport: 'memory',
       write: (text) => this.#receive(text),
+      onDropped: new Set(),
       session: undefined,
     }
   }

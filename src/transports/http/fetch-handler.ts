@@ -120,6 +120,7 @@ class FetchExchange implements Exchange {
   #resolve!: (response: Response) => void
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined
   #isAnswered = false
+  #onPull: (() => void) | undefined
 
   constructor(request: Request, parts: HttpParts, gate: Gate) {
     this.head = new HttpHead((name) => request.headers.get(name) ?? undefined)
@@ -144,6 +145,7 @@ class FetchExchange implements Exchange {
     if (this.#isGone || (this.#isAnswered && this.#controller === undefined)) return
     this.#isGone = true
     this.#controller = undefined
+    this.#onPull?.()
     this.#onDisconnect?.()
   }
 
@@ -161,6 +163,7 @@ class FetchExchange implements Exchange {
     const stream = new ReadableStream<Uint8Array>(
       {
         start: (controller) => void (this.#controller = controller),
+        pull: () => this.#onPull?.(),
         cancel: () => this.#disconnect(),
       },
       new ByteLengthQueuingStrategy({ highWaterMark: this.#parts.options.maxBufferedBytes }),
@@ -191,6 +194,16 @@ class FetchExchange implements Exchange {
     controller.error(new Error('The reader of this stream is too slow.'))
     this.#disconnect()
   }
+  drained(): Promise<void> | undefined {
+    if (this.#controller === undefined || (this.#controller.desiredSize ?? 0) > 0) return undefined
+    return new Promise((resolve) => {
+      this.#onPull = () => {
+        this.#onPull = undefined
+        resolve()
+      }
+    })
+  }
+
   abandon(): void {
     if (this.head.acceptsStream) this.openStream()
     else this.respond(202, undefined)

@@ -25,14 +25,23 @@ const NEWLINE = 0x0a
 export async function serveStdio(kernel: Kernel, streams: StdioStreams): Promise<void> {
   const { input, output, principal, maxBodyBytes, maxBufferedBytes } = streams
   const send = (text: string): void => void output.write(`${text}\n`)
+  const onDropped = new Set<() => void>()
+  let hasDropped = false
   const notify = (text: string): void => {
-    if (output.writableLength <= maxBufferedBytes) send(text)
-    else streams.onDrop()
+    if (output.writableLength <= maxBufferedBytes) return send(text)
+    streams.onDrop()
+    if (hasDropped) return
+    hasDropped = true
+    output.once('drain', () => {
+      hasDropped = false
+      for (const tell of onDropped) tell()
+    })
   }
   const connection: Connection = {
     scope: `stdio-${randomUUID()}`,
     transport: 'stdio',
     write: notify,
+    onDropped,
     session: undefined,
   }
   // The client has closed its end: what is left to say has no reader.
@@ -126,6 +135,7 @@ export class LineExchange implements Exchange {
   write(message: string): void {
     this.#notify(message)
   }
+  drained(): undefined {}
   writeRetry(): void {}
   keepAlive(): void {}
   abandon(): void {}
