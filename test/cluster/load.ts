@@ -95,6 +95,7 @@ export class Load {
           write('ok')
           return value
         } catch (error) {
+          if (error instanceof Failed) throw error // written down by the step that it came from
           const { outcome, message } =
             error instanceof Disturbed ? error : { outcome: 'bad' as const, message: String(error) }
           write(outcome, message)
