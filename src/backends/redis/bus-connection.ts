@@ -98,7 +98,9 @@ export class BusConnection {
     for (let from = 0; from < channels.length; from += CHANNELS_AT_ONCE)
       subscribed.push(client.subscribe(...channels.slice(from, from + CHANNELS_AT_ONCE)))
     const timeout = AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeoutMs)])
+    timeout.throwIfAborted() // closed while it was connecting: an event that has been is not heard any more
     await Promise.race([Promise.all(subscribed), once(timeout, 'abort').then(() => timeout.throwIfAborted())])
+    signal.throwIfAborted()
   }
 
   /** Resolves when the connection is lost, or the bus is closed. */
