@@ -125,11 +125,11 @@ export async function wire(
   const admission = new Admission(options, server.tools, clock, telemetry)
   let counter = 0
   const inbox = new NodeInbox(bus, nodeId)
-  const shared = { options, telemetry, clock, state, bus, ticker, nodeId }
+  const keys = openKeyRing(options.keys, options.dataDir)
+  const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const services: Services = {
     ...shared,
     catalog: compileCatalog(server, options.listPageSize),
-    keys: openKeyRing(options.keys, options.dataDir),
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
     admission,
     running: new Set(),

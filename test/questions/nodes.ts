@@ -28,6 +28,8 @@ export class Nodes {
   readonly clock = new FakeClock()
   memory = new MemoryStateStore(this.clock)
   readonly bus = new MemoryEventBus()
+  /** Keys of values that were written. */
+  readonly written = new Set<string>()
   readonly keys: string
   readonly #server: ServerDefinition
   readonly #options: RuntimeOptions
@@ -45,7 +47,11 @@ export class Nodes {
       dataDir: false,
       logLevel: 'silent',
       keys: this.keys,
-      state: faultyStore(() => this.memory, faults),
+      state: faultyStore(
+        () => this.memory,
+        faults,
+        (key) => this.written.add(key),
+      ),
       bus: faultyBus(this.bus, faults),
       clock: this.clock,
       ...this.#options,
@@ -54,6 +60,13 @@ export class Nodes {
     const node: Node = { runtime, url: (await runtime.listen({ port: 0 })).url, faults }
     this.#nodes.push(node)
     return node
+  }
+
+  /** Keys of values that have not expired. */
+  async kept(): Promise<string[]> {
+    const keys = [...this.written]
+    const values = await this.memory.getMany(keys)
+    return keys.filter((_key, index) => values[index] !== undefined)
   }
 
   /** As if the store had been emptied, or restarted without what it held. */
@@ -90,12 +103,13 @@ export class Nodes {
 
 const down = (): Promise<never> => Promise.reject(new HoldfastError('backend_failed', 'It is down.'))
 
-function faultyStore(store: () => StateStore, faults: Faults): StateStore {
+function faultyStore(store: () => StateStore, faults: Faults, onWrite: (key: string) => void): StateStore {
   return new Proxy(store(), {
     get:
       (_target, name) =>
       (...args: unknown[]): unknown => {
         if (faults.isStoreDown) return down()
+        if (name === 'set' || name === 'compareAndSet') onWrite(args[0] as string)
         const member = Reflect.get(store(), name) as (...args: unknown[]) => unknown
         return Reflect.apply(member, store(), args)
       },
@@ -257,6 +271,7 @@ export class EventStream {
   readonly #reader: ReadableStreamDefaultReader<string>
   readonly #isStream: boolean
   #text = ''
+  #seen = 0
 
   constructor(response: Response) {
     this.response = response
@@ -264,12 +279,14 @@ export class EventStream {
     this.#reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
   }
 
-  /** The next message that `is` what is looked for, or the next at all. */
+  /** The next message that `is` what is looked for, or the next at all; those before it are passed over. */
   async next(is: (message: Message) => boolean = () => true): Promise<Message> {
-    for (let seen = this.messages.length; ;) {
-      const found = this.messages.slice(seen).find(is)
-      if (found !== undefined) return found
-      seen = this.messages.length
+    for (;;) {
+      const found = this.messages.findIndex((message, index) => index >= this.#seen && is(message))
+      if (found !== -1) {
+        this.#seen = found + 1
+        return this.messages[found]!
+      }
       const { done, value } = await this.#reader.read()
       if (!done) this.#take(value)
       else if (this.#isStream || this.#text === '') throw new Error(`ended after ${JSON.stringify(this.messages)}`)
