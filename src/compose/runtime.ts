@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
-import { MemoryEventBus } from '../backends/memory/event-bus.ts'
 import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import type { Notify } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
@@ -9,10 +8,12 @@ import { compileCatalog } from '../kernel/catalog.ts'
 import { ChangeHub } from '../kernel/changes.ts'
 import { Kernel } from '../kernel/kernel.ts'
 import type { Services } from '../kernel/services.ts'
+import { Membership } from '../kernel/membership.ts'
 import { Ticker } from '../kernel/ticker.ts'
 import { ClientRequests } from '../sessions/client-requests.ts'
 import { NodeInbox } from '../sessions/node-inbox.ts'
 import { Admission } from '../limits/admission.ts'
+import { Limiter } from '../limits/limiter.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
 import { createFetchHandler, type FetchHandler } from '../transports/http/fetch-handler.ts'
@@ -21,10 +22,13 @@ import { Probes } from '../transports/http/probes.ts'
 import { listen, type HttpServer } from '../transports/http/server.ts'
 import { serveStdio } from '../transports/stdio/stdio.ts'
 import { createAuth } from './auth.ts'
+import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
 const TICK_MS = 500
+/** Buckets of limits that are this process's own: some 60,000 of them. */
+const LOCAL_BUCKETS_BYTES = 16 * 1024 * 1024
 /** Time for what was said last to reach clients. */
 const FLUSH_MS = 500
 
@@ -32,7 +36,7 @@ const FLUSH_MS = 500
 export interface Runtime {
   /** Tells clients that something changed. */
   readonly notify: Notify
-  /** Whether requests are taken: not any more once {@link close} was called. */
+  /** Whether requests should be sent here: not before a shared store was reached once, and not any more once {@link close} was called. */
   readonly isReady: boolean
   /** The metrics in Prometheus' text format, for who serves them on a route of their own. */
   metrics(): Promise<{ contentType: string; body: string }>
@@ -102,12 +106,13 @@ export async function wire(
       'createRuntime was not given a server. Give it the result of defineServer({ … }).',
     )
   const clock = options.clock ?? systemClock
-  const state = options.state ?? new MemoryStateStore(clock)
-  const bus = options.bus ?? new MemoryEventBus()
-  let isReady = true
+  const keys = openKeyRing(options.keys, options.dataDir, isSharedUrl(options.state))
+  let isOpen = true
   let isInputOver = false
   let httpServer: HttpServer | undefined
   let closing: Promise<void> | undefined
+  // A node that never reached its store may have the wrong URL: it takes no traffic. One that has lost it can do most things.
+  const isReady = (): boolean => isOpen && backends.wasUp()
   const telemetry = await RuntimeTelemetry.create(
     { level: options.logLevel, fd: options.logFd },
     {
@@ -117,20 +122,46 @@ export async function wire(
       pendingBodyBytes: () => admission.pending.bytes,
       loopDelayMs: () => admission.loopDelayMs,
       openStreams: () => kernel.openStreamCount,
-      isReady: () => isReady,
+      isReady,
+      isStateUp: () => backends.isUp(),
+      limitDecisions: () => limiter?.decisions() ?? [],
     },
   )
   const ticker = new Ticker(clock, TICK_MS)
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
   const admission = new Admission(options, server.tools, clock, telemetry)
+  const catalog = compileCatalog(server, options.listPageSize)
+  const auth = await createAuth(server, options, clock, telemetry)
+  // Last of what can fail: nothing of it is left open then.
+  const backends = await openBackends(options, clock, (isUp, error) => telemetry.stateChanged(isUp, error))
+  const { state, bus } = backends
   let counter = 0
+  const isShared = options.state !== MEMORY_URL
+  // With state of its own a node is alone.
+  const members = isShared
+    ? new Membership({ bus, clock, telemetry, self: { id: nodeId, role: 'node', version: server.version } })
+    : undefined
+  const limits = options.limits ?? server.limits ?? []
+  const isLimited = limits.length > 0 || server.tools.some((tool) => (tool.limits ?? []).length > 0)
+  const limiter = isLimited
+    ? new Limiter({
+        limits,
+        tools: server.tools,
+        override: options.overrideLimits,
+        local: new MemoryStateStore(clock, { maxBytes: LOCAL_BUCKETS_BYTES }),
+        shared: isShared ? state : undefined,
+        nodeCount: () => members?.count('node') ?? 1,
+        clock,
+        telemetry,
+      })
+    : undefined
   const inbox = new NodeInbox(bus, nodeId)
-  const keys = openKeyRing(options.keys, options.dataDir)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const services: Services = {
     ...shared,
-    catalog: compileCatalog(server, options.listPageSize),
+    catalog,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
+    limits: limiter,
     admission,
     running: new Set(),
     cancellable: new Map(),
@@ -141,8 +172,9 @@ export async function wire(
   }
   const kernel = new Kernel(services)
   await kernel.start()
+  await members?.start()
   const probes = new Probes({
-    isReady: () => isReady,
+    isReady,
     metrics: renderMetrics ?? (() => telemetry.metrics.render()),
     onError: (error) => telemetry.failure(undefined, 'The metrics could not be rendered.', error),
   })
@@ -153,9 +185,9 @@ export async function wire(
     clock,
     ticker,
     probes,
-    isReady: () => isReady,
+    isReady: () => isOpen,
     admission,
-    ...(await createAuth(server, options, clock, telemetry)),
+    ...auth,
   }
 
   const close = async (): Promise<void> => {
@@ -166,7 +198,7 @@ export async function wire(
     const alive = setInterval(() => {
       if (isDelayOver) httpServer?.closeIdle()
     }, 100)
-    isReady = false
+    isOpen = false
     // Balancers see `/readyz` fail before connections are refused.
     if (httpServer !== undefined && options.drainDelayMs > 0) await clock.sleep(options.drainDelayMs)
     isDelayOver = true
@@ -183,8 +215,9 @@ export async function wire(
     httpServer?.cut()
     await serverClosed
     await kernel.close()
-    if (options.state === undefined) await state.close()
-    if (options.bus === undefined) await bus.close()
+    limiter?.close()
+    await members?.close()
+    await backends.close()
     await telemetry.close()
     clearInterval(alive)
   }
@@ -192,7 +225,7 @@ export async function wire(
   const runtime: Runtime = {
     notify: services.changes.notify,
     get isReady() {
-      return isReady
+      return isReady()
     },
     metrics: () => probes.metrics(),
     nodeHandler: createNodeHandler(parts, true),

@@ -3,6 +3,7 @@ import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { ContentBlock, Icon, ToolResult } from './content.ts'
 import type { Context } from './context.ts'
 import { findHeaderParameters, type HeaderParameter } from './header-parameters.ts'
+import { checkLimits, type ToolLimit } from './limits.ts'
 import { checkListedFields, checkToolAnnotations } from './listed-fields.ts'
 import { checkFields, checkFunction, checkOptions, checkText, checkToolName, invalid, quote } from './names.ts'
 import type { InferInput, InferReturn, Schema } from './schema.ts'
@@ -44,6 +45,8 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   concurrency?: number
   /** Sent with the tool in lists, unchanged. */
   _meta?: Record<string, unknown>
+  /** How often the tool may be called. A call must pass all of them, and those of the server. */
+  limits?: readonly ToolLimit<InferInput<Input>>[]
   /**
    * Does the work. Returns what is natural: a string, an object that fits `output`, blocks of {@link content}; throws
    * {@link toolError} for an error that the model should read.
@@ -71,6 +74,7 @@ export interface ToolDefinition {
   readonly icons?: Icon[]
   readonly concurrency?: number
   readonly _meta?: Record<string, unknown>
+  readonly limits?: readonly ToolLimit[]
   readonly run: (args: never, ctx: Context) => unknown
 }
 
@@ -84,6 +88,7 @@ const FIELDS = [
   'annotations',
   'icons',
   'concurrency',
+  'limits',
   '_meta',
   'run',
 ]
@@ -120,6 +125,7 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   checkFunction(where, 'run', options.run)
   checkListedFields(where, options)
   checkToolAnnotations(where, options.annotations)
+  checkLimits(where, options.limits, true)
   checkNeeds(where, options.needs)
   const { concurrency } = options
   if (concurrency !== undefined && !(Number.isSafeInteger(concurrency) && concurrency >= 1))

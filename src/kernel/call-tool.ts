@@ -57,12 +57,20 @@ function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked)
       return failed(invocation, tool, error)
     }
   }
+  const args = checked.value
+  // A later leg goes on with a call that was paid for.
+  if (invocation.replay !== undefined) return runHandler(invocation, tool, args)
+  const charging = invocation.services.limits?.chargeCall(invocation.exchange, tool.name, args)
+  return charging === undefined
+    ? runHandler(invocation, tool, args)
+    : charging.then(() => runHandler(invocation, tool, args))
+}
+
+function runHandler(invocation: Invocation, tool: ToolDefinition, args: unknown): Outcome | PromiseLike<Outcome> {
   const { telemetry } = invocation.services
   let value: unknown
   try {
-    value = telemetry.run(invocation.operation, () =>
-      tool.run(checked.value as never, new InvocationContext(invocation)),
-    )
+    value = telemetry.run(invocation.operation, () => tool.run(args as never, new InvocationContext(invocation)))
     if (!isPromise(value)) {
       const outcome = toToolOutcome(tool, value, invocation.facts.revision)
       return isPromise(outcome) ? outcome.then(undefined, (error: unknown) => failed(invocation, tool, error)) : outcome

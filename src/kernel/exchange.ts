@@ -66,6 +66,14 @@ export interface LegacySession {
   close(): Promise<void>
 }
 
+/** What an answer tells of the limits that its request was held to. */
+export interface RateLimitFields {
+  /** Value of `RateLimit-Policy`. */
+  readonly policy: string
+  /** Value of `RateLimit`. */
+  readonly current: string
+}
+
 /** One message from a client, and the way back to it. Transports implement it; the kernel answers through it. */
 export interface Exchange extends Reply {
   readonly transport: 'http' | 'stdio' | 'memory'
@@ -84,6 +92,10 @@ export interface Exchange extends Reply {
   write(message: string, eventId?: string): void
   /** Sends an event without a message: says where to resume from, and after which time. */
   writeRetry(retryMs: number, eventId?: string): void
+  /** Set by the limits; an answer over HTTP carries it, whatever it is. */
+  rateLimit?: RateLimitFields | undefined
+  /** Set by the kernel: one request was paid for before the body was read. */
+  isPrepaid?: boolean
   /** Bytes of the message, once it is there; a batch's are shared out among its messages. */
   bodyBytes?: number
   /** Set by the kernel; the transport calls it once if the client goes away before the answer is complete. */

@@ -10,9 +10,10 @@ import { callerOf } from './caller.ts'
 import type { Exchange, LegacySession, Reply } from './exchange.ts'
 import { errorHeaders } from './invocation.ts'
 import { parseJson } from './json.ts'
+import { keepSubscribed } from './keep-subscribed.ts'
 import { CANCEL_CHANNEL } from './keys.ts'
 import { checkId, claimOf, isId } from './message.ts'
-import { isAlwaysTaken, takesSlot } from './methods.ts'
+import { DISCOVER, isAlwaysTaken, takesSlot } from './methods.ts'
 import { serveModern } from './modern.ts'
 import { OpenStreams } from './open-streams.ts'
 import {
@@ -52,11 +53,14 @@ export class Kernel {
 
   /** Subscribes to what other nodes tell this one. */
   async start(): Promise<void> {
-    const { bus, cancellable } = this.#services
-    this.#unsubscribeCancel = await bus.subscribe(
+    const { bus, cancellable, clock, telemetry } = this.#services
+    // A lost cancellation is a call that runs to its end, as the specification allows.
+    this.#unsubscribeCancel = await keepSubscribed(
+      bus,
       CANCEL_CHANNEL,
       (message) => cancellable.get(Buffer.from(message).toString())?.abandon('cancelled'),
-      () => undefined, // a lost cancellation is a call that runs to its end, as the specification allows
+      clock,
+      (error) => telemetry.failure(undefined, 'Cancellations of other nodes are not heard yet.', error),
     )
   }
 
@@ -70,6 +74,22 @@ export class Kernel {
   /** Streams that follow changes now. */
   get openStreamCount(): number {
     return this.#openStreams.size
+  }
+
+  /**
+   * HTTP, before anything of the body is read: takes a request's cost from the limits. Nothing is returned where that is
+   * done at once.
+   * @throws {HoldfastError} `rate_limited`, `limits_unavailable`
+   */
+  admit(exchange: Exchange): undefined | Promise<void> {
+    const { limits } = this.#services
+    // If the body asks for something else, it is paid for then.
+    if (limits === undefined || exchange.head?.mcpMethod === DISCOVER) return undefined
+    const charging = limits.chargeRequest(exchange)
+    if (charging === undefined) exchange.isPrepaid = true
+    return charging?.then(() => {
+      exchange.isPrepaid = true
+    })
   }
 
   /**

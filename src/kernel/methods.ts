@@ -13,6 +13,9 @@ import { replayable, suspendable } from './replay.ts'
 /** Serves one method: resolves to its result, or throws what the client is told. */
 export type Method = (invocation: Invocation) => Outcome | PromiseLike<Outcome>
 
+/** What a client of 2026-07-28 may ask first. */
+export const DISCOVER = 'server/discover'
+
 /** The methods that both eras have, by name. Whether the server offers one is asked first, by {@link isOffered}. */
 export const SHARED_METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
   ['tools/call', callTool],
@@ -28,7 +31,7 @@ export const SHARED_METHODS: ReadonlyMap<string, Method> = new Map<string, Metho
 /** Every method that some revision serves; only these become labels. */
 export const KNOWN_METHODS: ReadonlySet<string> = new Set([
   ...SHARED_METHODS.keys(),
-  'server/discover',
+  DISCOVER,
   'subscriptions/listen',
   'initialize',
   'ping',

@@ -10,6 +10,7 @@ import type { ChangeHub } from './changes.ts'
 import type { Invocation } from './invocation.ts'
 import type { JsonBounds } from './json.ts'
 import type { KeyRing } from './key-ring.ts'
+import type { Limits } from './limits.ts'
 import type { Ticker } from './ticker.ts'
 
 /** Bounds and times of the kernel. Defaults stand in `compose/options.ts`, and in the operations guide. */
@@ -49,6 +50,8 @@ export interface Services {
   readonly keys: KeyRing
   readonly ticker: Ticker
   readonly changes: ChangeHub
+  /** `undefined`: nothing is limited. */
+  readonly limits: Limits | undefined
   /** What the node takes on. */
   readonly admission: Admission
   /** Requests that wait for a slot, or for their handlers. */

@@ -12,6 +12,9 @@ export interface Gauges {
   loopDelayMs(): number
   openStreams(): number
   isReady(): boolean
+  /** Decisions at limits since the start. */
+  limitDecisions(): Iterable<{ limit: string; outcome: string; count: number }>
+  isStateUp(): boolean
 }
 
 /** What is counted: by the kernel, and by telemetry itself. */
@@ -145,6 +148,7 @@ export class Metrics {
     )
     gauge('holdfast_open_streams', 'Streams that follow changes now.', () => gauges.openStreams())
     gauge('holdfast_ready', '1 while the node takes requests.', () => (gauges.isReady() ? 1 : 0))
+    gauge('holdfast_state_up', '1 while the state store can be reached.', () => (gauges.isStateUp() ? 1 : 0))
     for (const [counter, { name, help, label }] of Object.entries(COUNTERS))
       register(registry, name, help, 'counter', () =>
         [...(this.#counters.get(counter as OwnCounter) ?? [])].map(([key, value]) => ({
@@ -152,6 +156,12 @@ export class Metrics {
           labels: key === '' ? {} : { [label]: key },
         })),
       )
+    register(registry, 'holdfast_limit_decisions_total', 'Decisions at limits, by limit and outcome.', 'counter', () =>
+      Array.from(gauges.limitDecisions(), ({ limit, outcome, count }) => ({
+        value: count,
+        labels: { limit, outcome },
+      })),
+    )
     const histogram = (name: string, help: string, series: Iterable<Series>): void =>
       register(registry, name, help, 'histogram', () => Array.from(series, (one) => histogramValues(name, one)).flat())
     histogram(

@@ -9,7 +9,7 @@ import { Client as Client2, StreamableHTTPClientTransport as Http2 } from '@mode
 import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport as Http1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
-import type { ServerDefinition } from 'holdfast'
+import type { RuntimeOptions, ServerDefinition } from 'holdfast'
 import { connect, RpcError, type ConnectOptions, type TestClient } from 'holdfast/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePort, startServer } from '../conformance/server.ts'
@@ -310,6 +310,29 @@ test.each([
     expect(await client.call('add_note', { text: '' })).toMatchObject({ isError: true })
   })
   await ('stop' in server ? server.stop() : server[Symbol.asyncDispose]())
+})
+
+use('docs/limits.md', 'server.ts', 'plans.ts')
+test('limits: calls and their costs are held to the limits of the page, and a plan overrides them', async () => {
+  await using own = await client('docs/limits.md', 'server.ts')
+  for (let index = 0; index < 10; index++) await own.callTool('search', { query: 'x' })
+  await expect(own.callTool('search', { query: 'x' })).rejects.toMatchObject({
+    code: 42900,
+    data: { limit: 'search:principal-60s', retryable: true },
+  })
+  const text = 'x'.repeat(40_000)
+  for (let index = 0; index < 10; index++) await own.callTool('summarize', { text })
+  await expect(own.callTool('summarize', { text })).rejects.toMatchObject({
+    data: { limit: 'summarize:tenant-3600s-cost' },
+  })
+  const { options } = (await import(pathToFileURL(pathOf('docs/limits.md', 'plans.ts')).href)) as {
+    options: RuntimeOptions
+  }
+  const facts = { tool: undefined, per: 'principal', limit: 5, windowMs: 1000, burst: 5 } as const
+  const gold = { issuer: 'https://issuer.example', subject: 'ann', tenant: 'acme', scopes: [] }
+  expect(await options.overrideLimits!(gold, { ...facts, name: 'principal-60s' })).toBe('unlimited')
+  expect(await options.overrideLimits!(gold, { ...facts, name: 'search:principal-60s' })).toEqual({ limit: 50 })
+  expect(await options.overrideLimits!({ ...gold, tenant: 'other' }, { ...facts, name: 'x' })).toBe(undefined)
 })
 
 test('every block that has a name is run by a test', () => {

@@ -15,7 +15,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     packages: ['node:buffer', 'node:crypto', 'node:util'],
   },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
-  limits: { folders: ['errors', 'ports'], packages: [] },
+  limits: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
   telemetry: {
     folders: ['errors', 'ports'],
     packages: ['pino', 'prom-client', '@opentelemetry/api', 'node:perf_hooks', 'node:fs', 'node:stream', 'node:module'],
@@ -27,6 +27,10 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   },
   'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache', 'node:crypto'] },
   'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
+  'backends/redis': {
+    folders: ['errors', 'ports'],
+    packages: ['ioredis', 'node:crypto', 'node:events', 'node:fs'],
+  },
   compose: {
     folders: [
       'errors',
@@ -40,10 +44,14 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'transports',
       'backends/memory',
       'backends/ipc',
+      'backends/redis',
     ],
     packages: ['node:crypto', 'node:fs', 'node:path', 'node:stream'],
   },
-  testing: { folders: ['errors', 'ports', 'define', 'kernel', 'transports', 'compose'], packages: ['node:assert'] },
+  testing: {
+    folders: ['errors', 'ports', 'define', 'kernel', 'transports', 'compose', 'backends/memory'],
+    packages: ['node:assert'],
+  },
   cli: {
     folders: ['errors', 'define', 'compose', 'telemetry', 'backends/ipc', 'backends/memory', 'ports'],
     packages: [
@@ -96,6 +104,6 @@ test.each(files)('%s imports only from below its place in the house', (file) => 
 })
 
 test('the check would see a wrong import', () => {
-  expect(imports('compose/runtime.ts')).toContain('../backends/memory/event-bus.ts')
+  expect(imports('compose/backends.ts')).toContain('../backends/memory/event-bus.ts')
   expect(HOUSE.kernel!.folders).not.toContain('backends/memory')
 })

@@ -12,6 +12,8 @@ export const IDLE: Gauges = {
   loopDelayMs: () => 0,
   openStreams: () => 0,
   isReady: () => true,
+  limitDecisions: () => [],
+  isStateUp: () => true,
 }
 
 /** A server that has one of everything that telemetry tells apart. */

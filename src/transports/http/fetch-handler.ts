@@ -3,10 +3,10 @@ import { WELL_KNOWN } from '../../auth/resource-metadata.ts'
 import { ANONYMOUS, type Principal } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { callerOf } from '../../kernel/caller.ts'
-import { bodyText, type Body, type Exchange } from '../../kernel/exchange.ts'
+import { bodyText, type Body, type Exchange, type RateLimitFields } from '../../kernel/exchange.ts'
 import { bodyTooLarge, bodyTooSlow, CHUNK_BYTES } from './body.ts'
 import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
-import { HttpHead, isJson, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
+import { HttpHead, isJson, rateLimitHeaders, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
 import type { HttpParts } from './node-handler.ts'
 
 /** Serves MCP on a web-standard request, whatever its path: `export default { fetch }`, Hono, and their like. */
@@ -34,6 +34,8 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
         exchange.principal = await authenticator.authenticate(exchange)
       }
       // The caller is known, and the body is not read yet.
+      if (request.method === 'POST') checkPost(request, exchange)
+      await kernel.admit(exchange)
       if (request.method === 'POST') kernel.receive(exchange, await readBody(request, exchange))
       else if (request.method === 'GET') kernel.openStream(exchange)
       else if (request.method === 'DELETE') kernel.endSession(exchange)
@@ -44,17 +46,20 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
     return exchange.response
   }
 
-  async function readBody(request: Request, exchange: FetchExchange): Promise<Buffer> {
-    const { clock, ticker, admission } = parts
+  function checkPost(request: Request, exchange: FetchExchange): void {
     const { head } = exchange
     if (!isJson(request.headers.get('content-type') ?? undefined))
       throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
     if (!head.acceptsJson && !head.acceptsStream)
       throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
-    const { maxBodyBytes, bodyTimeoutMs } = options
     const declared = request.headers.get('content-length')
     kernel.screen(exchange, declared === null ? undefined : Number(declared))
-    if (Number(declared) > maxBodyBytes) throw bodyTooLarge(maxBodyBytes)
+  }
+
+  async function readBody(request: Request, exchange: FetchExchange): Promise<Buffer> {
+    const { clock, ticker, admission } = parts
+    const { maxBodyBytes, bodyTimeoutMs } = options
+    if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw bodyTooLarge(maxBodyBytes)
     if (request.bodyUsed)
       throw new HoldfastError(
         'internal_error',
@@ -110,6 +115,8 @@ class FetchExchange implements Exchange {
   readonly port = undefined
   readonly head: HttpHead
   readonly response: Promise<Response>
+  rateLimit: RateLimitFields | undefined
+  isPrepaid = false
   #onDisconnect: (() => void) | undefined
   #isGone = false
   readonly #cors: Record<string, string>
@@ -147,7 +154,7 @@ class FetchExchange implements Exchange {
   respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void {
     if (this.#isAnswered) return
     this.#isAnswered = true
-    const all: Record<string, string> = { ...this.#cors, ...headers }
+    const all: Record<string, string> = { ...this.#cors, ...rateLimitHeaders(this.rateLimit), ...headers }
     if (body !== undefined) all['content-type'] = 'application/json'
     this.#resolve(new Response(body === undefined ? null : bodyText(body), { status, headers: all }))
   }
@@ -162,7 +169,12 @@ class FetchExchange implements Exchange {
       },
       new ByteLengthQueuingStrategy({ highWaterMark: this.#parts.options.maxBufferedBytes }),
     )
-    this.#resolve(new Response(stream, { status: 200, headers: { ...SSE_HEADERS, ...this.#cors, ...headers } }))
+    this.#resolve(
+      new Response(stream, {
+        status: 200,
+        headers: { ...SSE_HEADERS, ...this.#cors, ...rateLimitHeaders(this.rateLimit), ...headers },
+      }),
+    )
   }
 
   write(message: string, eventId?: string): void {
