@@ -18,6 +18,8 @@ const REMEMBER_JWT_MS = 60_000
 /** The same for an opaque token: so long one that was revoked still works. */
 const REMEMBER_OPAQUE_MS = 15_000
 const MAX_REMEMBERED = 10_000
+/** Tokens that are being checked at once; more are told to try again. */
+const MAX_PENDING = 2000
 /** Longest credential. Tokens with many claims are 2 to 4 kB; headers are bounded to 16 KiB in all. */
 const MAX_LENGTH = 8192
 /** A bearer token (RFC 6750, 2.1). */
@@ -94,8 +96,11 @@ export class Authenticator {
    * Who sends a request.
    * @throws {HoldfastError} (or rejects with) `unauthenticated`, `insufficient_scope`, `malformed_credentials`, `auth_unavailable`,
    * with the headers of the answer.
+   * @param target path and query of the request, where it has one.
    */
-  authenticate(caller: Caller): Principal | Promise<Principal> {
+  authenticate(caller: Caller, target = ''): Principal | Promise<Principal> {
+    if (target.includes('?') && hasTokenInQuery(target))
+      throw this.#challenged(malformed('A token in the query is not accepted; send it as `Authorization: Bearer …`.'))
     if (this.#auth.authenticate !== undefined) return this.#askOwn(caller)
     return this.#byHeaders(caller)
   }
@@ -162,6 +167,10 @@ export class Authenticator {
     if (this.#apiKeys !== undefined && isApiKey(token)) return this.#byApiKey(token)
     let pending = this.#pending.get(digest)
     if (pending === undefined) {
+      if (this.#pending.size >= MAX_PENDING)
+        throw new HoldfastError('auth_unavailable', 'Too many new tokens are being checked.', {
+          data: { retryAfterMs: 1000 },
+        })
       pending = this.#check(token, digest)
         .catch((error: unknown) => {
           throw this.#challenged(error)
@@ -201,9 +210,7 @@ export class Authenticator {
     if (!(error instanceof HoldfastError) || error.headers !== undefined) return error
     const challenge = CHALLENGES[error.code]
     if (challenge === undefined) return error
-    // What a quoted string may hold (RFC 6750, 3).
-    const description = error.message.replaceAll(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
-    const headers = this.#parts.challenger.header(challenge, description)
+    const headers = this.#parts.challenger.header(challenge, error.message)
     return new HoldfastError(error.code, error.message, { data: { ...error.data }, headers })
   }
 }
@@ -216,6 +223,10 @@ const CHALLENGES: Readonly<Record<string, ChallengeError>> = {
 
 const malformed = (message: string): HoldfastError => new HoldfastError('malformed_credentials', message)
 const tooLong = (): HoldfastError => malformed(`The credential is longer than ${MAX_LENGTH} characters.`)
+
+/** Tokens in the query would stand in the logs of every proxy (MCP 2026-07-28, authorization: MUST NOT). */
+const hasTokenInQuery = (target: string): boolean =>
+  new URLSearchParams(target.slice(target.indexOf('?'))).has('access_token')
 
 async function jwksUrlOf(issuer: string): Promise<string> {
   const { jwksUrl } = await discover(issuer)

@@ -1,9 +1,9 @@
 import type { Principal } from '../define/context.ts'
+import { SCOPE } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { ApiKeyEntry } from './api-keys.ts'
 import { secureUrl } from './discovery.ts'
 import type { IntrospectionOptions } from './introspection.ts'
-import { SCOPE } from './principal.ts'
 
 /** Signatures that prove who signed: with a shared secret (HS…) whoever can check can also sign. */
 const ASYMMETRIC_ALGORITHMS: readonly string[] = [

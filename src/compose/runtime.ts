@@ -21,7 +21,7 @@ import { createNodeHandler, type HttpParts, type NodeHandler } from '../transpor
 import { Probes } from '../transports/http/probes.ts'
 import { listen, type HttpServer } from '../transports/http/server.ts'
 import { serveStdio } from '../transports/stdio/stdio.ts'
-import { createAuth } from './auth.ts'
+import { createAuth, stdioPrincipal } from './auth.ts'
 import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
@@ -131,7 +131,7 @@ export async function wire(
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
   const admission = new Admission(options, server.tools, clock, telemetry)
   const catalog = compileCatalog(server, options.listPageSize)
-  const auth = await createAuth(server, options, clock, telemetry)
+  const { challenges, ...door } = await createAuth(catalog, options, clock, telemetry)
   // Last of what can fail: nothing of it is left open then.
   const backends = await openBackends(options, clock, (isUp, error) => telemetry.stateChanged(isUp, error))
   const { state, bus } = backends
@@ -160,6 +160,7 @@ export async function wire(
   const services: Services = {
     ...shared,
     catalog,
+    challenges,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
     limits: limiter,
     admission,
@@ -187,7 +188,7 @@ export async function wire(
     probes,
     isReady: () => isOpen,
     admission,
-    ...auth,
+    ...door,
   }
 
   const close = async (): Promise<void> => {
@@ -239,6 +240,12 @@ export async function wire(
           'invalid_option',
           `Listening on ${host} would let anyone who reaches this machine call the tools. Set \`auth\` to say who may, set HOLDFAST_ALLOW_ANONYMOUS=1 (allowAnonymous) if anyone may, or listen on 127.0.0.1.`,
         )
+      const needy = options.auth === undefined ? catalog.scopes[0] : undefined
+      if (needy !== undefined)
+        throw new HoldfastError(
+          'invalid_option',
+          `Something in this server needs the scope ${JSON.stringify(needy)}, which nobody can have without authentication. Set \`auth\`, or take \`scopes\` away.`,
+        )
       httpServer = await listen(
         createNodeHandler(
           { ...parts, options: { ...options, allowedHosts: withHost(options.allowedHosts, host) } },
@@ -253,6 +260,7 @@ export async function wire(
     async serveStdio(streams) {
       const { input, output } = streams ?? { input: process.stdin, output: process.stdout }
       await serveStdio(kernel, {
+        principal: await stdioPrincipal(door.authenticator, options.stdioCredential, catalog.scopes),
         input: input as Readable,
         output: output as Writable,
         maxBodyBytes: options.maxBodyBytes,

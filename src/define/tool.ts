@@ -6,6 +6,7 @@ import { findHeaderParameters, type HeaderParameter } from './header-parameters.
 import { checkLimits, type ToolLimit } from './limits.ts'
 import { checkListedFields, checkToolAnnotations } from './listed-fields.ts'
 import { checkFields, checkFunction, checkOptions, checkText, checkToolName, invalid, quote } from './names.ts'
+import { checkScopes } from './scopes.ts'
 import type { InferInput, InferReturn, Schema } from './schema.ts'
 
 /** Hints on how a tool behaves. Clients must not trust them (MCP 2026-07-28, `ToolAnnotations`). */
@@ -35,6 +36,11 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   output?: Output
   /** What the tool cannot do without on the client's side; a client that lacks it is told so before anything runs. */
   needs?: readonly Need[]
+  /**
+   * Scopes that a caller needs, all of them: who lacks one does not see it in lists, and is told which by a 403
+   * (`insufficient_scope`). Default: none.
+   */
+  scopes?: readonly string[]
   annotations?: ToolAnnotations
   icons?: Icon[]
   /**
@@ -70,6 +76,8 @@ export interface ToolDefinition {
   readonly needs?: readonly Need[]
   /** Arguments that clients mirror in `Mcp-Param-*` headers. */
   readonly headerParameters: readonly HeaderParameter[]
+  /** What a caller needs to see and to call it. */
+  readonly scopes?: readonly string[]
   readonly annotations?: ToolAnnotations
   readonly icons?: Icon[]
   readonly concurrency?: number
@@ -85,6 +93,7 @@ const FIELDS = [
   'input',
   'output',
   'needs',
+  'scopes',
   'annotations',
   'icons',
   'concurrency',
@@ -125,6 +134,7 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   checkFunction(where, 'run', options.run)
   checkListedFields(where, options)
   checkToolAnnotations(where, options.annotations)
+  checkScopes(where, options.scopes)
   checkLimits(where, options.limits, true)
   checkNeeds(where, options.needs)
   const { concurrency } = options

@@ -11,6 +11,7 @@ import type { Invocation, Outcome } from './invocation.ts'
 import { isObject, isPromise, OWN_META, type JsonObject } from './protocol.ts'
 import { checkNeeds } from './question.ts'
 import { replayable } from './replay.ts'
+import { requireScopes } from './scopes.ts'
 import { BadResult, toolFailure, toToolOutcome } from './tool-result.ts'
 
 /**
@@ -28,6 +29,7 @@ export function callTool(invocation: Invocation): Outcome | PromiseLike<Outcome>
   if (!isObject(args)) throw new HoldfastError('invalid_params', '`params.arguments` must be an object.')
   if (era === 'modern' && tool.headerParameters.length > 0 && invocation.exchange.head !== undefined)
     checkHeaderParameters(tool.headerParameters, args, invocation.exchange.head)
+  if (tool.scopes !== undefined) requireScopes(invocation, tool, `The tool ${quote(name)}`)
   const run = (): Outcome | PromiseLike<Outcome> => checkAndRun(invocation, tool, args)
   const key = meta[OWN_META.idempotencyKey]
   // A later leg of a call is kept by its `requestState`, whatever key the first one had.

@@ -1,18 +1,27 @@
-import { ANONYMOUS } from '../define/context.ts'
+import { ANONYMOUS, type Principal } from '../define/context.ts'
 import type { Exchange } from './exchange.ts'
 
+// Text for each request would cost more than the rest of counting; a principal is one object while its token is remembered.
+const names = new WeakMap<Principal, string>()
+
 /**
- * Who a request counts for in limits: the principal, or an anonymous caller's address or connection. Who has neither counts
- * with all such: better too strict than no limit.
+ * Who a request counts for in limits: issuer, subject and tenant, whatever token they come with; of an anonymous caller the
+ * address or connection. Who has neither counts with all such: better too strict than no limit.
  */
 export function callerOf({
   principal,
   address,
   connection,
 }: Pick<Exchange, 'principal' | 'address' | 'connection'>): string {
-  return principal.issuer === ANONYMOUS.issuer
-    ? `anonymous ${address === undefined ? (connection?.scope ?? '') : network(address)}`
-    : JSON.stringify([principal.issuer, principal.subject, principal.tenant])
+  if (principal === ANONYMOUS)
+    return `anonymous ${address === undefined ? (connection?.scope ?? '') : network(address)}`
+  let name = names.get(principal)
+  if (name === undefined) {
+    const { issuer, subject, tenant } = principal
+    name = JSON.stringify([issuer, subject, tenant ?? null])
+    names.set(principal, name)
+  }
+  return name
 }
 
 /**

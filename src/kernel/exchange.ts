@@ -45,8 +45,10 @@ export function bodyText(body: Body): string {
 export interface Connection {
   readonly scope: string
   readonly transport: 'stdio' | 'memory'
-  /** Sends a message that belongs to no request. */
+  /** Sends a message that belongs to no request. It may be dropped where the client reads too slowly. */
   write(message: string): void
+  /** Called when notifications had to be dropped, and there is room again. */
+  readonly onDropped: Set<() => void>
   /** Set by the kernel when `initialize` was served. */
   session: LegacySession | undefined
 }
@@ -90,6 +92,8 @@ export interface Exchange extends Reply {
   openStream(headers?: Readonly<Record<string, string>>): void
   /** `eventId`: where the client can resume after this message. */
   write(message: string, eventId?: string): void
+  /** For who writes much at once: resolves when the client has taken most of what waits for it, or has gone. */
+  drained(): Promise<void> | undefined
   /** Sends an event without a message: says where to resume from, and after which time. */
   writeRetry(retryMs: number, eventId?: string): void
   /** Set by the limits; an answer over HTTP carries it, whatever it is. */

@@ -69,6 +69,7 @@ describe('the tables of options', () => {
       clock: '',
       auth: '',
       publicUrl: '',
+      stdioCredential: '',
     }
     for (const field of AUTH_FIELDS) defaults[`auth.${field}`] = JSON.stringify(AUTH_DEFAULTS[field as never]) ?? ''
     for (const [option, value] of Object.entries(resolveOptions({}, {}))) defaults[option] = JSON.stringify(value)

@@ -12,7 +12,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   define: { folders: ['errors'], packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'node:module'] },
   kernel: {
     folders: ['errors', 'ports', 'define', 'sessions', 'limits'],
-    packages: ['node:buffer', 'node:crypto', 'node:util'],
+    packages: ['lru-cache', 'node:buffer', 'node:crypto', 'node:util'],
   },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
   limits: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
@@ -46,14 +46,14 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'backends/ipc',
       'backends/redis',
     ],
-    packages: ['node:crypto', 'node:fs', 'node:path', 'node:stream'],
+    packages: ['node:crypto', 'node:fs', 'node:os', 'node:path', 'node:stream'],
   },
   testing: {
     folders: ['errors', 'ports', 'define', 'kernel', 'transports', 'compose', 'backends/memory'],
     packages: ['node:assert'],
   },
   cli: {
-    folders: ['errors', 'define', 'compose', 'telemetry', 'backends/ipc', 'backends/memory', 'ports'],
+    folders: ['errors', 'define', 'auth', 'compose', 'telemetry', 'backends/ipc', 'backends/memory', 'ports'],
     packages: [
       'commander',
       'node:module',

@@ -1,4 +1,3 @@
-import { refuseTokenInQuery } from '../../auth/query.ts'
 import { WELL_KNOWN } from '../../auth/resource-metadata.ts'
 import { ANONYMOUS, type Principal } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
@@ -29,10 +28,7 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
           status: 204,
           headers: preflightHeaders(origin, request.headers.get('access-control-request-headers') ?? undefined),
         })
-      if (authenticator !== undefined) {
-        refuseTokenInQuery(request.url)
-        exchange.principal = await authenticator.authenticate(exchange)
-      }
+      if (authenticator !== undefined) exchange.principal = await authenticator.authenticate(exchange, request.url)
       // The caller is known, and the body is not read yet.
       if (request.method === 'POST') checkPost(request, exchange)
       await kernel.admit(exchange)
@@ -124,6 +120,7 @@ class FetchExchange implements Exchange {
   #resolve!: (response: Response) => void
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined
   #isAnswered = false
+  #onPull: (() => void) | undefined
 
   constructor(request: Request, parts: HttpParts, gate: Gate) {
     this.head = new HttpHead((name) => request.headers.get(name) ?? undefined)
@@ -148,6 +145,7 @@ class FetchExchange implements Exchange {
     if (this.#isGone || (this.#isAnswered && this.#controller === undefined)) return
     this.#isGone = true
     this.#controller = undefined
+    this.#onPull?.()
     this.#onDisconnect?.()
   }
 
@@ -165,6 +163,7 @@ class FetchExchange implements Exchange {
     const stream = new ReadableStream<Uint8Array>(
       {
         start: (controller) => void (this.#controller = controller),
+        pull: () => this.#onPull?.(),
         cancel: () => this.#disconnect(),
       },
       new ByteLengthQueuingStrategy({ highWaterMark: this.#parts.options.maxBufferedBytes }),
@@ -195,6 +194,16 @@ class FetchExchange implements Exchange {
     controller.error(new Error('The reader of this stream is too slow.'))
     this.#disconnect()
   }
+  drained(): Promise<void> | undefined {
+    if (this.#controller === undefined || (this.#controller.desiredSize ?? 0) > 0) return undefined
+    return new Promise((resolve) => {
+      this.#onPull = () => {
+        this.#onPull = undefined
+        resolve()
+      }
+    })
+  }
+
   abandon(): void {
     if (this.head.acceptsStream) this.openStream()
     else this.respond(202, undefined)

@@ -137,6 +137,20 @@ export class NodeExchange implements Exchange {
     response.destroy()
   }
 
+  drained(): Promise<void> | undefined {
+    const response = this.#response
+    if (!response.writableNeedDrain || response.destroyed) return undefined
+    return new Promise((resolve) => {
+      const done = (): void => {
+        response.off('drain', done)
+        response.off('close', done)
+        resolve()
+      }
+      response.on('drain', done)
+      response.on('close', done)
+    })
+  }
+
   abandon(): void {
     if (this.head.acceptsStream) this.openStream()
     else this.respond(202, undefined)

@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Authenticator } from '../../auth/authenticator.ts'
-import { refuseTokenInQuery } from '../../auth/query.ts'
 import { WELL_KNOWN, type ResourceMetadata } from '../../auth/resource-metadata.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
@@ -75,8 +74,7 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
         .writeHead(204, preflightHeaders(headers.origin, headers['access-control-request-headers']))
         .end()
     if (authenticator === undefined) return onCaller(request, response, exchange, body)
-    refuseTokenInQuery(request.url!)
-    const principal = authenticator.authenticate(exchange)
+    const principal = authenticator.authenticate(exchange, request.url!)
     if (!isPromise(principal)) {
       exchange.principal = principal
       return onCaller(request, response, exchange, body)
