@@ -27,7 +27,7 @@ test('handlers that were put aside are garbage: 20,000 of them leave the heap as
     name: 'ask',
     description: 'Holds something, and asks',
     async run(_args, ctx) {
-      const held = { bytes: new Array(500).fill(0) as number[] }
+      const held = { bytes: Array.from({ length: 500 }, () => 0) }
       registry.register(held, 0)
       ctx.signal.addEventListener('abort', () => void held.bytes.length)
       await ctx.step('step', () => 1)
