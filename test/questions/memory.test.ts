@@ -20,36 +20,40 @@ async function heapBytes(): Promise<number> {
 
 const CALLS = 20_000
 
-test('handlers that were put aside are garbage: 20,000 of them leave the heap as it was', async () => {
-  let collected = 0
-  const registry = new FinalizationRegistry(() => collected++)
-  const tool = defineTool({
-    name: 'ask',
-    description: 'Holds something, and asks',
-    async run(_args, ctx) {
-      const held = { bytes: Array.from({ length: 500 }, () => 0) }
-      registry.register(held, 0)
-      ctx.signal.addEventListener('abort', () => void held.bytes.length)
-      await ctx.step('step', () => 1)
-      await ctx.elicit('who', {
-        message: 'Who?',
-        schema: jsonSchema({ type: 'object', properties: { name: { type: 'string' } } }),
-      })
-      return String(held.bytes.length)
-    },
-  })
-  const server = defineServer({ name: 'memory', version: '1.0.0', tools: [tool] })
-  await using client = await connect(server, { capabilities: { elicitation: {} } })
-  const ask = async (calls: number): Promise<void> => {
-    for (let call = 0; call < calls; call++) await client.request('tools/call', { name: 'ask', arguments: {} })
-  }
-  await ask(1000)
-  const before = await heapBytes()
-  await ask(CALLS)
-  const grown = (await heapBytes()) - before
-  expect(grown).toBeLessThan(4e6) // 200 bytes a call; each held 4 KB
-  expect(collected).toBeGreaterThan(CALLS)
-})
+test(
+  'handlers that were put aside are garbage: 20,000 of them leave the heap as it was',
+  { timeout: 120_000 },
+  async () => {
+    let collected = 0
+    const registry = new FinalizationRegistry(() => collected++)
+    const tool = defineTool({
+      name: 'ask',
+      description: 'Holds something, and asks',
+      async run(_args, ctx) {
+        const held = { bytes: Array.from({ length: 500 }, () => 0) }
+        registry.register(held, 0)
+        ctx.signal.addEventListener('abort', () => void held.bytes.length)
+        await ctx.step('step', () => 1)
+        await ctx.elicit('who', {
+          message: 'Who?',
+          schema: jsonSchema({ type: 'object', properties: { name: { type: 'string' } } }),
+        })
+        return String(held.bytes.length)
+      },
+    })
+    const server = defineServer({ name: 'memory', version: '1.0.0', tools: [tool] })
+    await using client = await connect(server, { capabilities: { elicitation: {} } })
+    const ask = async (calls: number): Promise<void> => {
+      for (let call = 0; call < calls; call++) await client.request('tools/call', { name: 'ask', arguments: {} })
+    }
+    await ask(1000)
+    const before = await heapBytes()
+    await ask(CALLS)
+    const grown = (await heapBytes()) - before
+    expect(grown).toBeLessThan(4e6) // 200 bytes a call; each held 4 KB
+    expect(collected).toBeGreaterThan(CALLS)
+  },
+)
 
 test('nothing of the questions of a 2025 session stays: no waiting answer, no beat, no listener', async () => {
   const clock = new FakeClock()
@@ -79,27 +83,31 @@ test('nothing of the questions of a 2025 session stays: no waiting answer, no be
 })
 
 describe('schemas that a handler writes anew with each call', () => {
-  test('are compiled once where they say the same: 20,000 calls are quick, and the heap stays', async () => {
-    const tool = defineTool({
-      name: 'ask',
-      description: 'Asks',
-      async run(_args, ctx) {
-        const schema = jsonSchema({ type: 'object', properties: { name: { type: 'string', minLength: 1 } } })
-        return (await ctx.elicit('who', { message: 'Who?', schema })).action
-      },
-    })
-    const server = defineServer({ name: 'memory', version: '1.0.0', tools: [tool] })
-    await using client = await connect(server, { capabilities: { elicitation: {} } })
-    const inputResponses = { who: { action: 'accept', content: { name: 'Ann' } } }
-    const ask = async (calls: number): Promise<void> => {
-      for (let call = 0; call < calls; call++)
-        await client.request('tools/call', { name: 'ask', arguments: {}, inputResponses })
-    }
-    await ask(500)
-    const before = await heapBytes()
-    await ask(CALLS)
-    expect((await heapBytes()) - before).toBeLessThan(4e6)
-  })
+  test(
+    'are compiled once where they say the same: 20,000 calls leave the heap as it was',
+    { timeout: 120_000 },
+    async () => {
+      const tool = defineTool({
+        name: 'ask',
+        description: 'Asks',
+        async run(_args, ctx) {
+          const schema = jsonSchema({ type: 'object', properties: { name: { type: 'string', minLength: 1 } } })
+          return (await ctx.elicit('who', { message: 'Who?', schema })).action
+        },
+      })
+      const server = defineServer({ name: 'memory', version: '1.0.0', tools: [tool] })
+      await using client = await connect(server, { capabilities: { elicitation: {} } })
+      const inputResponses = { who: { action: 'accept', content: { name: 'Ann' } } }
+      const ask = async (calls: number): Promise<void> => {
+        for (let call = 0; call < calls; call++)
+          await client.request('tools/call', { name: 'ask', arguments: {}, inputResponses })
+      }
+      await ask(500)
+      const before = await heapBytes()
+      await ask(CALLS)
+      expect((await heapBytes()) - before).toBeLessThan(4e6)
+    },
+  )
 
   test('are let go where each says something else', async () => {
     const url = new URL('../../src/define/compile-schema.ts', import.meta.url).href
