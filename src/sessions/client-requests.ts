@@ -1,13 +1,14 @@
 import { quote } from '../define/names.ts'
 import { HoldfastError, stateUnavailable } from '../errors/holdfast-error.ts'
 import type { Invocation } from '../kernel/invocation.ts'
-import { answerKey, inboxChannel } from '../kernel/keys.ts'
+import { answerKey, inboxChannel, sessionKey } from '../kernel/keys.ts'
 import { isObject, OWN_META, type JsonObject } from '../kernel/protocol.ts'
 import type { ClientRequest } from '../kernel/question.ts'
 import { notificationBody } from '../kernel/rpc.ts'
 import type { Services } from '../kernel/services.ts'
 import type { Ticking } from '../kernel/ticker.ts'
 import type { NodeInbox } from './node-inbox.ts'
+import { isEnded } from './session-store.ts'
 
 const LOOK_EVERY_MS = 2_000
 /** Handlers on one node that wait for their client; they hold memory, but no slot. */
@@ -140,7 +141,25 @@ export class ClientRequests implements Ticking {
     }
     if (nowMs - this.#lookedMs < LOOK_EVERY_MS) return
     this.#lookedMs = nowMs
-    this.#look(this.#shared())
+    const shared = this.#shared()
+    this.#look(shared)
+    this.#endWithSessions(shared)
+  }
+
+  /** Nobody can answer in a session that was ended, at whichever node: the calls that ask there have nothing to wait for. */
+  #endWithSessions(keys: readonly string[]): void {
+    if (keys.length === 0) return
+    const calls = Map.groupBy(
+      keys.map((key) => this.#waiting.get(key)!.invocation),
+      ({ facts }) => facts.session!.sid,
+    )
+    const end = async (): Promise<void> => {
+      const sids = [...calls.keys()]
+      const records = await this.#services.state.getMany(sids.map(sessionKey))
+      for (const [index, record] of records.entries())
+        if (isEnded(record)) for (const call of calls.get(sids[index]!)!) call.abandon('cancelled')
+    }
+    end().catch(() => this.#services.telemetry.count('degraded', 'session_record'))
   }
 
   #shared(): string[] {

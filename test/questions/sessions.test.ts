@@ -314,6 +314,23 @@ describe('a question', () => {
     expect(await metrics(one)).toContain('holdfast_running_requests 0')
   })
 
+  test('goes with its session, whichever node is told that the session is over', async () => {
+    await start()
+    const client = await LegacyClient.open(two)
+    const others = await LegacyClient.open(two)
+    const stream = await others.call(one, 'greet')
+    const { id } = await stream.question()
+    const ended = await client.call(one, 'greet')
+    await ended.question()
+    const response = await fetch(two.url, { method: 'DELETE', headers: { 'mcp-session-id': client.session } })
+    expect(response.status).toBe(204)
+    await nodes.pass(() => outcomes.length > 0)
+    expect(nodes.clock.monotonic()).toBeLessThan(4000)
+    expect(outcomes).toEqual(['handler_aborted'])
+    await others.answer(two, id, ANN)
+    expect(textIn(await stream.answer())).toBe('Hello Ann')
+  })
+
   test('that nobody answers in time counts as cancelled, and the client is told to take it away', async () => {
     await start({ questionTtlMs: 60_000 })
     const client = await LegacyClient.open(two)
