@@ -18,6 +18,7 @@ import { allTargets, missing, selectTargets } from './lib/targets.ts'
 import type { Target } from './lib/targets.ts'
 import { idleStreams } from './sections/idle-streams.ts'
 import { nodes } from './sections/nodes.ts'
+import { limited } from './sections/limits.ts'
 import { overloaded } from './sections/overload.ts'
 import { startUp } from './sections/start-up.ts'
 import { throughput } from './sections/throughput.ts'
@@ -37,6 +38,7 @@ const sections: Record<string, (context: Context) => Promise<SectionReport | und
   'start-up': startUp,
   streams: idleStreams,
   list: toolList,
+  limits: limited,
   overload: overloaded,
   nodes,
 }
