@@ -159,7 +159,7 @@ describe.each(Object.keys(BACKENDS))('sessions of three nodes on %s', (backend) 
 
   test('rotating the keys strands nobody, with old and new nodes side by side', async () => {
     const options = shared()
-    const [before, after] = [generateKeys('before'), generateKeys('after')]
+    const [before, after] = ['before', 'after'].map((id) => generateKeys().replace(/^\w+/, id)) as [string, string]
     const rings = [before, `${before},${after}`, `${after},${before}`]
     // As a deploy goes: first all know the new key, then all seal with it.
     for (const [first, second] of [

@@ -86,6 +86,11 @@ export class Events {
     }
     return this
   }
+  /** Until the stream has said where it can be resumed from. */
+  async start(): Promise<this> {
+    while (this.lastId === '') this.#take((await this.#reader.read()).value!)
+    return this
+  }
   /** The same, where the stream may end before. */
   async untilOrEnd(count: number): Promise<this> {
     while (this.messages.length < count) {
