@@ -19,6 +19,7 @@ import type { Target } from './lib/targets.ts'
 import { fanOut } from './sections/fan-out.ts'
 import { idleStreams } from './sections/idle-streams.ts'
 import { nodes } from './sections/nodes.ts'
+import { limited } from './sections/limits.ts'
 import { overloaded } from './sections/overload.ts'
 import { startUp } from './sections/start-up.ts'
 import { throughput } from './sections/throughput.ts'
@@ -38,6 +39,7 @@ const sections: Record<string, (context: Context) => Promise<SectionReport | und
   'start-up': startUp,
   streams: idleStreams,
   list: toolList,
+  limits: limited,
   overload: overloaded,
   'fan-out': fanOut,
   nodes,

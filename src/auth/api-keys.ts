@@ -1,7 +1,7 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import type { Principal } from '../define/context.ts'
-import { SCOPE } from '../define/scopes.ts'
+import { isScope } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { PrincipalMaker } from './principal.ts'
@@ -154,10 +154,7 @@ export function checkEntries(entries: unknown): ApiKeyEntry[] {
     if (typeof subject !== 'string' || subject === '') refuse(index, 'has no `subject`')
     if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
       refuse(index, 'has a `tenant` that is no text')
-    if (
-      scopes !== undefined &&
-      !(Array.isArray(scopes) && scopes.every((scope) => typeof scope === 'string' && SCOPE.test(scope)))
-    )
+    if (scopes !== undefined && !(Array.isArray(scopes) && scopes.every(isScope)))
       refuse(index, 'has `scopes` that are no array of scopes')
     if (expiresAt !== undefined && (typeof expiresAt !== 'string' || Number.isNaN(Date.parse(expiresAt))))
       refuse(index, 'has an `expiresAt` that is no date')

@@ -18,6 +18,8 @@ const REMEMBER_JWT_MS = 60_000
 /** The same for an opaque token: so long one that was revoked still works. */
 const REMEMBER_OPAQUE_MS = 15_000
 const MAX_REMEMBERED = 10_000
+/** Time for a function of the user's. */
+const OWN_TIMEOUT_MS = 5000
 /** Tokens that are being checked at once; more are told to try again. */
 const MAX_PENDING = 2000
 /** Longest credential. Tokens with many claims are 2 to 4 kB; headers are bounded to 16 KiB in all. */
@@ -79,14 +81,14 @@ export class Authenticator {
       )
     if (issuer === undefined) return
     this.#keySet = new KeySet(
-      async () => fetchJson(jwksUrl ?? (await jwksUrlOf(issuer))),
+      async (signal) => fetchJson(jwksUrl ?? (await jwksUrlOf(issuer, signal)), signal),
       parts.clock,
       told('The keys of the authorization server could not be fetched.'),
     )
     if (introspection !== undefined)
       this.#introspector = new Introspector(
         introspection,
-        async () => (await discover(issuer)).introspectionUrl,
+        async (signal) => (await discover(issuer, signal)).introspectionUrl,
         parts.clock,
         told('The authorization server could not be asked about a token.'),
       )
@@ -126,10 +128,11 @@ export class Authenticator {
   async #askOwn(caller: Caller): Promise<Principal> {
     let identity: Principal | undefined
     try {
-      identity = await this.#auth.authenticate!({
+      const asked = this.#auth.authenticate!({
         header: (name) => caller.head.header(name.toLowerCase()),
         address: caller.address,
       })
+      identity = isThenable(asked) ? await this.#inTime(asked) : asked
       if (identity !== undefined) return this.#admitted(this.#maker.make(checkIdentity(identity)))
     } catch (error) {
       if (error instanceof HoldfastError && error.code !== 'invalid_option') throw this.#challenged(error)
@@ -139,6 +142,19 @@ export class Authenticator {
       })
     }
     return this.#byHeaders(caller)
+  }
+
+  /** A request must not wait for ever, whatever somebody's function waits for. */
+  async #inTime<T>(asked: PromiseLike<T>): Promise<T> {
+    const answered = new AbortController()
+    const timeout = this.#parts.clock.sleep(OWN_TIMEOUT_MS, answered.signal).then(() => {
+      throw new Error(`It did not answer within ${OWN_TIMEOUT_MS} ms.`)
+    })
+    try {
+      return await Promise.race([asked, timeout])
+    } finally {
+      answered.abort()
+    }
   }
 
   #nobody(): Principal {
@@ -221,6 +237,9 @@ const CHALLENGES: Readonly<Record<string, ChallengeError>> = {
   malformed_credentials: 'invalid_request',
 }
 
+const isThenable = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
+  typeof value === 'object' && value !== null && 'then' in value
+
 const malformed = (message: string): HoldfastError => new HoldfastError('malformed_credentials', message)
 const tooLong = (): HoldfastError => malformed(`The credential is longer than ${MAX_LENGTH} characters.`)
 
@@ -228,8 +247,8 @@ const tooLong = (): HoldfastError => malformed(`The credential is longer than ${
 const hasTokenInQuery = (target: string): boolean =>
   new URLSearchParams(target.slice(target.indexOf('?'))).has('access_token')
 
-async function jwksUrlOf(issuer: string): Promise<string> {
-  const { jwksUrl } = await discover(issuer)
+async function jwksUrlOf(issuer: string, signal: AbortSignal): Promise<string> {
+  const { jwksUrl } = await discover(issuer, signal)
   if (jwksUrl === undefined) throw new FetchFailure(`The metadata of ${issuer} names no \`jwks_uri\`.`)
   return jwksUrl
 }

@@ -1,5 +1,5 @@
 import type { Principal } from '../define/context.ts'
-import { SCOPE } from '../define/scopes.ts'
+import { isScope } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 
 /** What was learnt of a caller, before scopes are expanded. */
@@ -60,5 +60,5 @@ const text = (value: unknown): string | undefined =>
 /** `scope` is a list separated by spaces (RFC 8693, 4.2); `scp` is that or an array, by vendor. */
 function scopesOf(value: unknown): string[] {
   const scopes: unknown[] = typeof value === 'string' ? value.split(' ') : Array.isArray(value) ? value : []
-  return scopes.filter((scope): scope is string => typeof scope === 'string' && SCOPE.test(scope))
+  return scopes.filter(isScope)
 }

@@ -1,15 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
-import { SCOPE } from '../define/scopes.ts'
+import { isScope } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { ApiKeyFlags } from './api-keys.ts'
 
 /** Runs the command line; resolves to the exit code: 0 done, 1 failed, 2 wrongly called. */
 export async function run(args: readonly string[]): Promise<number> {
-  const program = createProgram()
+  let exitCode = 0
+  const program = createProgram(() => (exitCode = 1))
   try {
     await program.parseAsync(args, { from: 'user' })
-    return 0
+    return exitCode
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     if (error instanceof HoldfastError) {
@@ -20,7 +21,8 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-function createProgram(): Command {
+/** @param onFailure called by a command that ran, and found something wrong. */
+function createProgram(onFailure: () => void): Command {
   const program = new Command('holdfast')
     .description('Runs MCP servers that hold in production.')
     .version(version(), '-V, --version', 'Print the version.')
@@ -47,6 +49,18 @@ function createProgram(): Command {
     .action(async (definition: string, flags: ServeFlags) => {
       const { serve } = await import('./serve.ts')
       await serve(definition, flags)
+    })
+  program
+    .command('verify-backend')
+    .description(
+      'Runs the contract suites against a running Redis, Valkey or KeyDB, under a prefix of its own. What it leaves expires within hours.',
+    )
+    .argument('<url>', 'redis://, rediss://, redis+sentinel:// or redis+cluster:// (docs/operating-redis.md)')
+    .option('--json', 'print one JSON object for each test, and one with the counts')
+    .helpOption('-h, --help', 'Print this help.')
+    .action(async (url: string, flags: { json?: boolean }) => {
+      const { verifyBackend } = await import('./verify-backend.ts')
+      if (!(await verifyBackend(url, flags))) onFailure()
     })
   program
     .command('api-keys')
@@ -100,7 +114,7 @@ function toDays(text: string): number {
 
 function toScopes(text: string): string[] {
   const scopes = text.split(',')
-  if (!scopes.every((scope) => SCOPE.test(scope)))
+  if (!scopes.every(isScope))
     throw new InvalidArgumentError('A scope is visible ASCII without quotation marks, backslashes and commas.')
   return scopes
 }

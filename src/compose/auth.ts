@@ -21,9 +21,9 @@ export async function createAuth(
   const addresses = trustedProxies.length === 0 ? undefined : new ClientAddress(trustedProxies)
   if (auth === undefined) return { authenticator: undefined, metadata: undefined, addresses, challenges: undefined }
   const metadata =
-    auth.issuer === undefined || publicUrl === undefined
+    auth.issuer === undefined
       ? undefined
-      : new ResourceMetadata(publicUrl, catalog.server.name, auth.issuer, [
+      : new ResourceMetadata(publicUrl!, catalog.server.name, auth.issuer, [
           ...new Set([...auth.scopes, ...catalog.scopes]),
         ])
   const challenger = new Challenger(metadata?.url, auth.scopes)

@@ -206,9 +206,13 @@ export function resolveOptions(
   if (typeof own === 'object') resolved.state = own
   Object.assign(resolved, defined(flags))
   for (const [name, value] of Object.entries(resolved)) check(name as keyof ResolvedOptions, value, `\`${name}\``)
-  // Clients name the host of the public URL, behind whatever proxy.
-  if (resolved.publicUrl !== undefined)
-    resolved.allowedHosts = [...(resolved.allowedHosts as string[]), new URL(resolved.publicUrl as string).hostname]
+  if (resolved.publicUrl !== undefined) {
+    const url = new URL(resolved.publicUrl as string)
+    // As RFC 8707 compares it: host in lower case, no default port; and no slash after a bare origin.
+    resolved.publicUrl = url.pathname === '/' ? url.origin : url.href
+    // Clients name its host, behind whatever proxy.
+    resolved.allowedHosts = [...(resolved.allowedHosts as string[]), url.hostname]
+  }
   if (resolved.auth !== undefined)
     resolved.auth = resolveAuth(resolved.auth as AuthOptions, resolved.publicUrl as string | undefined)
   return resolved as unknown as ResolvedOptions

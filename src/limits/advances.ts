@@ -11,14 +11,13 @@ const MAX_BUCKETS = 50_000
 /**
  * What this node knows of a shared bucket: tokens taken in advance, and until when it has none.
  *
- * 1. Tokens held were taken from the shared bucket before; never more than one portion of them, and none after its second.
+ * 1. Tokens held were taken from the shared bucket before; no more than one portion once those who waited for it are served, and none
+ *    after its second.
  * 2. A refusal holds until the time that came with it: tokens come back with time, so to ask earlier is in vain.
  */
 export class Advance {
   /** The bucket as it was last seen, without what is held here. */
   state: BucketState | undefined
-  /** A request for tokens that is under way: others wait for it rather than to ask for as many again. */
-  flight: Promise<unknown> | undefined
   #tokens = 0
   #diesMs = 0
   #refusedCost = Infinity
@@ -38,12 +37,19 @@ export class Advance {
     if (portion === this.#diesMs) this.#tokens += cost
   }
 
-  /** Holds a portion from now on. @param sentMs when it was asked for. */
-  hold(state: BucketState, portion: number, sentMs: number, nowMs: number): void {
-    if (nowMs >= this.#diesMs) this.#tokens = 0
-    this.#tokens = Math.min(this.#tokens + state.granted, portion)
-    this.#diesMs = sentMs + PORTION_TTL_MS
+  /**
+   * Holds what was granted.
+   * @param most tokens that were asked for: no more than these are held.
+   * @param sentMs when they were asked for.
+   * @returns `false`, and holds nothing, where their second is over already.
+   */
+  hold(state: BucketState, most: number, sentMs: number, nowMs: number): boolean {
     this.state = state
+    if (nowMs >= sentMs + PORTION_TTL_MS) return false
+    if (nowMs >= this.#diesMs) this.#tokens = 0
+    this.#tokens = Math.min(this.#tokens + state.granted, most)
+    this.#diesMs = sentMs + PORTION_TTL_MS
+    return true
   }
 
   refuse(cost: number, state: BucketState, retryAfterMs: number, nowMs: number): void {

@@ -91,9 +91,12 @@ export class Limiter implements Limits {
   }
 
   #plan(exchange: Exchange, tool: string | undefined, limits: readonly CompiledLimit[]): Plan | Promise<Plan> {
-    const subject = this.#subjects.of(exchange)
+    const { subject } = ((exchange.rateLimit as AnswerFields | undefined) ??= new AnswerFields(
+      this.#subjects.of(exchange),
+    ))
     const known = subject.plans.get(tool)
-    if (known !== undefined && this.#parts.clock.monotonic() < known.untilMs) return known
+    if (known !== undefined && (known.untilMs === Infinity || this.#parts.clock.monotonic() < known.untilMs))
+      return known
     const rates = limits.map((limit) => this.#bucket(limit, subject, exchange.principal))
     const keep = (buckets: (Bucket | undefined)[]): Plan => {
       const plan = this.#toPlan(buckets.filter((bucket) => bucket !== undefined))
@@ -151,8 +154,8 @@ export class Limiter implements Limits {
 
   #take(exchange: Exchange, plan: Plan, args: unknown): undefined | Promise<void> {
     const wants = plan.wants ?? plan.buckets.map((bucket) => wantFor(bucket, args))
-    for (const [index, { cost, burst }] of wants.entries())
-      if (cost > burst) throw costTooHigh(plan.buckets[index]!, cost)
+    for (let index = 0; index < wants.length; index++)
+      if (wants[index]!.cost > wants[index]!.burst) throw costTooHigh(plan.buckets[index]!, wants[index]!.cost)
     if (this.#shared === undefined) {
       const taken = this.#parts.local.takeTokensNow(wants)
       return settle(
@@ -171,17 +174,15 @@ export class Limiter implements Limits {
 /** Counts a decision, notes it for the answer's headers, and throws where it is a refusal. */
 function settle(exchange: Exchange, buckets: readonly Bucket[], verdict: Verdict): undefined {
   const { outcome, buckets: states } = verdict
-  const fields = (exchange.rateLimit ??= new AnswerFields()) as AnswerFields
+  const fields = exchange.rateLimit as AnswerFields
+  for (let index = 0; index < buckets.length; index++) fields.add(buckets[index]!, states[index])
   if (verdict.refusedBy === undefined) {
-    for (const [index, bucket] of buckets.entries()) {
-      bucket.limit.counts[outcome]++
-      fields.add(bucket, states[index])
-    }
+    for (const { limit } of buckets) limit.counts[outcome]++
     return undefined
   }
-  for (const [index, bucket] of buckets.entries())
-    fields.add(bucket, states[index], index === verdict.refusedBy ? verdict.retryAfterMs : undefined)
-  const { limit, rate } = buckets[verdict.refusedBy]!
+  const refusing = buckets[verdict.refusedBy]!
+  fields.refuse(refusing, verdict.retryAfterMs)
+  const { limit, rate } = refusing
   limit.counts[outcome]++
   const data = { retryAfterMs: verdict.retryAfterMs, limit: limit.name }
   if (outcome === 'closed')

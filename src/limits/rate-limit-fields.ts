@@ -1,6 +1,6 @@
 import type { RateLimitFields } from '../kernel/exchange.ts'
 import type { BucketState } from '../ports/state-store.ts'
-import type { Bucket } from './subjects.ts'
+import type { Bucket, Subject } from './subjects.ts'
 
 /**
  * Values of the header fields `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11), made when they
@@ -10,40 +10,51 @@ import type { Bucket } from './subjects.ts'
  * bucket has no window that ends, and the time until it is full would make clients wait without need.
  */
 export class AnswerFields implements RateLimitFields {
-  readonly #items: { bucket: Bucket; state: BucketState | undefined; retryAfterMs: number | undefined }[] = []
+  /** Whose request it is: found once, asked for at each of its stages. */
+  readonly subject: Subject
+  readonly #buckets: Bucket[] = []
+  readonly #states: (BucketState | undefined)[] = []
   #refused: Bucket | undefined
+  #retryAfterMs = 0
 
-  /** Whether there is anything to tell. */
-  get isEmpty(): boolean {
-    return this.#items.length === 0
+  constructor(subject: Subject) {
+    this.subject = subject
   }
 
-  add(bucket: Bucket, state: BucketState | undefined, retryAfterMs?: number): void {
-    if (retryAfterMs !== undefined) this.#refused = bucket
+  add(bucket: Bucket, state: BucketState | undefined): void {
     if (bucket.limit.definition.per === 'global') return
-    const item = { bucket, state, retryAfterMs }
     // The requests of a batch are held to the same limits; the last one's state is told.
-    const at = this.#items.findIndex((told) => told.bucket.limit === bucket.limit)
-    if (at === -1) this.#items.push(item)
-    else this.#items[at] = item
+    const known = this.#buckets.indexOf(bucket)
+    this.#buckets[known === -1 ? this.#buckets.length : known] = bucket
+    this.#states[known === -1 ? this.#states.length : known] = state
+  }
+
+  refuse(bucket: Bucket, retryAfterMs: number): void {
+    this.#refused = bucket
+    this.#retryAfterMs = retryAfterMs
   }
 
   get policy(): string {
-    return this.#items.map(({ bucket }) => bucket.rate.policy).join(', ')
+    let text = ''
+    for (const { rate } of this.#buckets) text += text === '' ? rate.policy : `, ${rate.policy}`
+    return text
   }
 
   get current(): string {
+    let text = ''
+    for (const [index, bucket] of this.#buckets.entries()) {
+      const state = this.#states[index]
+      const item = this.#item(bucket, state)
+      if (item !== undefined) text += text === '' ? item : `, ${item}`
+    }
+    return text
+  }
+
+  #item(bucket: Bucket, state: BucketState | undefined): string | undefined {
     // A time beyond Retry-After must not stand beside it (section 6): of a refusal only its own limit is told.
-    const told = this.#items.filter(({ bucket, state }) =>
-      this.#refused === undefined ? state !== undefined : bucket === this.#refused,
-    )
-    return told
-      .map(({ bucket, state, retryAfterMs }) => {
-        const remaining = state?.remaining ?? 0
-        const seconds = Math.ceil((retryAfterMs ?? windowOf(bucket, state!)) / 1000)
-        return `"${bucket.limit.name}";r=${remaining};t=${seconds}`
-      })
-      .join(', ')
+    if (this.#refused !== undefined ? bucket !== this.#refused : state === undefined) return undefined
+    const ms = this.#refused === undefined ? windowOf(bucket, state!) : this.#retryAfterMs
+    return `"${bucket.limit.name}";r=${state?.remaining ?? 0};t=${Math.ceil(ms / 1000)}`
   }
 }
 

@@ -159,6 +159,17 @@ describe('while the endpoint of the keys', () => {
     expect(performance.now() - again).toBeLessThan(1000)
   })
 
+  test('and the metadata do not answer, the time-out is one for all of them', { timeout: 15_000 }, async () => {
+    await issuer.stop()
+    issuer = await new Issuer('/realms/acme').start()
+    for (const path of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration'])
+      issuer.answers.set(`${path}/realms/acme`, silent)
+    await start()
+    const startedMs = performance.now()
+    expect(await status(await fresh())).toBe(503)
+    expect(performance.now() - startedMs).toBeLessThan(9000)
+  })
+
   test('is gone for more than a day, even its keys are no longer believed', async () => {
     await start()
     expect(await status(await fresh())).toBe(200)

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
+import { resolveOptions } from '../../src/compose/options.ts'
 import { createRuntime, defineServer, defineTool, type RuntimeOptions } from '../../src/index.ts'
 import { serve } from './serving.ts'
 
@@ -13,9 +14,11 @@ const server = defineServer({
   tools: [
     defineTool({ name: 'read', description: 'Reads', scopes: ['notes:read'], run: () => '' }),
     defineTool({ name: 'write', description: 'Writes', scopes: ['notes:read', 'notes:write'], run: () => '' }),
-    defineTool({ name: 'stay', description: 'Stays', scopes: ['offline_access'], run: () => '' }),
   ],
 })
+
+/** What every server with an issuer needs. */
+const AT = { publicUrl: 'https://mcp.example.com/mcp' }
 
 const get = async (url: string, init: RequestInit = {}): Promise<{ status: number; headers: Headers; body: any }> => {
   const response = await fetch(url, init)
@@ -67,7 +70,6 @@ describe('the protected-resource metadata', () => {
     ['https://mcp.example.com/mcp', '/.well-known/oauth-protected-resource/mcp'],
     ['https://mcp.example.com/team/a/mcp', '/.well-known/oauth-protected-resource/team/a/mcp'],
     ['https://mcp.example.com', '/.well-known/oauth-protected-resource'],
-    ['https://mcp.example.com/', '/.well-known/oauth-protected-resource'],
   ])('of %s lies at %s, also behind a proxy that changes the path', async (publicUrl, path) => {
     const runtime = await createRuntime(server, {
       dataDir: false,
@@ -111,10 +113,38 @@ describe('the protected-resource metadata', () => {
   })
 })
 
+test.each([
+  ['https://MCP.Example.com:443/mcp', 'https://mcp.example.com/mcp'],
+  ['https://mcp.example.com/', 'https://mcp.example.com'],
+  ['https://mcp.example.com:8443', 'https://mcp.example.com:8443'],
+])('the public URL %s is told to clients as %s, and its host is allowed', async (publicUrl, resource) => {
+  const runtime = await createRuntime(server, {
+    dataDir: false,
+    logLevel: 'silent',
+    publicUrl,
+    auth: { issuer: ISSUER },
+  })
+  const { origin } = new URL(resource)
+  const response = await runtime.fetch(new Request(`${origin}/.well-known/oauth-protected-resource`))
+  expect(await response.json()).toMatchObject({ resource })
+  expect((await runtime.fetch(new Request(resource, { method: 'POST' }))).status).toBe(401)
+  await runtime.close()
+})
+
 describe('options that can not work are refused at the start', () => {
   test.each<[string, RuntimeOptions, RegExp]>([
     ['no way to authenticate', { auth: {} }, /issuer.*apiKeys.*authenticate/],
-    ['an issuer, but no URL that tokens could be for', { auth: { issuer: ISSUER } }, /publicUrl/],
+    ['an issuer, but no URL that tokens could be for', { auth: { issuer: ISSUER, audience: 'x' } }, /publicUrl/],
+    [
+      'a scope that is no server’s to ask for',
+      { ...AT, auth: { issuer: ISSUER, scopes: ['offline_access'] } },
+      /offline_access/,
+    ],
+    [
+      'implied scopes that are no array',
+      { ...AT, auth: { issuer: ISSUER, impliedScopes: { a: 'b' } as never } },
+      /array/,
+    ],
     ['an issuer over plain http', { auth: { issuer: 'http://login.example.com' } }, /https/],
     ['keys over plain http', { auth: { issuer: ISSUER, jwksUrl: 'http://x.example/keys' } }, /jwksUrl/],
     [
@@ -127,15 +157,11 @@ describe('options that can not work are refused at the start', () => {
       { auth: { apiKeys: [], introspection: { clientId: 'a', clientSecret: 'b' } } },
       /issuer/,
     ],
-    [
-      'an algorithm whose secret is shared',
-      { auth: { issuer: ISSUER, audience: 'x', algorithms: ['HS256'] } },
-      /HS256/,
-    ],
-    ['no algorithm', { auth: { issuer: ISSUER, audience: 'x', algorithms: [] } }, /algorithms/],
+    ['an algorithm whose secret is shared', { ...AT, auth: { issuer: ISSUER, algorithms: ['HS256'] } }, /HS256/],
+    ['no algorithm', { ...AT, auth: { issuer: ISSUER, algorithms: [] } }, /algorithms/],
     ['an option that does not exist', { auth: { isuer: ISSUER } as never }, /isuer/],
-    ['a scope that no header can hold', { auth: { issuer: ISSUER, audience: 'x', scopes: ['a"b'] } }, /scope/],
-    ['an audience that names nothing', { auth: { issuer: ISSUER, audience: [] } }, /audience/],
+    ['a scope that no header can hold', { ...AT, auth: { issuer: ISSUER, scopes: ['a"b'] } }, /scope/],
+    ['an audience that names nothing', { ...AT, auth: { issuer: ISSUER, audience: [] } }, /audience/],
     ['a public URL with a query', { publicUrl: 'https://mcp.example.com/mcp?a=b' }, /publicUrl/],
     ['a public URL without a scheme', { publicUrl: 'mcp.example.com/mcp' }, /publicUrl/],
     ['a proxy that is no address', { trustedProxies: ['proxy.local'] }, /proxy\.local/],
@@ -144,6 +170,22 @@ describe('options that can not work are refused at the start', () => {
     const made = createRuntime(server, { dataDir: false, logLevel: 'silent', ...options })
     await expect(made).rejects.toMatchObject({ name: 'HoldfastError', message })
   })
+})
+
+test('what the environment says goes before what stands in code, field by field', () => {
+  const code: RuntimeOptions = { ...AT, auth: { issuer: 'https://other.example', tenantClaim: 'org' } }
+  const env = { HOLDFAST_AUTH_ISSUER: ISSUER, HOLDFAST_AUTH_AUDIENCE: 'a, b', HOLDFAST_API_KEYS: '/keys.json' }
+  expect(resolveOptions(code, env).auth).toMatchObject({
+    issuer: ISSUER,
+    tenantClaim: 'org',
+    audience: ['a', 'b'],
+    apiKeys: '/keys.json',
+  })
+  expect(resolveOptions({}, { HOLDFAST_AUTH_ISSUER: ISSUER, HOLDFAST_PUBLIC_URL: AT.publicUrl })).toMatchObject({
+    publicUrl: AT.publicUrl,
+    auth: { issuer: ISSUER, audience: [AT.publicUrl] },
+  })
+  expect(resolveOptions({}, {}).auth).toBeUndefined()
 })
 
 test('authentication lifts the bar on listening beyond this machine', async () => {
@@ -160,6 +202,6 @@ test('authentication lifts the bar on listening beyond this machine', async () =
     }
   }
   await expect(listen({})).rejects.toMatchObject({ code: 'invalid_option', message: /allowAnonymous/ })
-  expect(await listen({ auth: { issuer: ISSUER, audience: 'x' } })).toBe('0.0.0.0')
+  expect(await listen({ ...AT, auth: { issuer: ISSUER } })).toBe('0.0.0.0')
   expect(await listen({ allowAnonymous: true })).toBe('0.0.0.0')
 })

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { definePrompt, defineResource, defineServer, defineTool, HoldfastError, type Runtime } from '../../src/index.ts'
 import { connect } from '../../src/testing/index.ts'
-import { openSession, type LegacySession } from '../clients/raw.ts'
+import { openSession, post, type LegacySession } from '../clients/raw.ts'
 import { Issuer } from './issuer.ts'
 import { bearer, call, modernRequest, serve, toReply, type Reply } from './serving.ts'
 
@@ -187,6 +187,23 @@ describe('in a session of 2025-11-25', () => {
   })
 })
 
+test('in a batch each call is refused by itself', async () => {
+  const headers = await as('notes:read')
+  const mine = await openSession(url, '2025-03-26', headers)
+  const calls = ['publish', 'read'].map((name, id) => ({
+    jsonrpc: '2.0',
+    id,
+    method: 'tools/call',
+    params: { name, arguments: {} },
+  }))
+  const { status, text } = await post(url, calls, mine.headers)
+  expect(status).toBe(200)
+  expect(JSON.parse(text)).toMatchObject([
+    { id: 0, error: { code: 40300, data: { requiredScopes: ['notes:write', 'notes:publish'] } } },
+    { id: 1, result: { content: [{ text: 'read' }] } },
+  ])
+})
+
 describe('in memory, for tests of tools', () => {
   test('the principal is whom the test says', async () => {
     await using anonymous = await connect(guarded)
@@ -211,6 +228,7 @@ describe('what can not work is refused at once', () => {
     ['a quotation mark', ['a"b']],
     ['a space', ['a b']],
     ['a number', [1]],
+    ['no server’s to ask for', ['offline_access']],
   ])('scopes that are %s', (_what, scopes) => {
     const define = () => defineTool({ name: 'bad', description: 'Bad', scopes: scopes as never, run: () => '' })
     expect(define).toThrow(HoldfastError)

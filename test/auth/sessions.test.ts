@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { defineServer, defineTool, type Runtime } from '../../src/index.ts'
+import { FakeClock } from '../../src/testing/index.ts'
 import { openSession, send } from '../clients/raw.ts'
 import { Issuer } from './issuer.ts'
 import { bearer, call, modernRequest, principalOf, serve, toReply } from './serving.ts'
@@ -161,6 +162,15 @@ describe('a function of one’s own', () => {
     const reply = await call(at, bearer(await issuer.token(at)))
     expect(reply.status).toBe(503)
     expect(JSON.stringify(reply.message)).not.toMatch(/directory|hunter2|ada/)
+  })
+
+  test('that never answers is not waited for longer than five seconds', async () => {
+    const clock = new FakeClock()
+    await start(() => ({ clock, auth: { authenticate: () => new Promise(() => undefined) } }))
+    const pending = call(at)
+    await expect.poll(() => clock.sleeping).toBeGreaterThan(0)
+    await clock.advance(5000)
+    expect((await pending).status).toBe(503)
   })
 
   test('may refuse in its own words', async () => {

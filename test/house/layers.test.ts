@@ -53,7 +53,18 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     packages: ['node:assert'],
   },
   cli: {
-    folders: ['errors', 'define', 'auth', 'compose', 'telemetry', 'backends/ipc', 'backends/memory', 'ports'],
+    folders: [
+      'errors',
+      'define',
+      'auth',
+      'compose',
+      'telemetry',
+      'backends/ipc',
+      'backends/memory',
+      'backends/redis',
+      'ports',
+      'testing',
+    ],
     packages: [
       'commander',
       'node:module',
@@ -63,6 +74,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'node:cluster',
       'node:child_process',
       'node:os',
+      'node:crypto',
     ],
   },
 }

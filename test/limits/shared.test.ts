@@ -75,11 +75,12 @@ test('what is left of a portion dies after its second', async () => {
   expect(store.commands.length).toBe(2)
 })
 
-test('many requests at once wait for one portion, and are refused together when there is none', async () => {
+test('many requests at once are asked for together, and refused together when there is nothing left', async () => {
   const { store, one } = cluster({ limits: [{ per: 'global', limit: 100, windowMs: 1000 }] })
   const results = await Promise.all(Array.from({ length: 130 }, () => one.request(ann)))
   expect(results.filter((refused) => refused === undefined).length).toBe(100)
-  expect(store.commands.length).toBe(11)
+  // A portion for the first one; then for all that came meanwhile.
+  expect(store.commands.map(({ buckets }) => buckets[0]!.cost)).toEqual([10, 100])
 })
 
 test('a portion that a refused request took of is put back', async () => {
@@ -131,7 +132,47 @@ test('many requests of one leased principal at once share its portions', async (
   })
   const results = await Promise.all(Array.from({ length: 120 }, () => one.request(ann)))
   expect(results.every((refused) => refused === undefined)).toBe(true)
-  expect(store.commands.length).toBe(3)
+  expect(store.commands.map(({ buckets }) => buckets[0]!.cost)).toEqual([50, 70])
+})
+
+test('requests that want the same tokens at once take one command after the other, in the order in which they came', async () => {
+  const { store, one } = cluster({ limits: [{ per: 'principal', limit: 30, windowMs: 60_000 }] })
+  const results = await Promise.all(Array.from({ length: 40 }, () => one.request(ann)))
+  expect(results.map((refused) => refused?.retryAfterMs)).toEqual([
+    ...Array.from({ length: 30 }, () => undefined),
+    ...Array.from({ length: 10 }, () => 2000),
+  ])
+  expect(store.commands.map(({ buckets }) => buckets.map(({ cost, least }) => [cost, least]))).toEqual([
+    [[1, 1]],
+    [[30, 1]],
+  ])
+})
+
+test('what was taken of one bucket for requests that another refuses goes back at once', async () => {
+  const { store, one } = cluster({
+    limits: [
+      { per: 'principal', limit: 30, windowMs: 60_000 },
+      { per: 'tenant', limit: 10, windowMs: 60_000 },
+    ],
+  })
+  const results = await Promise.all(Array.from({ length: 20 }, () => one.request(ann)))
+  expect(results.filter((refused) => refused === undefined).length).toBe(10)
+  expect(results.at(-1)).toEqual({ code: 'rate_limited', limit: 'tenant-60s', retryAfterMs: 6000 })
+  expect(store.commands.map(({ buckets }) => buckets.map(({ cost }) => cost))).toEqual([[1, 1], [19, 10], [-10]])
+  const anns = store.commands[0]!.buckets[0]!
+  expect(store.takeTokensNow([{ ...anns, cost: 0, least: 0 }]).buckets[0]!.remaining).toBe(20)
+})
+
+test('an answer that is slower than a portion lives still serves those that waited for it, and the rest goes back', async () => {
+  const { store, one, clock } = cluster({ limits: [{ per: 'global', limit: 100, windowMs: 1000 }] })
+  const gate = Promise.withResolvers<void>()
+  store.gate = gate.promise
+  const waiting = one.request(ann)
+  await clock.advance(1500)
+  store.gate = undefined
+  gate.resolve()
+  expect(await waiting).toBe(undefined)
+  expect(store.commands.map(({ buckets }) => buckets[0]!.cost)).toEqual([10, -9])
 })
 
 test('a leased and an exact bucket are taken in one command; what was leased is put back on a later refusal', async () => {
