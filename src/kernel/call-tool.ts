@@ -60,8 +60,8 @@ function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked)
     }
   }
   const args = checked.value
-  // A later leg goes on with a call that was paid for.
-  if (invocation.replay !== undefined) return runHandler(invocation, tool, args)
+  // A leg after one that was answered nothing is a call like the first: else a client could have the handler run for ever.
+  if (invocation.replay?.isPaid === true) return runHandler(invocation, tool, args)
   const charging = invocation.services.limits?.chargeCall(invocation.exchange, tool.name, args)
   return charging === undefined
     ? runHandler(invocation, tool, args)

@@ -53,6 +53,10 @@ export class Replay {
   #isScheduled = false
   #isPutAside = false
   #gotAnswer = false
+  /** What the earlier legs had recorded; `undefined` in the first one. */
+  readonly #recordedBefore: number | undefined
+  /** This leg goes on with a call that was paid for: the first leg was, and the one before this got somewhere. */
+  readonly isPaid: boolean
   /** The leg runs without a claim, since the store is down: nobody could tell a repeat of it. */
   isUnclaimed = false
 
@@ -60,6 +64,8 @@ export class Replay {
     this.#invocation = invocation
     this.#entries = new Map(leg?.entries.map((entry) => [entry[0], entry]))
     this.#asked = new Set(leg?.asked)
+    this.#recordedBefore = leg?.entries.length
+    this.isPaid = leg !== undefined && !leg.isStalled
     this.#ahead = new Set([...this.#entries.keys(), ...this.#asked])
     this.#answers = invocation.facts.era === 'modern' ? answersOf(invocation) : {}
   }
@@ -258,6 +264,7 @@ export class Replay {
       this.#invocation,
       [...this.#entries.values()],
       [...this.#pending.keys()],
+      this.#entries.size === this.#recordedBefore,
     )
     const { telemetry } = this.#invocation.services
     for (const { method } of this.#pending.values()) telemetry.count('questions', method)

@@ -20,10 +20,12 @@ export interface Leg {
   readonly expiresMs: number
   /** See {@link Invocation.callKey}. */
   readonly callKey: readonly [key: string, digest: string] | undefined
+  /** The leg before recorded nothing: it was answered nothing, or nothing that fits. */
+  readonly isStalled: boolean
 }
 
-/** The sealed text: `[owner, request digest, expiry, nonce, asked, entries | handle, call key]`. */
-type Sealed = [string, string, number, string, string[], Entry[] | string, Leg['callKey']?]
+/** The sealed text: `[owner, request digest, expiry, nonce, asked, entries | handle, call key, is stalled]`. */
+type Sealed = [string, string, number, string, string[], Entry[] | string, Leg['callKey'] | null, boolean]
 
 const PURPOSE = 'request-state'
 /** A journal up to this size travels with the client; a bigger one lies in the store, and its handle travels. */
@@ -46,6 +48,7 @@ export async function sealRequestState(
   invocation: Invocation,
   entries: readonly Entry[],
   asked: readonly string[],
+  isStalled: boolean,
 ): Promise<string> {
   const { services, principal } = invocation
   const { clock, keys, options, state } = services
@@ -63,8 +66,16 @@ export async function sealRequestState(
   }
   const nonce = randomBytes(16).toString('base64url')
   const expiresMs = clock.now() + options.questionTtlMs
-  const sealed: Sealed = [ownerOf(principal), requestDigest(invocation), expiresMs, nonce, [...asked], journal]
-  if (invocation.callKey !== undefined) sealed.push(invocation.callKey)
+  const sealed: Sealed = [
+    ownerOf(principal),
+    requestDigest(invocation),
+    expiresMs,
+    nonce,
+    [...asked],
+    journal,
+    invocation.callKey ?? null,
+    isStalled,
+  ]
   return keys.seal(Buffer.from(JSON.stringify(sealed)), PURPOSE)
 }
 
@@ -81,7 +92,7 @@ export async function openRequestState(invocation: Invocation, text: unknown): P
       'request_state_invalid',
       '`params.requestState` was not made by this server, or was changed. Send back exactly what you were given.',
     )
-  const [owner, digest, expiresMs, nonce, asked, journal, callKey] = JSON.parse(plain.toString()) as Sealed
+  const [owner, digest, expiresMs, nonce, asked, journal, callKey, isStalled] = JSON.parse(plain.toString()) as Sealed
   if (owner !== ownerOf(principal))
     throw new HoldfastError('request_state_foreign', '`params.requestState` was given to another caller.')
   if (services.clock.now() > expiresMs)
@@ -95,7 +106,7 @@ export async function openRequestState(invocation: Invocation, text: unknown): P
       '`params.requestState` belongs to another request. Repeat the request as it was first sent: same method, name and arguments.',
     )
   const entries = typeof journal === 'string' ? await readJournal(invocation, journal) : journal
-  return { id: sha256([nonce]), entries, asked, expiresMs, callKey }
+  return { id: sha256([nonce]), entries, asked, expiresMs, callKey: callKey ?? undefined, isStalled }
 }
 
 async function readJournal({ services }: Invocation, handle: string): Promise<Entry[]> {

@@ -91,6 +91,21 @@ const server = defineServer({
       },
     }),
     defineTool({
+      name: 'beside',
+      description: 'Does something beside a question',
+      async run(_args, ctx) {
+        const late = async (): Promise<void> => {
+          await gate.promise
+          entered.resolve()
+          await ctx.step('late', () => runs.push('late'))
+          await ctx.elicit('later', { message: 'And?', schema: NAME })
+          runs.push('went on')
+        }
+        await Promise.all([ctx.elicit('who', { message: 'Who?', schema: NAME }), late()])
+        return 'done'
+      },
+    }),
+    defineTool({
       name: 'nested',
       description: 'Asks within a step',
       async run(_args, ctx) {
@@ -271,6 +286,15 @@ test('a client that goes away before the question leaves no slot taken', async (
   gate.resolve()
   const next = await nodes.settled(callModern(one, 'slow-first'))
   expect(next.result).toMatchObject({ resultType: 'input_required' })
+})
+
+test('nothing runs after a handler was put aside: neither steps nor questions that it comes to beside', async () => {
+  const first = await callModern(one, 'beside')
+  expect(Object.keys(first.result!.inputRequests!)).toEqual(['who'])
+  gate.resolve()
+  await entered.promise
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+  expect(runs).toEqual([])
 })
 
 describe('what a call has recorded', () => {

@@ -95,7 +95,8 @@ export async function execute(part: Program, run: Run, suffix = ''): Promise<str
       const name = part.name + suffix
       const value = await run.ctx.step(name, async () => {
         run.onMove()
-        await wait(part.turns)
+        // Some take longer than the microtasks of a turn.
+        for (let turn = 0; turn < part.turns; turn++) await new Promise((resolve) => setImmediate(resolve))
         const count = (run.effects.get(name) ?? 0) + 1
         run.effects.set(name, count)
         return { name, count }
@@ -148,8 +149,16 @@ export async function model(
   known: ReadonlySet<string>,
 ): Promise<{ end: string } | { asks: ReadonlySet<string> }> {
   const asks = new Set<string>()
+  let steps = 0
   const ctx = {
-    step: async (_name: string, fn: () => unknown) => fn(),
+    step: async (_name: string, fn: () => unknown) => {
+      steps++
+      try {
+        return await fn()
+      } finally {
+        steps--
+      }
+    },
     elicit: async (name: string) => {
       if (known.has(name)) return answerOf(name)
       asks.add(name)
@@ -160,7 +169,10 @@ export async function model(
     (seen) => seen,
     (error: unknown) => (error as Error).message,
   )
-  const isStuck = new Promise<undefined>((resolve) => setImmediate(() => setImmediate(() => resolve(undefined))))
-  const seen = await Promise.race([end, isStuck])
+  const stuck = async (): Promise<undefined> => {
+    for (let quiet = 0; quiet < 2; quiet = steps === 0 ? quiet + 1 : 0)
+      await new Promise((resolve) => setImmediate(resolve))
+  }
+  const seen = await Promise.race([end, stuck()])
   return seen === undefined ? { asks } : { end: seen }
 }
