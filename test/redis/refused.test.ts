@@ -131,7 +131,7 @@ test('nothing but commands that Redis 6.2 and KeyDB 6.3 know is used', async () 
   expect(used.length).toBeGreaterThan(15)
 })
 
-test('a master that the Sentinel does not know is told as that', async () => {
+test('a master that the Sentinel does not know is told as that; a wrong password behind it ends the start', async () => {
   await using group = await startSentinel()
   let reason: string | undefined
   const opened = await openRedis(`${group.url}-other?connectTimeoutMs=300&commandTimeoutMs=300`, {
@@ -140,6 +140,8 @@ test('a master that the Sentinel does not know is told as that', async () => {
   })
   expect(reason).toMatch(/sentinel 127.*No such master with that name/)
   await Promise.all([opened.state.close(), opened.bus.close()])
+  await group.master.command('CONFIG', 'SET', 'requirepass', 'sesame')
+  await refused(group.url.replace('://', '://:wrong@'), 'password is wrong')
 }, 40_000)
 
 test('a bus that is closed at any moment of its start leaves nothing open', async () => {

@@ -45,7 +45,9 @@ export async function openRedis(url: string, events: RedisEvents): Promise<Redis
     await connection.start(connectTimeoutMs + commandTimeoutMs)
     await Promise.all([probe(client, address), bus.connected])
   } catch (error) {
-    const cause = error as Error
+    // A cluster says no more than that no node could be used; the bus, which has one connection, knows why.
+    const ofBus = await bus.connected.catch((reason: unknown) => reason)
+    const cause = (isMistake(ofBus) ? ofBus : error) as Error
     if (isMistake(cause)) {
       connection.stop()
       await Promise.all([state.close(), bus.close()])
