@@ -16,6 +16,7 @@ import type { Results } from './lib/results.ts'
 import type { ServerCommand } from './lib/server-process.ts'
 import { allTargets, missing, selectTargets } from './lib/targets.ts'
 import type { Target } from './lib/targets.ts'
+import { fanOut } from './sections/fan-out.ts'
 import { idleStreams } from './sections/idle-streams.ts'
 import { nodes } from './sections/nodes.ts'
 import { limited } from './sections/limits.ts'
@@ -40,6 +41,7 @@ const sections: Record<string, (context: Context) => Promise<SectionReport | und
   list: toolList,
   limits: limited,
   overload: overloaded,
+  'fan-out': fanOut,
   nodes,
 }
 

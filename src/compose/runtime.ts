@@ -156,12 +156,11 @@ export async function wire(
       })
     : undefined
   const inbox = new NodeInbox(bus, nodeId)
-  const shared = { options, telemetry, clock, state, bus, ticker, nodeId }
+  const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const services: Services = {
     ...shared,
     catalog,
     challenges,
-    keys,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
     limits: limiter,
     admission,

@@ -260,7 +260,7 @@ export const ERRORS = {
     400,
     false,
     'The tool has to ask the client for something that the client does not offer.',
-    'Use a client that declares `data.requiredCapabilities`. (2025 revisions: a result with `isError`.)',
+    'Use a client that declares `data.requiredCapabilities`. (2025 revisions: a result with `isError`; of prompts and resources `-32603`.)',
   ),
   client_refused: wire(
     -32603,

@@ -60,8 +60,8 @@ function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked)
     }
   }
   const args = checked.value
-  // A later leg goes on with a call that was paid for.
-  if (invocation.replay !== undefined) return runHandler(invocation, tool, args)
+  // A leg after one that was answered nothing is a call like the first: else a client could have the handler run for ever.
+  if (invocation.replay?.isPaid === true) return runHandler(invocation, tool, args)
   const charging = invocation.services.limits?.chargeCall(invocation.exchange, tool.name, args)
   return charging === undefined
     ? runHandler(invocation, tool, args)
@@ -107,6 +107,8 @@ function runHandler(invocation: Invocation, tool: ToolDefinition, args: unknown)
 /** Failures of asking that the model may be told of. */
 const ASKING_FAILURES: ReadonlySet<string> = new Set(['client_capability_missing', 'client_refused'])
 
+const PASSING_FAILURES: ReadonlySet<string> = new Set(['draining', 'overloaded', 'state_unavailable'])
+
 /** A thrown error is a result that the model reads; only a `ToolError`'s message is meant for it. */
 function failed(invocation: Invocation, tool: ToolDefinition, error: unknown): Outcome {
   if (error instanceof ToolError) return toolFailure(error.message)
@@ -115,8 +117,8 @@ function failed(invocation: Invocation, tool: ToolDefinition, error: unknown): O
     if (error.code === 'client_capability_missing' && invocation.facts.era === 'modern') throw error
     return toolFailure(error.message)
   }
-  // The node can't wait for a client's answer (any longer): another node can be asked.
-  if (error instanceof HoldfastError && (error.code === 'draining' || error.code === 'overloaded')) throw error
+  // The node can't go on (with waiting for a client's answer, say): the same call may be served later, or by another.
+  if (error instanceof HoldfastError && PASSING_FAILURES.has(error.code)) throw error
   const { telemetry } = invocation.services
   if (!invocation.isDone) telemetry.failure(invocation.operation, `The tool "${tool.name}" failed.`, error)
   return toolFailure(

@@ -403,7 +403,9 @@ export type Refusable = Pick<Exchange, 'respond'> & Partial<Pick<Exchange, 'head
 
 /** What a draining node still takes: neither begins anything. */
 const isAnswerOrNotification = (message: unknown): boolean =>
-  isObject(message) && ('method' in message ? !('id' in message) : 'result' in message || 'error' in message)
+  Array.isArray(message)
+    ? message.length > 0 && message.every(isAnswerOrNotification)
+    : isObject(message) && ('method' in message ? !('id' in message) : 'result' in message || 'error' in message)
 
 const draining = (): HoldfastError =>
   new HoldfastError('draining', 'The node is shutting down.', { data: { retryAfterMs: 1000 } })

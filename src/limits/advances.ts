@@ -24,10 +24,14 @@ export class Advance {
   #refusedUntilMs = 0
   #askAgainMs = 0
 
+  /** Tokens that are held. */
+  held(nowMs: number): number {
+    return nowMs < this.#diesMs ? this.#tokens : 0
+  }
+
   /** Takes from what is held; the number of the portion (its end), or 0 where too little is held. */
   take(cost: number, nowMs: number): number {
-    if (nowMs >= this.#diesMs) this.#tokens = 0
-    if (this.#tokens < cost) return 0
+    if (this.held(nowMs) < cost) return 0
     this.#tokens -= cost
     return this.#diesMs
   }
@@ -39,15 +43,13 @@ export class Advance {
 
   /**
    * Holds what was granted.
-   * @param most tokens that were asked for: no more than these are held.
    * @param sentMs when they were asked for.
    * @returns `false`, and holds nothing, where their second is over already.
    */
-  hold(state: BucketState, most: number, sentMs: number, nowMs: number): boolean {
+  hold(state: BucketState, sentMs: number, nowMs: number): boolean {
     this.state = state
     if (nowMs >= sentMs + PORTION_TTL_MS) return false
-    if (nowMs >= this.#diesMs) this.#tokens = 0
-    this.#tokens = Math.min(this.#tokens + state.granted, most)
+    this.#tokens = this.held(nowMs) + state.granted
     this.#diesMs = sentMs + PORTION_TTL_MS
     return true
   }

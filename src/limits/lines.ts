@@ -145,13 +145,16 @@ export class Lines {
   /** One command for all in the batch. */
   async #ask(batch: readonly Waiter[]): Promise<void> {
     const { clock, shared } = this.#parts
+    const sentMs = clock.monotonic()
     const asked = batch[0]!.items
       .map(({ bucket, want }, position) => {
-        const tokens = batch.filter(({ items }) => !isDone(items[position]!)).length * want.cost
-        return { position, bucket, want, tokens: Math.min(want.burst, Math.max(tokens, tokens && bucket.rate.portion)) }
+        const { portion } = bucket.rate
+        const wanted = batch.filter(({ items }) => !isDone(items[position]!)).length * want.cost
+        // No more than a portion is held, with what is left of the last one.
+        const more = portion === 0 || wanted === 0 ? 0 : portion - (this.#advances.find(want.key)?.held(sentMs) ?? 0)
+        return { position, bucket, want, tokens: Math.min(want.burst, Math.max(wanted, more)) }
       })
       .filter(({ tokens }) => tokens > 0)
-    const sentMs = clock.monotonic()
     const taken = await shared.takeTokens(
       asked[0]!.bucket.tag,
       asked.map(({ want, tokens }) => ({ ...want, cost: tokens, least: want.cost })),
@@ -166,10 +169,10 @@ export class Lines {
       for (const { items, resolve } of batch) resolve({ item: items[position]!, retryAfterMs: taken.retryAfterMs })
       return
     }
-    const pools = asked.map(({ position, bucket, want, tokens }, index): Pool => {
+    const pools = asked.map(({ position, bucket, want }, index): Pool => {
       const state = taken.buckets[index]!
       // An answer that took longer than a portion lives still serves those that waited for it.
-      const isPortion = bucket.rate.portion > 0 && this.#advances.of(want.key).hold(state, tokens, sentMs, nowMs)
+      const isPortion = bucket.rate.portion > 0 && this.#advances.of(want.key).hold(state, sentMs, nowMs)
       return { position, want, state, tag: bucket.tag, tokens: isPortion ? 0 : state.granted, isPortion }
     })
     for (const { items, resolve } of batch) resolve(this.#handOut(items, pools, nowMs))

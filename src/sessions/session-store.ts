@@ -121,6 +121,10 @@ export class StoredSession implements LegacySession {
   }
 }
 
+/** Whether a session's record, as it lies in the store, says that the session was ended. */
+export const isEnded = (record: Uint8Array | undefined): boolean =>
+  record !== undefined && (JSON.parse(Buffer.from(record).toString()) as Record).ended === true
+
 const sessionNotFound = (): HoldfastError =>
   new HoldfastError(
     'session_not_found',

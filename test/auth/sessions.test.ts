@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import * as z from 'zod'
 import { defineServer, defineTool, type Runtime } from '../../src/index.ts'
 import { FakeClock } from '../../src/testing/index.ts'
 import { openSession, send } from '../clients/raw.ts'
 import { Issuer } from './issuer.ts'
-import { bearer, call, modernRequest, principalOf, serve, toReply } from './serving.ts'
+import { bearer, call, modernRequest, principalOf, serve, toReply, type Reply } from './serving.ts'
 
 let issuer: Issuer
 let runtime: Runtime
@@ -12,7 +13,17 @@ let ran = 0
 const server = defineServer({
   name: 'sessions',
   version: '1.0.0',
-  tools: [defineTool({ name: 'count', description: 'Counts its calls', run: () => String(++ran) })],
+  tools: [
+    defineTool({ name: 'count', description: 'Counts its calls', run: () => String(++ran) }),
+    defineTool({
+      name: 'ask',
+      description: 'Asks who it is for',
+      async run(_args, ctx) {
+        const { content } = await ctx.elicit('for', { message: 'For whom?', schema: z.object({ name: z.string() }) })
+        return `for ${content?.name}, by ${ctx.principal.subject}`
+      },
+    }),
+  ],
 })
 beforeAll(async () => {
   issuer = await new Issuer().start()
@@ -100,6 +111,23 @@ test('an idempotency key is its caller’s: another one runs', async () => {
   expect(await run(await as('ada', 'acme', '2'))).toBe(first)
   const rest = [await run(await as('eve')), await run(await as('ada', 'evil')), await run({ 'x-other': 'ada' })]
   expect(new Set([first, ...rest]).size).toBe(4)
+})
+
+test('an answered question goes on for who was asked, and for nobody else', async () => {
+  const ask = async (credential: Record<string, string>, params: object = {}): Promise<Reply> => {
+    const init = modernRequest('tools/call', { name: 'ask', arguments: {}, ...params }, credential)
+    const capable = (init.body as string).replace('clientCapabilities":{}', 'clientCapabilities":{"elicitation":{}}')
+    return toReply(await fetch(url, { ...init, body: capable }))
+  }
+  const { requestState } = (await ask(await as('ada'))).message!.result as { requestState: string }
+  const answer = { requestState, inputResponses: { for: { action: 'accept', content: { name: 'Bob' } } } }
+  for (const other of [await as('eve'), await as('ada', 'evil'), { 'x-other': 'ada' }, {}]) {
+    const { message } = await ask(other, answer)
+    expect(message).toMatchObject({ error: { code: -32602 } })
+    expect(JSON.stringify(message)).not.toContain('Bob')
+  }
+  const { message } = await ask(await as('ada', 'acme', '2'), answer)
+  expect(message!.result.content).toEqual([{ type: 'text', text: 'for Bob, by ada' }])
 })
 
 test('open streams are counted by caller, whatever token or address they come with', async () => {

@@ -9,10 +9,13 @@ import { expect, test } from 'vitest'
 const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: readonly string[] }>> = {
   errors: { folders: [], packages: [] },
   ports: { folders: ['errors'], packages: [] },
-  define: { folders: ['errors'], packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'node:module'] },
+  define: {
+    folders: ['errors'],
+    packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'lru-cache', 'node:module'],
+  },
   kernel: {
     folders: ['errors', 'ports', 'define', 'sessions', 'limits'],
-    packages: ['lru-cache', 'node:buffer', 'node:crypto', 'node:util'],
+    packages: ['lru-cache', 'node:async_hooks', 'node:buffer', 'node:crypto', 'node:util'],
   },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
   limits: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },

@@ -93,8 +93,11 @@ test('a portion that a refused request took of is put back', async () => {
   expect(await one.request(ann)).toBe(undefined)
   expect(await passed(20, () => one.request(ann))).toBe(0)
   for (let index = 0; index < 9; index++) expect(await one.request(principal(`other ${index}`))).toBe(undefined)
-  const global = store.commands.filter(({ tag }) => tag.startsWith('global'))
-  expect(global.length).toBe(1)
+  const portions = () => store.commands.filter(({ tag }) => tag.startsWith('global')).length
+  expect(portions()).toBe(1)
+  // It was put back once.
+  await one.request(principal('another'))
+  expect(portions()).toBe(2)
 })
 
 test('a slow global limit is kept exactly, taken last, and a refusal gives the rest back', async () => {
@@ -198,6 +201,14 @@ test('a call dearer than a portion takes what it needs', async () => {
   expect(await one.call(ann, { n: 0 })).toBe(undefined)
   expect(await one.call(ann, { n: 30 })).toBe(undefined)
   expect(store.commands.map(({ buckets }) => buckets[0]!.cost)).toEqual([60, 60, 30])
+})
+
+test('with what is left of the last portion, no more than one is held', async () => {
+  const { store, one } = cluster({
+    tool: [{ per: 'global', limit: 100, windowMs: 1000, cost: ({ n }: { n: number }) => n }],
+  })
+  for (let index = 0; index < 6; index++) expect(await one.call(ann, { n: 4 })).toBe(undefined)
+  expect(store.commands.map(({ buckets }) => buckets[0]!.cost)).toEqual([10, 8, 8])
 })
 
 test('names of callers do not get into keys, however hostile', async () => {

@@ -3,8 +3,15 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { loadClients } from '../../src/backends/redis/client.ts'
+import { RedisEventBus } from '../../src/backends/redis/event-bus.ts'
+import { RedisStateStore } from '../../src/backends/redis/state-store.ts'
+import { parseRedisUrl } from '../../src/backends/redis/url.ts'
+import { eventually } from '../clients/eventually.ts'
+import { openRedis } from '../../src/backends/redis/open.ts'
 import { startCluster } from '../servers/redis-cluster.ts'
 import { startRedis } from '../servers/redis.ts'
+import { startSentinel } from '../servers/redis-sentinel.ts'
 import { needs } from '../servers/shared.ts'
 import { open, type Opened } from './support.ts'
 
@@ -112,3 +119,43 @@ async function useEverything({ state, bus }: Opened): Promise<void> {
   expect(await state.delete(['a', 'b'])).toBe(1)
   await expect(state.getMany(['a'])).resolves.toEqual([undefined])
 }
+
+test('nothing but commands that Redis 6.2 and KeyDB 6.3 know is used', async () => {
+  await using redis = await startRedis()
+  await using opened = await open(redis.url)
+  await useEverything(opened)
+  const used = [...String(await redis.command('INFO', 'commandstats')).matchAll(/^cmdstat_([^:]+):/gm)].map(([, name]) => name!) // prettier-ignore
+  const known =
+    'hello auth select info ping set get mget unlink del eval evalsha time hmget hset hget hdel hstrlen pexpire publish subscribe unsubscribe' // prettier-ignore
+  expect(used.filter((name) => !known.split(' ').includes(name))).toEqual([])
+  expect(used.length).toBeGreaterThan(15)
+})
+
+test('a master that the Sentinel does not know is told as that; a wrong password behind it ends the start', async () => {
+  await using group = await startSentinel()
+  let reason: string | undefined
+  const opened = await openRedis(`${group.url}-other?connectTimeoutMs=300&commandTimeoutMs=300`, {
+    onUp() {},
+    onDown: (error) => (reason = error.message),
+  })
+  expect(reason).toMatch(/sentinel 127.*No such master with that name/)
+  await Promise.all([opened.state.close(), opened.bus.close()])
+  await group.master.command('CONFIG', 'SET', 'requirepass', 'sesame')
+  await refused(group.url.replace('://', '://:wrong@'), 'password is wrong')
+}, 40_000)
+
+test('a bus that is closed at any moment of its start leaves nothing open', async () => {
+  await using redis = await startRedis()
+  for (let turns = 0; turns < 40; turns++) {
+    const { commands, single } = await loadClients(parseRedisUrl(redis.url))
+    const bus = new RedisEventBus('x:', () => single([]), 1000)
+    const client = commands()
+    client.on('error', () => undefined) // of a start that is broken off
+    const store = new RedisStateStore(client, 'x:')
+    const connected = client.connect().catch((error: unknown) => error)
+    for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+    await Promise.all([bus.close(), store.close()])
+    await connected
+  }
+  await eventually(async () => String(await redis.command('CLIENT', 'LIST')).trim().split('\n').length).toBe(1) // prettier-ignore
+})

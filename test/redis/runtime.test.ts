@@ -116,6 +116,17 @@ test('a node that starts while Redis is away serves, and becomes ready when Redi
   expect((await hello(one, withKey('3'))).status).toBe(200)
 })
 
+test('a node closes in time while Redis hangs, or is away', async () => {
+  await using redis = await startRedis()
+  const [one, two] = [await node(redis.url), await node(redis.url)]
+  redis.process.pause()
+  const startedMs = performance.now()
+  await one.runtime.close()
+  await redis.process.kill()
+  await two.runtime.close()
+  expect(performance.now() - startedMs).toBeLessThan(8000)
+})
+
 test('shared state without keys ends the start', async () => {
   await expect(createRuntime(server, { state: 'redis://127.0.0.1:1', dataDir: false })).rejects.toMatchObject({
     code: 'invalid_option',

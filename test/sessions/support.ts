@@ -70,6 +70,8 @@ export class Events {
     error?: { data: { code: string; retryable: boolean } }
   }[] = []
   lastId = ''
+  /** Ids of all events that carried a message. */
+  readonly ids: string[] = []
   readonly #reader: ReadableStreamDefaultReader<string>
   #text = ''
   constructor(response: Response) {
@@ -80,6 +82,20 @@ export class Events {
     while (this.messages.length < count) {
       const { done, value } = await this.#reader.read()
       if (done) throw new Error(`the stream ended after ${JSON.stringify(this.messages)}`)
+      this.#take(value)
+    }
+    return this
+  }
+  /** Until the stream has said where it can be resumed from. */
+  async start(): Promise<this> {
+    while (this.lastId === '') this.#take((await this.#reader.read()).value!)
+    return this
+  }
+  /** The same, where the stream may end before. */
+  async untilOrEnd(count: number): Promise<this> {
+    while (this.messages.length < count) {
+      const { done, value } = await this.#reader.read()
+      if (done) break
       this.#take(value)
     }
     return this
@@ -100,7 +116,10 @@ export class Events {
     for (const part of parts) {
       this.lastId = /^id: (.*)$/m.exec(part)?.[1] ?? this.lastId
       const data = /^data: (.+)$/m.exec(part)?.[1]
-      if (data !== undefined) this.messages.push(JSON.parse(data) as Events['messages'][number])
+      if (data === undefined) continue
+      const id = /^id: (.*)$/m.exec(part)?.[1]
+      if (id !== undefined) this.ids.push(id)
+      this.messages.push(JSON.parse(data) as Events['messages'][number])
     }
   }
   drop(): Promise<void> {

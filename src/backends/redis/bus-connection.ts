@@ -100,6 +100,7 @@ export class BusConnection {
     for (let from = 0; from < channels.length; from += CHANNELS_AT_ONCE)
       subscribed.push(client.subscribe(...channels.slice(from, from + CHANNELS_AT_ONCE)))
     await within(timeoutMs, signal, Promise.all(subscribed))
+    signal.throwIfAborted() // closed meanwhile: an event that has been would not be heard any more
   }
 
   /** Resolves when the connection is lost, or the bus is closed. */
