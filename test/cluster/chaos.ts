@@ -28,7 +28,7 @@ const CALM_MS = 1500
 type Fault = (cluster: TestCluster, random: () => number) => Promise<void>
 
 const someNode = ({ nodes }: TestCluster, random: () => number) => nodes[Math.floor(random() * nodes.length)]!
-const lasting = (random: () => number): Promise<void> => sleep(1500 + random() * 2500)
+const lasting = (random: () => number): Promise<void> => sleep(1500 + random() * 1000)
 
 /** What is done to a cluster. */
 export const FAULTS: Readonly<Record<string, Fault>> = {

@@ -11,7 +11,8 @@ import {
 import { Disturbed, disturbance, hasResult, unwanted, type Init, type Operation } from './load.ts'
 
 const REVISION = '2025-11-25'
-const STREAM_TIMEOUT_MS = 10_000
+/** A resumed stream is silent until the sign of life of the node that ran it has run out, 15 s after the last one. */
+const STREAM_TIMEOUT_MS = 20_000
 /** A repeat waits for the first call's outcome; the claim of one whose node has died runs out after 30 s. */
 const CLAIM_TIMEOUT_MS = 45_000
 
