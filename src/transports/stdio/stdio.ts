@@ -137,6 +137,9 @@ export class LineExchange implements Exchange {
   write(message: string): void {
     this.#notify(message)
   }
+  writeRequest(message: string): void {
+    this.#send(message)
+  }
   drained(): undefined {}
   writeRetry(): void {}
   keepAlive(): void {}
