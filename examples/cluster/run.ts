@@ -58,17 +58,18 @@ const startAgain = async ({ name, process }: (typeof kept)[number]): Promise<voi
     await process.start()
     console.log(`  ${name} was started again, process ${process.pid}`)
   } catch (error) {
-    if (!isOver) console.log(`  ${name} could not be started again: ${(error as Error).message.split('\n', 1)[0]!}`)
+    if (!over.signal.aborted)
+      console.log(`  ${name} could not be started again: ${(error as Error).message.split('\n', 1)[0]!}`)
   } finally {
     starting.delete(name)
   }
 }
-let isOver = false
-void stopped.then(() => (isOver = true))
-while (!isOver) {
+const over = new AbortController()
+void stopped.then(() => over.abort())
+while (!over.signal.aborted) {
   await Promise.race([stopped, sleep(LOOK_MS)])
   for (const one of kept)
-    if (!isOver && one.process.pid === undefined && !starting.has(one.name)) {
+    if (!over.signal.aborted && one.process.pid === undefined && !starting.has(one.name)) {
       console.log(`  ${one.name} has ended`)
       void startAgain(one)
     }
