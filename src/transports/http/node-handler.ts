@@ -100,11 +100,39 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
       throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
     const admitting = kernel.admit(exchange)
     if (admitting === undefined) return onAdmitted(request, response, exchange, body)
+    if (body === undefined && isSmall(request)) return whileAdmitting(request, response, exchange, admitting)
     admitting
       .then(() => {
         if (!response.destroyed) onAdmitted(request, response, exchange, body)
       })
       .catch((error: unknown) => refuse(request, exchange, error))
+  }
+  /** A small body came with the head, as a rule: it is taken while the limits are asked, and served only if they admit it. */
+  const whileAdmitting = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    exchange: NodeExchange,
+    admitting: Promise<void>,
+  ): void => {
+    let bytes: Buffer | undefined
+    let isAdmitted = false
+    let isRefused = false
+    const refuseOnce = (error: unknown): void => {
+      if (isRefused) return // a body that did not come, of a request that is over a limit
+      isRefused = true
+      refuse(request, exchange, error)
+    }
+    const onBody = (all: Buffer): void => {
+      if (isAdmitted) kernel.receive(exchange, all)
+      else bytes = all
+    }
+    read(request, exchange, onBody, refuseOnce)
+    admitting
+      .then(() => {
+        isAdmitted = true
+        if (bytes !== undefined && !response.destroyed) kernel.receive(exchange, bytes)
+      })
+      .catch(refuseOnce)
   }
   const onAdmitted = (
     request: IncomingMessage,
@@ -127,15 +155,23 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     const before = bodyReadBefore(request, body, options.maxBodyBytes)
     if (before !== undefined) return kernel.receive(exchange, before)
     if (asksToContinue(request, options.maxBodyBytes)) response.writeContinue()
+    const onBody = (bytes: Buffer): void => kernel.receive(exchange, bytes)
+    read(request, exchange, onBody, (error) => refuse(request, exchange, error))
+  }
+  const read = (
+    request: IncomingMessage,
+    exchange: NodeExchange,
+    onBody: (bytes: Buffer) => void,
+    onError: (error: unknown) => void,
+  ): void =>
     readBody(
       request,
       options,
       parts.ticker,
       (onEvict) => admission.pending.open(callerOf(exchange), () => onEvict(admission.evicted())),
-      (bytes) => kernel.receive(exchange, bytes),
-      (error) => refuse(request, exchange, error),
+      onBody,
+      onError,
     )
-  }
   const refuse = (request: IncomingMessage, exchange: NodeExchange, error: unknown): void => {
     discard(request, exchange, options.maxBodyBytes, error)
     kernel.refuse(exchange, error, undefined)
@@ -163,6 +199,18 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
       refuse(request, exchange, error)
     }
   }
+}
+
+/** Whether a body is declared, and no bigger than what is read to its end in any case; and whether it is on its way. */
+function isSmall({ method, headers, complete }: IncomingMessage): boolean {
+  const declared = headers['content-length']
+  return (
+    method === 'POST' &&
+    !complete &&
+    declared !== undefined &&
+    Number(declared) <= DRAIN_BYTES &&
+    headers.expect === undefined
+  )
 }
 
 /** Serves the protected-resource metadata if the request is for it, also where a framework has cut the path that it routed by. */
