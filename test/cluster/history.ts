@@ -1,5 +1,5 @@
 // What happened in a run: one JSON line an event, written by clients and by who does the damage. The verdict reads nothing else.
-import { appendFileSync, readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
 
 /** One end of an operation, one try of it, or a fault. */
 export interface HistoryEvent {
@@ -30,6 +30,7 @@ export class History {
 
   constructor(file: string) {
     this.file = file
+    writeFileSync(file, '')
   }
 
   nextOpId(): number {
@@ -60,7 +61,7 @@ export interface Verdict {
   reasons: Record<string, number>
   faults: Record<
     string,
-    { times: number; /** Requests that were under way while it lasted and did not simply succeed. */ hits: number }
+    { times: number; /** Requests under way while it lasted that were disturbed, or took long. */ hits: number }
   >
   /** The longest a single request took, in ms. */
   slowestMs: number
@@ -96,7 +97,11 @@ export function judge(file: string, mayBeLate: readonly string[] = []): Verdict 
     else if (phase === 'try') {
       verdict.tries[outcome!]++
       if (outcome !== 'late') verdict.slowestMs = Math.max(verdict.slowestMs, ms)
-      if (outcome === 'ok') continue
+      if (outcome === 'ok') {
+        if (ms > SLOW_MS)
+          for (const { op } of faults.filter(({ from, to }) => from <= t && to >= t - ms)) verdict.faults[op]!.hits++
+        continue
+      }
       verdict.reasons[why] = (verdict.reasons[why] ?? 0) + 1
       const during = faults.filter(({ from, to }) => from <= t && to >= t - ms)
       for (const fault of during) verdict.faults[fault.op]!.hits++
@@ -117,6 +122,8 @@ export function judge(file: string, mayBeLate: readonly string[] = []): Verdict 
   return verdict
 }
 
+/** What takes longer was held up: no operation takes so long by itself. */
+const SLOW_MS = 1000
 /** Time after a fault's end in which what it broke may still be felt: a reconnection, a node's start. */
 const AFTERMATH_MS = 5000
 

@@ -20,7 +20,7 @@ export interface Operation {
   readonly url: string
   readonly random: () => number
   /** One step: sends a request until it is answered. Throws {@link Failed} where the answer is none that may be. */
-  step(make: () => Init, isGood?: (reply: Reply) => boolean): Promise<Reply>
+  step(make: () => Init, isGood?: (reply: Reply) => boolean, timeoutMs?: number): Promise<Reply>
   /** One step that is more than a request: throws {@link Disturbed} to be tried again. */
   attempt<T>(run: () => Promise<T>): Promise<T>
 }
@@ -95,6 +95,7 @@ export class Load {
           write('ok')
           return value
         } catch (error) {
+          if (error instanceof Failed) throw error // written down by the step that it came from
           const { outcome, message } =
             error instanceof Disturbed ? error : { outcome: 'bad' as const, message: String(error) }
           write(outcome, message)
@@ -109,7 +110,8 @@ export class Load {
         url: this.#url,
         random,
         attempt,
-        step: (make, isGood = hasResult) => attempt(() => request(this.#url, make(), isGood, this.#patience.timeoutMs)),
+        step: (make, isGood = hasResult, timeoutMs = this.#patience.timeoutMs) =>
+          attempt(() => request(this.#url, make(), isGood, timeoutMs)),
       })
       this.#history.write({ ...event, phase: 'ok' })
     } catch (error) {
@@ -122,7 +124,8 @@ export class Load {
   }
 }
 
-const hasResult = ({ message }: Reply): boolean => message?.result !== undefined
+/** Whether a request was answered with a result. */
+export const hasResult = ({ message }: { message?: Message | undefined }): boolean => message?.result !== undefined
 
 /** Sends one request, and says what the answer, or its lack, means to a client. */
 async function request(url: string, init: Init, isGood: (reply: Reply) => boolean, timeoutMs: number): Promise<Reply> {
@@ -148,6 +151,9 @@ export function disturbance(error: unknown, timeoutMs: number): Disturbed {
 export function unwanted(status: number, message: Message | undefined, text: string): Disturbed {
   // A stream that broke off before its answer reads as an answer without a message.
   if (status === 200 && message === undefined) return new Disturbed('broken', 'the stream ended without an answer')
+  // HAProxy's own words for a connection that broke.
+  if ([502, 503, 504].includes(status) && message === undefined)
+    return new Disturbed('broken', `${status} of the proxy`)
   const error = message?.error
   if (error?.data?.['retryable'] === true)
     return new Disturbed('retry', `${status} ${error.data['code'] ?? error.code}`)

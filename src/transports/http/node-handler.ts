@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Authenticator } from '../../auth/authenticator.ts'
-import { refuseTokenInQuery } from '../../auth/query.ts'
 import { WELL_KNOWN, type ResourceMetadata } from '../../auth/resource-metadata.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
@@ -49,7 +48,7 @@ const DRAIN_BYTES = 64 * 1024
 
 /**
  * Serves the endpoint, the probes and the metrics. In this order: path, `Host` and `Origin`, method, who calls, content type,
- * whether there is room, declared length, and only then the body.
+ * whether there is room, limits, declared length, and only then the body.
  *
  * @param anyPath serve MCP on whatever path the request has, and nothing else: for frameworks that route themselves.
  */
@@ -75,8 +74,7 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
         .writeHead(204, preflightHeaders(headers.origin, headers['access-control-request-headers']))
         .end()
     if (authenticator === undefined) return onCaller(request, response, exchange, body)
-    refuseTokenInQuery(request.url!)
-    const principal = authenticator.authenticate(exchange)
+    const principal = authenticator.authenticate(exchange, request.url!)
     if (!isPromise(principal)) {
       exchange.principal = principal
       return onCaller(request, response, exchange, body)
@@ -97,30 +95,83 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     body: unknown,
   ): void => {
     const { method } = request
-    if (method === 'POST') return onPost(request, response, exchange, body)
-    if (method === 'GET') return kernel.openStream(exchange)
-    if (method === 'DELETE') return kernel.endSession(exchange)
-    throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
+    if (method === 'POST') checkPost(request, exchange)
+    else if (method !== 'GET' && method !== 'DELETE')
+      throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
+    const admitting = kernel.admit(exchange)
+    if (admitting === undefined) return onAdmitted(request, response, exchange, body)
+    if (body === undefined && isSmall(request)) return whileAdmitting(request, response, exchange, admitting)
+    admitting
+      .then(() => {
+        if (!response.destroyed) onAdmitted(request, response, exchange, body)
+      })
+      .catch((error: unknown) => refuse(request, exchange, error))
   }
-  const onPost = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange, body: unknown): void => {
+  /** A small body came with the head, as a rule: it is taken while the limits are asked, and served only if they admit it. */
+  const whileAdmitting = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    exchange: NodeExchange,
+    admitting: Promise<void>,
+  ): void => {
+    let bytes: Buffer | undefined
+    let isAdmitted = false
+    let isRefused = false
+    const refuseOnce = (error: unknown): void => {
+      if (isRefused) return // a body that did not come, of a request that is over a limit
+      isRefused = true
+      refuse(request, exchange, error)
+    }
+    const onBody = (all: Buffer): void => {
+      if (isAdmitted) kernel.receive(exchange, all)
+      else bytes = all
+    }
+    read(request, exchange, onBody, refuseOnce)
+    admitting
+      .then(() => {
+        isAdmitted = true
+        if (bytes !== undefined && !response.destroyed) kernel.receive(exchange, bytes)
+      })
+      .catch(refuseOnce)
+  }
+  const onAdmitted = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    exchange: NodeExchange,
+    body: unknown,
+  ): void => {
+    if (request.method === 'POST') return onPost(request, response, exchange, body)
+    return request.method === 'GET' ? kernel.openStream(exchange) : kernel.endSession(exchange)
+  }
+  const checkPost = (request: IncomingMessage, exchange: NodeExchange): void => {
     if (!isJson(request.headers['content-type']))
       throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
     if (!exchange.head.acceptsJson && !exchange.head.acceptsStream)
       throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
     const declared = request.headers['content-length']
     kernel.screen(exchange, declared === undefined ? undefined : Number(declared))
+  }
+  const onPost = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange, body: unknown): void => {
     const before = bodyReadBefore(request, body, options.maxBodyBytes)
     if (before !== undefined) return kernel.receive(exchange, before)
     if (asksToContinue(request, options.maxBodyBytes)) response.writeContinue()
+    const onBody = (bytes: Buffer): void => kernel.receive(exchange, bytes)
+    read(request, exchange, onBody, (error) => refuse(request, exchange, error))
+  }
+  const read = (
+    request: IncomingMessage,
+    exchange: NodeExchange,
+    onBody: (bytes: Buffer) => void,
+    onError: (error: unknown) => void,
+  ): void =>
     readBody(
       request,
       options,
       parts.ticker,
       (onEvict) => admission.pending.open(callerOf(exchange), () => onEvict(admission.evicted())),
-      (bytes) => kernel.receive(exchange, bytes),
-      (error) => refuse(request, exchange, error),
+      onBody,
+      onError,
     )
-  }
   const refuse = (request: IncomingMessage, exchange: NodeExchange, error: unknown): void => {
     discard(request, exchange, options.maxBodyBytes, error)
     kernel.refuse(exchange, error, undefined)
@@ -148,6 +199,18 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
       refuse(request, exchange, error)
     }
   }
+}
+
+/** Whether a body is declared, and no bigger than what is read to its end in any case; and whether it is on its way. */
+function isSmall({ method, headers, complete }: IncomingMessage): boolean {
+  const declared = headers['content-length']
+  return (
+    method === 'POST' &&
+    !complete &&
+    declared !== undefined &&
+    Number(declared) <= DRAIN_BYTES &&
+    headers.expect === undefined
+  )
 }
 
 /** Serves the protected-resource metadata if the request is for it, also where a framework has cut the path that it routed by. */

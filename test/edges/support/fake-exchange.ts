@@ -61,12 +61,16 @@ export class FakeExchange implements Exchange {
     this.#state = 'streaming'
     if (this.#isStandAlone) this.#leave()
   }
+  writeRequest(message: string): void {
+    this.write(message)
+  }
   write(message: string, eventId?: string): void {
     this.#expect('write', 'streaming')
     this.messages.push(message)
     if (eventId !== undefined) this.eventIds.push(eventId)
     if (message.includes('"notifications/subscriptions/acknowledged"')) this.#leave()
   }
+  drained(): undefined {}
   writeRetry(retryMs: number): void {
     this.#expect('writeRetry', 'streaming')
     if (!Number.isInteger(retryMs)) this.violations.push(`retry ${retryMs}`)
