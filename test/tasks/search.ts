@@ -1,4 +1,4 @@
-import * as transitions from '../../src/tasks/transitions.ts'
+import type * as transitions from '../../src/tasks/transitions.ts'
 import type { Row } from '../../src/tasks/transitions.ts'
 
 /** The operations that the search runs; a mutant replaces some of them. */
