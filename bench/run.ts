@@ -17,6 +17,7 @@ import type { ServerCommand } from './lib/server-process.ts'
 import { allTargets, missing, selectTargets } from './lib/targets.ts'
 import type { Target } from './lib/targets.ts'
 import { idleStreams } from './sections/idle-streams.ts'
+import { overloaded } from './sections/overload.ts'
 import { startUp } from './sections/start-up.ts'
 import { throughput } from './sections/throughput.ts'
 import { toolList } from './sections/tool-list.ts'
@@ -35,6 +36,7 @@ const sections: Record<string, (context: Context) => Promise<SectionReport | und
   'start-up': startUp,
   streams: idleStreams,
   list: toolList,
+  overload: overloaded,
 }
 
 /** Prints for people: to stdout, or to stderr where stdout carries the JSON. */

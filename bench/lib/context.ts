@@ -15,6 +15,8 @@ export interface Budget {
   spawns: number
   streams: number
   listed: number
+  /** Of the long overload; the shorter loads around it take a sixth each. */
+  overloadMs: number
 }
 
 /** Many short rounds rather than few long ones: what disturbs a machine for seconds then disturbs all servers alike. */
@@ -27,6 +29,7 @@ export const fullBudget: Budget = {
   spawns: 11,
   streams: 10_000,
   listed: 1000,
+  overloadMs: 60_000,
 }
 
 export const quickBudget: Budget = {
@@ -37,6 +40,7 @@ export const quickBudget: Budget = {
   durationMs: 500,
   spawns: 3,
   streams: 1000,
+  overloadMs: 12_000,
 }
 
 export interface Context {

@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process'
 import { stop, track } from './children.ts'
 import type { LoadJob, LoadResult } from './load/generator.ts'
 import type { LoadCommand } from './load/main.ts'
+import type { OpenLoopJob, OpenLoopResult } from './load/open-loop.ts'
 import type { StreamJob } from './load/streams.ts'
 
 /** A process that makes load; it runs on the core of the bench, which sleeps meanwhile. */
@@ -18,6 +19,10 @@ export class LoadProcess {
   /** @throws Error as {@link runLoad} says. */
   load(job: LoadJob): Promise<LoadResult> {
     return this.#run({ kind: 'load', job }) as Promise<LoadResult>
+  }
+
+  openLoop(job: OpenLoopJob): Promise<OpenLoopResult> {
+    return this.#run({ kind: 'open-loop', job }) as Promise<OpenLoopResult>
   }
 
   openStreams(job: StreamJob): Promise<{ open: number }> {

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import cluster from 'node:cluster'
 import { resolve } from 'node:path'
 import { generateKeys, resolveOptions, type ResolvedOptions, type RuntimeOptions } from '../compose/options.ts'
+import { isSharedUrl } from '../compose/backends.ts'
 import { internalsOf, wire, type Listening, type Runtime } from '../compose/runtime.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { loadDefinition } from './load-definition.ts'
@@ -31,7 +32,11 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
     const { workerEnd } = await import('./processes.ts')
     const end = workerEnd()
     try {
-      const runtime = await wire(server, { ...options, state: end.state, bus: end.bus }, end.metrics)
+      const runtime = await wire(
+        server,
+        isSharedUrl(options.state) ? options : { ...options, state: end.state, bus: end.bus },
+        end.metrics,
+      )
       const stopped = new Promise<void>((resolve, reject) =>
         end.serve({
           snapshot: () => internalsOf(runtime).telemetry.metrics.snapshot(),

@@ -5,10 +5,16 @@ import { createKeyRing, generateKeys, type KeyRing } from '../kernel/key-ring.ts
 
 /**
  * The key ring of a runtime: as given; else the one in the data folder, made there once; else one that ends with the process.
- * @throws {HoldfastError} `invalid_option` for a malformed ring, or a data folder that can't be written.
+ * @param isShared whether other nodes must open what this one seals: then the ring must be given.
+ * @throws {HoldfastError} `invalid_option` for a malformed or missing ring, or a data folder that can't be written.
  */
-export function openKeyRing(keys: string | undefined, dataDir: string | false): KeyRing {
+export function openKeyRing(keys: string | undefined, dataDir: string | false, isShared: boolean): KeyRing {
   if (keys !== undefined) return createKeyRing(keys)
+  if (isShared)
+    throw new HoldfastError(
+      'invalid_option',
+      'State is shared by several nodes, so each must have the same keys: set HOLDFAST_KEYS, for instance to "k1:$(openssl rand -base64 32)".',
+    )
   if (dataDir === false) return createKeyRing(generateKeys())
   const file = join(dataDir, 'keys')
   try {

@@ -6,7 +6,9 @@ import type { Clock } from '../ports/clock.ts'
 import type { KernelOptions } from '../kernel/services.ts'
 import type { HttpOptions } from '../transports/http/http-options.ts'
 import type { ServerOptions as ListenBounds } from '../transports/http/server.ts'
+import { checkStateUrl, MEMORY_URL, schemeOf } from './backends.ts'
 import { nearest } from './nearest.ts'
+import { isRedisUrl } from '../backends/redis/url.ts'
 
 export { generateKeys } from '../kernel/key-ring.ts'
 
@@ -42,9 +44,12 @@ export interface RuntimeOptions
   publicUrl?: string
   /** Proxies whose `X-Forwarded-For` is believed: addresses, ranges (`10.0.0.0/8`), `loopback`. Default: none (`HOLDFAST_TRUSTED_PROXIES`). */
   trustedProxies?: readonly string[]
-  /** Where nodes keep what they share. Default: this process's memory. */
-  state?: StateStore
-  /** How nodes tell each other of changes. Default: within this process. */
+  /**
+   * Where nodes keep what they share, and how they tell each other of changes: `memory:` (default), a URL of Redis
+   * (`HOLDFAST_STATE_URL`, else `REDIS_URL`), or a store of your own, which no variable replaces.
+   */
+  state?: string | StateStore
+  /** How nodes tell each other of changes. Default: by what `state` names; within this process for a store of your own. */
   bus?: EventBus
   /** Time. Default: the machine's clock; tests move their own. */
   clock?: Clock
@@ -65,9 +70,10 @@ export type ResolvedOptions = KernelOptions &
       | 'allowAnonymous'
       | 'trustedProxies'
       | 'dataDir'
+      | 'state'
     >
   > &
-  Pick<RuntimeOptions, 'keys' | 'state' | 'bus' | 'clock' | 'publicUrl'> & { auth?: ResolvedAuth }
+  Pick<RuntimeOptions, 'keys' | 'bus' | 'clock' | 'publicUrl'> & { auth?: ResolvedAuth }
 
 const MEBIBYTE = 1024 * 1024
 
@@ -80,6 +86,7 @@ const DEFAULTS: ResolvedOptions = {
   allowAnonymous: false,
   trustedProxies: [],
   dataDir: '.holdfast',
+  state: MEMORY_URL,
   logLevel: 'info',
   logFd: 1,
   listPageSize: 1000,
@@ -112,7 +119,7 @@ const DEFAULTS: ResolvedOptions = {
   sessions: 'required',
 }
 
-const OPTIONAL = ['keys', 'state', 'bus', 'clock', 'auth', 'publicUrl']
+const OPTIONAL = ['keys', 'bus', 'clock', 'auth', 'publicUrl']
 const LOG_LEVEL_NAMES = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** How each variable is read, and which option it sets. */
@@ -123,6 +130,7 @@ const VARIABLES: Readonly<
   PORT: { option: 'port', read: Number },
   LOG_LEVEL: { option: 'logLevel', read: (text) => text.toLowerCase() },
   HOLDFAST_DATA_DIR: { option: 'dataDir', read: (text) => text },
+  HOLDFAST_STATE_URL: { option: 'state', read: (text) => text },
   HOLDFAST_KEYS: { option: 'keys', read: (text) => text },
   HOLDFAST_ALLOWED_HOSTS: { option: 'allowedHosts', read: list },
   HOLDFAST_ALLOWED_ORIGINS: { option: 'allowedOrigins', read: list },
@@ -167,6 +175,9 @@ export function resolveOptions(
         `There is no option \`${name}\`${nearest(name, known, ' Did you mean', '`')}`,
       )
   const resolved: Record<string, unknown> = { ...DEFAULTS, ...defined(code) }
+  const own = resolved.state
+  const generic = genericStateUrl(env)
+  if (generic !== undefined) resolved.state = generic
   for (const [name, text] of Object.entries(env)) {
     if (text === undefined || text === '') continue
     const variable = Object.hasOwn(VARIABLES, name) ? VARIABLES[name] : undefined
@@ -181,11 +192,22 @@ export function resolveOptions(
         `There is no variable ${name}${nearest(name, Object.keys(VARIABLES), ' Did you mean', '')}`,
       )
   }
+  if (typeof own === 'object') resolved.state = own
   Object.assign(resolved, defined(flags))
   for (const [name, value] of Object.entries(resolved)) check(name as keyof ResolvedOptions, value, `\`${name}\``)
   if (resolved.auth !== undefined)
     resolved.auth = resolveAuth(resolved.auth as AuthOptions, resolved.publicUrl as string | undefined)
   return resolved as unknown as ResolvedOptions
+}
+
+/** What variables of others say: one of another kind of store is not meant for us. */
+function genericStateUrl({ REDIS_URL }: Readonly<Record<string, string | undefined>>): string | undefined {
+  if (REDIS_URL === undefined || REDIS_URL === '' || isRedisUrl(REDIS_URL)) return REDIS_URL || undefined
+  process.emitWarning(
+    `REDIS_URL is ignored: its scheme ${JSON.stringify(schemeOf(REDIS_URL))} is none of Redis. HOLDFAST_STATE_URL says where state is kept.`,
+    'HoldfastWarning',
+  )
+  return undefined
 }
 
 const defined = (options: object): object =>
@@ -205,6 +227,9 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     if (value !== 'required' && value !== 'optional') refuse('"required" or "optional"')
   } else if (option === 'dataDir') {
     if (value !== false && (typeof value !== 'string' || value === '')) refuse('a folder, or false')
+  } else if (option === 'state') {
+    if (typeof value === 'string') checkStateUrl(value, name)
+    else if (typeof value !== 'object' || value === null) refuse('a URL, or a StateStore')
   } else if (option === 'publicUrl') {
     if (value !== undefined && !isEndpointUrl(value)) refuse('an http or https URL without query and fragment')
   } else if (option === 'auth') {

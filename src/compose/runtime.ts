@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
-import { MemoryEventBus } from '../backends/memory/event-bus.ts'
-import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import type { Notify } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -21,6 +19,7 @@ import { Probes } from '../transports/http/probes.ts'
 import { listen, type HttpServer } from '../transports/http/server.ts'
 import { serveStdio } from '../transports/stdio/stdio.ts'
 import { createAuth } from './auth.ts'
+import { isSharedUrl, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
@@ -32,7 +31,7 @@ const FLUSH_MS = 500
 export interface Runtime {
   /** Tells clients that something changed. */
   readonly notify: Notify
-  /** Whether requests are taken: not any more once {@link close} was called. */
+  /** Whether requests should be sent here: not before a shared store was reached once, and not any more once {@link close} was called. */
   readonly isReady: boolean
   /** The metrics in Prometheus' text format, for who serves them on a route of their own. */
   metrics(): Promise<{ contentType: string; body: string }>
@@ -102,12 +101,13 @@ export async function wire(
       'createRuntime was not given a server. Give it the result of defineServer({ … }).',
     )
   const clock = options.clock ?? systemClock
-  const state = options.state ?? new MemoryStateStore(clock)
-  const bus = options.bus ?? new MemoryEventBus()
-  let isReady = true
+  const keys = openKeyRing(options.keys, options.dataDir, isSharedUrl(options.state))
+  let isOpen = true
   let isInputOver = false
   let httpServer: HttpServer | undefined
   let closing: Promise<void> | undefined
+  // A node that never reached its store may have the wrong URL: it takes no traffic. One that has lost it can do most things.
+  const isReady = (): boolean => isOpen && backends.wasUp()
   const telemetry = await RuntimeTelemetry.create(
     { level: options.logLevel, fd: options.logFd },
     {
@@ -117,19 +117,25 @@ export async function wire(
       pendingBodyBytes: () => admission.pending.bytes,
       loopDelayMs: () => admission.loopDelayMs,
       openStreams: () => kernel.openStreamCount,
-      isReady: () => isReady,
+      isReady,
+      isStateUp: () => backends.isUp(),
     },
   )
   const ticker = new Ticker(clock, TICK_MS)
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
   const admission = new Admission(options, server.tools, clock, telemetry)
+  const catalog = compileCatalog(server, options.listPageSize)
+  const auth = await createAuth(server, options, clock, telemetry)
+  // Last of what can fail: nothing of it is left open then.
+  const backends = await openBackends(options, clock, (isUp, error) => telemetry.stateChanged(isUp, error))
+  const { state, bus } = backends
   let counter = 0
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, ticker, nodeId }
   const services: Services = {
     ...shared,
-    catalog: compileCatalog(server, options.listPageSize),
-    keys: openKeyRing(options.keys, options.dataDir),
+    catalog,
+    keys,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
     admission,
     running: new Set(),
@@ -142,7 +148,7 @@ export async function wire(
   const kernel = new Kernel(services)
   await kernel.start()
   const probes = new Probes({
-    isReady: () => isReady,
+    isReady,
     metrics: renderMetrics ?? (() => telemetry.metrics.render()),
     onError: (error) => telemetry.failure(undefined, 'The metrics could not be rendered.', error),
   })
@@ -153,9 +159,9 @@ export async function wire(
     clock,
     ticker,
     probes,
-    isReady: () => isReady,
+    isReady: () => isOpen,
     admission,
-    ...(await createAuth(server, options, clock, telemetry)),
+    ...auth,
   }
 
   const close = async (): Promise<void> => {
@@ -166,7 +172,7 @@ export async function wire(
     const alive = setInterval(() => {
       if (isDelayOver) httpServer?.closeIdle()
     }, 100)
-    isReady = false
+    isOpen = false
     // Balancers see `/readyz` fail before connections are refused.
     if (httpServer !== undefined && options.drainDelayMs > 0) await clock.sleep(options.drainDelayMs)
     isDelayOver = true
@@ -183,8 +189,7 @@ export async function wire(
     httpServer?.cut()
     await serverClosed
     await kernel.close()
-    if (options.state === undefined) await state.close()
-    if (options.bus === undefined) await bus.close()
+    await backends.close()
     await telemetry.close()
     clearInterval(alive)
   }
@@ -192,7 +197,7 @@ export async function wire(
   const runtime: Runtime = {
     notify: services.changes.notify,
     get isReady() {
-      return isReady
+      return isReady()
     },
     metrics: () => probes.metrics(),
     nodeHandler: createNodeHandler(parts, true),

@@ -10,6 +10,7 @@ import { callerOf } from './caller.ts'
 import type { Exchange, LegacySession, Reply } from './exchange.ts'
 import { errorHeaders } from './invocation.ts'
 import { parseJson } from './json.ts'
+import { keepSubscribed } from './keep-subscribed.ts'
 import { CANCEL_CHANNEL } from './keys.ts'
 import { checkId, claimOf, isId } from './message.ts'
 import { isAlwaysTaken, takesSlot } from './methods.ts'
@@ -52,11 +53,14 @@ export class Kernel {
 
   /** Subscribes to what other nodes tell this one. */
   async start(): Promise<void> {
-    const { bus, cancellable } = this.#services
-    this.#unsubscribeCancel = await bus.subscribe(
+    const { bus, cancellable, clock, telemetry } = this.#services
+    // A lost cancellation is a call that runs to its end, as the specification allows.
+    this.#unsubscribeCancel = await keepSubscribed(
+      bus,
       CANCEL_CHANNEL,
       (message) => cancellable.get(Buffer.from(message).toString())?.abandon('cancelled'),
-      () => undefined, // a lost cancellation is a call that runs to its end, as the specification allows
+      clock,
+      (error) => telemetry.failure(undefined, 'Cancellations of other nodes are not heard yet.', error),
     )
   }
 

@@ -12,6 +12,7 @@ export interface Gauges {
   loopDelayMs(): number
   openStreams(): number
   isReady(): boolean
+  isStateUp(): boolean
 }
 
 /** What is counted: by the kernel, and by telemetry itself. */
@@ -145,6 +146,7 @@ export class Metrics {
     )
     gauge('holdfast_open_streams', 'Streams that follow changes now.', () => gauges.openStreams())
     gauge('holdfast_ready', '1 while the node takes requests.', () => (gauges.isReady() ? 1 : 0))
+    gauge('holdfast_state_up', '1 while the state store can be reached.', () => (gauges.isStateUp() ? 1 : 0))
     for (const [counter, { name, help, label }] of Object.entries(COUNTERS))
       register(registry, name, help, 'counter', () =>
         [...(this.#counters.get(counter as OwnCounter) ?? [])].map(([key, value]) => ({

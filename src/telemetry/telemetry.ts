@@ -120,6 +120,12 @@ export class RuntimeTelemetry implements Telemetry {
     this.#log.log('error', { ...contextOf(operation), err }, message)
   }
 
+  /** A shared store was reached, or lost. */
+  stateChanged(isUp: boolean, error: Error | undefined): void {
+    if (isUp) this.#log.log('info', {}, 'The state store is connected.')
+    else this.#log.log('warn', { err: toLogError(error) }, 'The state store can not be reached.')
+  }
+
   handlerLog(operation: Operation, level: string, message: string, fields: object | undefined): void {
     const as = LEVELS[level] ?? 'info'
     if (!this.#log.isEnabled(as)) return

@@ -1,3 +1,5 @@
+import { systemClock } from '../ports/clock.ts'
+import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import { internalsOf, createRuntime, type Runtime } from '../compose/runtime.ts'
 import type { RuntimeOptions } from '../compose/options.ts'
 import type { ContentBlock, PromptMessage, ResourceContents } from '../define/content.ts'
@@ -93,7 +95,13 @@ let clients = 0
 export async function connect(server: ServerDefinition, options: ConnectOptions = {}): Promise<TestClient> {
   const { revision = LATEST_MODERN, answers } = options
   const capabilities = options.capabilities ?? (answers === undefined ? {} : ANSWERING)
-  const runtime = await createRuntime(server, { dataDir: false, logLevel: 'silent', ...options.runtime })
+  const runtime = await createRuntime(server, {
+    dataDir: false,
+    logLevel: 'silent',
+    // A store of its own, whatever REDIS_URL says on this machine.
+    state: new MemoryStateStore(options.runtime?.clock ?? systemClock),
+    ...options.runtime,
+  })
   const client = new MemoryClient(runtime, revision, capabilities, answers)
   if (isLegacy(revision)) {
     await client.request('initialize', {

@@ -27,6 +27,10 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   },
   'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache', 'node:crypto'] },
   'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
+  'backends/redis': {
+    folders: ['errors', 'ports'],
+    packages: ['ioredis', 'node:crypto', 'node:events', 'node:fs'],
+  },
   compose: {
     folders: [
       'errors',
@@ -40,12 +44,13 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'transports',
       'backends/memory',
       'backends/ipc',
+      'backends/redis',
     ],
     packages: ['node:crypto', 'node:fs', 'node:path', 'node:stream'],
   },
   tasks: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'node:worker_threads'] },
   testing: {
-    folders: ['errors', 'ports', 'define', 'kernel', 'tasks', 'transports', 'compose'],
+    folders: ['errors', 'ports', 'define', 'kernel', 'tasks', 'transports', 'compose', 'backends/memory'],
     packages: ['node:assert', 'node:crypto'],
   },
   cli: {
@@ -100,6 +105,6 @@ test.each(files)('%s imports only from below its place in the house', (file) => 
 })
 
 test('the check would see a wrong import', () => {
-  expect(imports('compose/runtime.ts')).toContain('../backends/memory/event-bus.ts')
+  expect(imports('compose/backends.ts')).toContain('../backends/memory/event-bus.ts')
   expect(HOUSE.kernel!.folders).not.toContain('backends/memory')
 })

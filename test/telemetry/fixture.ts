@@ -12,6 +12,7 @@ export const IDLE: Gauges = {
   loopDelayMs: () => 0,
   openStreams: () => 0,
   isReady: () => true,
+  isStateUp: () => true,
 }
 
 /** A server that has one of everything that telemetry tells apart. */

@@ -27,17 +27,20 @@ export class Connection {
    *
    * @param handler gets the answers; `onClose` is called once when an open connection ends, with the reason, unless
    *   {@link destroy} came first.
+   * @param from address of this end.
    * @throws Error when nobody listens.
    */
   static open(
     port: number,
     handler: ResponseHandler & { onClose(reason: Error | undefined): void },
+    from = '127.0.0.1',
   ): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const parser = new ResponseParser(handler)
       const socket = connect({
         port,
         host: '127.0.0.1',
+        localAddress: from,
         noDelay: true,
         onread: {
           buffer: sharedBuffer,

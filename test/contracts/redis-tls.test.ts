@@ -1,0 +1,3 @@
+import { redisContracts } from './redis.ts'
+
+await redisContracts('redis-tls')
