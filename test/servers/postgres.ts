@@ -58,7 +58,9 @@ exec $as "$BIN"postgres -D "$DATA" "$@"
 `
 
 /** Starts a server with fsync on; what it has committed survives `kill()` and `start()`. */
-export async function startPostgres({ settings = {} }: { settings?: Readonly<Record<string, string>> } = {}): Promise<PostgresServer> {
+export async function startPostgres({
+  settings = {},
+}: { settings?: Readonly<Record<string, string>> } = {}): Promise<PostgresServer> {
   const program = await have(postgresSource)
   let port = 0
   const url = (): string => `postgres://postgres@${HOST}:${port}/postgres`
@@ -79,7 +81,14 @@ export async function startPostgres({ settings = {} }: { settings?: Readonly<Rec
     return {
       name: 'postgres',
       program: { ...program, command: 'sh' },
-      args: ['-c', SCRIPT, 'postgres', ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]), '-p', String(port)],
+      args: [
+        '-c',
+        SCRIPT,
+        'postgres',
+        ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+        '-p',
+        String(port),
+      ],
       env: {
         BIN: program.container === undefined ? `${dirname(program.command)}/` : '',
         DATA: join(dir, 'data'),
@@ -95,7 +104,10 @@ export async function startPostgres({ settings = {} }: { settings?: Readonly<Rec
     const { pid } = server
     if (pid === undefined) return []
     const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')
-    return children.split(' ').map(Number).filter((child) => child > 0)
+    return children
+      .split(' ')
+      .map(Number)
+      .filter((child) => child > 0)
   }
   const signal = (pids: readonly number[], name: NodeJS.Signals): void => {
     for (const pid of pids)
@@ -135,7 +147,11 @@ export async function startPostgres({ settings = {} }: { settings?: Readonly<Rec
 }
 
 /** Runs one statement on a server, by a connection of its own. */
-export async function query<Row extends QueryResultRow>(url: string, text: string, values: unknown[] = []): Promise<Row[]> {
+export async function query<Row extends QueryResultRow>(
+  url: string,
+  text: string,
+  values: unknown[] = [],
+): Promise<Row[]> {
   const client = new Client({ connectionString: url, connectionTimeoutMillis: 2000 })
   client.on('error', () => undefined) // the statement under way is rejected with it
   try {

@@ -1,0 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, afterEach, beforeEach, describe, test } from 'vitest'
+import { taskStoreContract } from '../../src/testing/contracts/task-store.ts'
+import { sharedServer } from '../servers/shared.ts'
+import { postgresSchema } from './postgres.ts'
+
+const { url } = await sharedServer('postgres')
+const schema = await postgresSchema(url, `contract_${process.pid}`)
+afterAll(() => schema.drop())
+
+const runner = { describe, test, beforeEach, afterEach }
+taskStoreContract(runner, 'postgres', async () => ({ store: await schema.open(), pass: (ms) => sleep(ms) }))
