@@ -22,16 +22,29 @@ export function listTasks(schema: string, filter: TaskFilter): { text: string; v
   }
 }
 
-/** What waits in queues. $1 queues */
+/**
+ * What waits in queues. $1 queues
+ *
+ * Counted in the index alone, where its pages have been vacuumed; the oldest is the oldest of each tool's first.
+ */
 export const readBacklog = (schema: string) =>
   statement(
     'read_backlog',
     `
-select asked.queue, c.* from unnest($1::text[]) as asked (queue) cross join lateral (
-  select count(*) filter (where state = 0)::int as ready, count(*) filter (where state = 1)::int as leased,
-      count(*) filter (where state = 2)::int as parked,
-      greatest(0, coalesce(extract(epoch from now() - min(run_at) filter (where state = 0)) * 1000, 0))::float8 as oldest_ready_ms
-    from ${schema}.hf_task where queue = asked.queue and state < 3) c`,
+select asked.queue, c.*, greatest(0, coalesce(extract(epoch from now() - o.run_at) * 1000, 0))::float8 as oldest_ready_ms
+  from unnest($1::text[]) as asked (queue)
+  cross join lateral (
+    select count(*) filter (where state = 0)::int as ready, count(*) filter (where state = 1)::int as leased,
+        count(*) filter (where state = 2)::int as parked
+      from ${schema}.hf_task where queue = asked.queue and state < 3) c
+  cross join lateral (
+    with recursive place (tool) as (
+      (select tool from ${schema}.hf_task where state = 0 and queue = asked.queue order by tool limit 1)
+      union all
+      select next.tool from place cross join lateral (
+        select tool from ${schema}.hf_task where state = 0 and queue = asked.queue and tool > place.tool order by tool limit 1) next)
+    select min(f.run_at) as run_at from place cross join lateral (
+      select run_at from ${schema}.hf_task where state = 0 and queue = asked.queue and tool = place.tool order by order_at limit 1) f) o`,
   )
 
 /** A new task from a dead letter. $1 id · $2 the new id. Gives nothing where the first is no dead letter, or the second is taken. */

@@ -1,5 +1,5 @@
 import { CLAIMED_COLUMNS } from '../../sql/row.ts'
-import { columnsOf, milliseconds, statement } from './statement.ts'
+import { columnsOf, milliseconds, stateIs, statement } from './statement.ts'
 
 /** Candidates beside those wanted: so many may be locked by others at this moment before a claim comes back with too few. */
 const SPARE_CANDIDATES = 100
@@ -31,15 +31,16 @@ candidate as materialized (
    where not exists (select from mine)
    order by c.order_at limit $6::int + ${SPARE_CANDIDATES}),
 pick as materialized (
-  select t.id from candidate c join ${schema}.hf_task t on t.id = c.id
-   where t.state = 0 order by c.order_at limit $6 for no key update of t skip locked),
+  select l.id from candidate c cross join lateral (
+    select t.id from ${schema}.hf_task t where t.id = c.id and ${stateIs(0, 't')} for no key update skip locked) l
+   limit $6),
 taken as (
   update ${schema}.hf_task t set state = 1, fence = t.fence + 1, worker = $1, claim_token = $2,
       lease_until = clock_timestamp() + ${milliseconds('$7')}, journal_mark = t.journal_length
     from pick where t.id = pick.id returning ${columnsOf('t', CLAIMED_COLUMNS)})
 select * from taken
 union all
-select ${columnsOf('t', CLAIMED_COLUMNS)} from mine join ${schema}.hf_task t on t.id = mine.id where t.state = 1 and t.claim_token = $2
+select ${columnsOf('t', CLAIMED_COLUMNS)} from mine join ${schema}.hf_task t on t.id = mine.id where ${stateIs(1, 't')} and t.claim_token = $2
 order by order_at`,
   )
 

@@ -12,6 +12,18 @@ export const behind = (count: string, weight: string): string =>
   milliseconds(`least(${ORDER_MOST_MS}, ${count} * ${ORDER_STEP_MS} / ${weight})`)
 
 /**
+ * CTEs that end in `placed`: the rows of `source` (with queue and owner), and as `before` how many of the owner's tasks come
+ * before each. Counted once for each owner, and without a join.
+ */
+export const placedAfterOthers = (schema: string, source: string, order: string): string => `
+ranked as (
+  select s.*, row_number() over (partition by queue, owner order by ${order}) as rank from ${source} s),
+counted as (
+  select r.*, case when rank = 1 then ${busyCount(schema, 'r.queue', 'r.owner')} end as busy from ranked r),
+placed as (
+  select c.*, first_value(busy) over (partition by queue, owner order by rank) + rank - 1 as before from counted c)`
+
+/**
  * Inserts tasks that are not there yet; gives those that were inserted.
  *
  * Arrays, one element each for a task: $1 ids · $2 owners · $3 tools · $4 queues · $5 delays (ms) · $6 weights · $7 most attempts
@@ -30,11 +42,7 @@ with input as materialized (
       $10::float8[], $11::bigint[], $12::bytea[], $13::bytea[], $14::text[], $15::uuid[], $16::bytea[], $17::bytea[])
     with ordinality as i (id, owner, tool, queue, delay_ms, weight, max_attempts, max_crashes, fails_when_lost,
       ttl_ms, retention_ms, idempotency_key, args_digest, handler_revision, redrive_of, args, caller, ord)),
-busy as materialized (
-  select o.queue, o.owner, ${busyCount(schema, 'o.queue', 'o.owner')} as count from (select distinct queue, owner from input) o),
-placed as (
-  select i.*, b.count + row_number() over (partition by i.queue, i.owner order by i.ord) - 1 as before
-    from input i join busy b on b.queue = i.queue and b.owner = i.owner)
+${placedAfterOthers(schema, 'input', 'ord')}
 insert into ${schema}.hf_task as t (id, owner, tool, queue, state, run_at, order_at, weight, max_attempts, max_crashes, fails_when_lost,
     created_at, updated_at, expires_at, retention_ms, idempotency_key, args_digest, handler_revision, redrive_of, args, caller)
 select id, owner, tool, queue, case when delay_ms > 0 then 2 else 0 end, now() + ${milliseconds('delay_ms')},

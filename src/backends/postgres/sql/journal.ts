@@ -1,5 +1,5 @@
 import { behind, busyCount } from './create.ts'
-import { milliseconds, statement } from './statement.ts'
+import { milliseconds, stateIs, statement } from './statement.ts'
 
 /**
  * Records a step. $1 id · $2 fence · $3 name · $4 value · $5 lease (ms) · $6 artifacts (JSON)
@@ -13,13 +13,13 @@ export const recordStep = (schema: string) =>
     `
 with held as (
   update ${schema}.hf_task set journal_length = journal_length + 1, lease_until = clock_timestamp() + ${milliseconds('$5')}
-   where id = $1 and fence = $2 and state = 1
+   where id = $1 and fence = $2 and ${stateIs(1)}
      and not exists (select from ${schema}.hf_journal j where j.task_id = $1 and j.name = $3) returning journal_length),
 recorded as (
   insert into ${schema}.hf_journal (task_id, name, seq, kind, fence, value, artifacts)
   select $1, $3, journal_length, 0, $2, $4, $6::jsonb from held returning seq)
 select case when exists (select from recorded) then 'recorded'
-  when exists (select from ${schema}.hf_task where id = $1 and fence = $2 and state = 1)
+  when exists (select from ${schema}.hf_task where id = $1 and fence = $2 and ${stateIs(1)})
    and exists (select from ${schema}.hf_journal where task_id = $1 and name = $3) then 'exists'
   else 'lost' end as outcome`,
   )
@@ -34,7 +34,7 @@ export const parkTask = (schema: string) =>
     `
 with held as materialized (
   select id, journal_length, cancel_at is not null as cancelled from ${schema}.hf_task
-   where id = $1 and fence = $2 and state = 1 for no key update),
+   where id = $1 and fence = $2 and ${stateIs(1)} for no key update),
 parked as (
   update ${schema}.hf_task t set state = 2, worker = null, lease_until = null, open_asks = cardinality($4::text[]),
       run_at = coalesce(clock_timestamp() + ${milliseconds('$3')}, t.run_at),

@@ -1,5 +1,5 @@
 import { CRASH_BACKOFF_MOST_MS } from '../../sql/order.ts'
-import { behind, busyCount } from './create.ts'
+import { behind, placedAfterOthers } from './create.ts'
 import { milliseconds, statement } from './statement.ts'
 
 /** Ids to ring for, of one queue and tool: a bell wakes workers, and they claim whatever is there. */
@@ -48,11 +48,7 @@ due as materialized (
   select id, queue, owner, weight from ${schema}.hf_task
    where state = 2 and open_asks = 0 and run_at <= now() and (expires_at is null or expires_at > now())
    order by run_at limit $1 for no key update skip locked),
-busy as materialized (
-  select o.queue, o.owner, ${busyCount(schema, 'o.queue', 'o.owner')} as count from (select distinct queue, owner from due) o),
-placed as (
-  select d.id, d.weight, b.count + row_number() over (partition by d.queue, d.owner order by d.id) - 1 as before
-    from due d join busy b on b.queue = d.queue and b.owner = d.owner),
+${placedAfterOthers(schema, 'due', 'id')},
 woken as (
   update ${schema}.hf_task t set state = 0, order_at = clock_timestamp() + ${behind('p.before', 'p.weight')}
     from placed p where t.id = p.id returning 'woken' as kind, t.id, t.queue, null::bigint as version),
