@@ -73,8 +73,10 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     this.#single = single
     this.#schema = schema
     this.#sql = statementsOf(quote(schema))
-    // A connection that breaks while nobody uses it is replaced by the next use.
+    // A connection that breaks while nobody uses it is replaced by the next use; one that breaks in use also fails its statement.
+    // Without a listener either would end the process.
     pool.on('error', () => undefined)
+    pool.on('connect', (client) => client.on('error', () => undefined))
     const bounds = {
       maxInFlight: 2,
       maxItems: MOST_IN_BATCH,
@@ -342,8 +344,10 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
 
   async #finish(batch: readonly TaskEnd[]): Promise<('done' | 'lost')[]> {
     // Of two ends by one fence the first counts, as it would if they had not met.
-    const first = new Map(batch.toReversed().map((end) => [`${end.id} ${end.fence}`, end]))
-    const ends = [...first.values()]
+    const first = new Map<string, number>()
+    for (const [index, { id, fence }] of batch.entries())
+      if (!first.has(`${id} ${fence}`)) first.set(`${id} ${fence}`, index)
+    const ends = [...first.values()].map((index) => batch[index]!)
     const column = <Value>(valueOf: (end: TaskEnd) => Value): Value[] => ends.map(valueOf)
     const rows = await this.#run<{ id: string; fence: number }>('finish', this.#sql.finishTasks, [
       column(({ id }) => id),
@@ -355,7 +359,7 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
       column(({ artifacts }) => jsonOrNull(artifacts)),
     ])
     const done = new Set(rows.map(({ id, fence }) => first.get(`${id} ${fence}`)))
-    return batch.map((end) => (done.has(end) ? 'done' : 'lost'))
+    return batch.map((_, index) => (done.has(index) ? 'done' : 'lost'))
   }
 
   #refuseClosed(): void {
