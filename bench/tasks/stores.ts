@@ -45,7 +45,7 @@ async function postgres(url: string): Promise<Subject> {
   const admin = new Client({ connectionString: url })
   await admin.connect()
   const updates = async (): Promise<{ all: number; hot: number }> => {
-    await new Promise((resolve) => setTimeout(resolve, 1500)) // sessions report once a second
+    await new Promise((resolve) => setTimeout(resolve, 11_000)) // idle sessions report every ten seconds
     const { rows } = await admin.query<{ all: number; hot: number }>(
       `select n_tup_upd::int as all, n_tup_hot_upd::int as hot from pg_stat_user_tables where schemaname = $1 and relname = 'hf_task'`,
       [schema],

@@ -161,16 +161,16 @@ test('a server that is killed under load, and comes back, has lost nothing that 
   const acknowledged = new Set<string>()
   const ended = new Map<string, number>()
   let failures = 0
-  let isOver = false
+  const over = new AbortController()
   const client = async (): Promise<void> => {
-    while (!isOver)
+    while (!over.signal.aborted)
       await store.create(newTask(queue)).then(
         ({ task }) => acknowledged.add(task.id),
         () => sleep(20, failures++),
       )
   }
   const worker = async (): Promise<void> => {
-    while (!isOver)
+    while (!over.signal.aborted)
       try {
         for (const { id, fence } of await claim(store, queue, randomUUID(), 5)) {
           const [outcome] = await store.finish([{ id, fence, state: 'completed' }])
@@ -187,7 +187,7 @@ test('a server that is killed under load, and comes back, has lost nothing that 
   const before = ended.size
   await server.start()
   await until('Work going on', 30_000, async () => ended.size > before + 20)
-  isOver = true
+  over.abort()
   await Promise.all(all)
   const ids = [...acknowledged]
   const versions = await store.versions(ids)
