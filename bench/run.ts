@@ -16,7 +16,10 @@ import type { Results } from './lib/results.ts'
 import type { ServerCommand } from './lib/server-process.ts'
 import { allTargets, missing, selectTargets } from './lib/targets.ts'
 import type { Target } from './lib/targets.ts'
+import { fanOut } from './sections/fan-out.ts'
 import { idleStreams } from './sections/idle-streams.ts'
+import { nodes } from './sections/nodes.ts'
+import { limited } from './sections/limits.ts'
 import { overloaded } from './sections/overload.ts'
 import { startUp } from './sections/start-up.ts'
 import { throughput } from './sections/throughput.ts'
@@ -36,7 +39,10 @@ const sections: Record<string, (context: Context) => Promise<SectionReport | und
   'start-up': startUp,
   streams: idleStreams,
   list: toolList,
+  limits: limited,
   overload: overloaded,
+  'fan-out': fanOut,
+  nodes,
 }
 
 /** Prints for people: to stdout, or to stderr where stdout carries the JSON. */

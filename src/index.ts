@@ -28,6 +28,7 @@ export type {
   ToolResult,
 } from './define/content.ts'
 export type { Client, Context, ContextLog, LogLevel, Notify, Principal } from './define/context.ts'
+export type { RequestLimit, ToolLimit } from './define/limits.ts'
 export { definePrompt } from './define/prompt.ts'
 export type { PromptArgument, PromptDefinition, PromptOptions, PromptReturn } from './define/prompt.ts'
 export { defineResource } from './define/resource.ts'
@@ -62,6 +63,8 @@ export type {
   TokenBucket,
   TokensTaken,
 } from './ports/state-store.ts'
+export type { LimitOverride } from './limits/compiled-limit.ts'
+export type { LimitFacts, OverrideLimits } from './limits/overrides.ts'
 export type { FetchHandler } from './transports/http/fetch-handler.ts'
 export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'

@@ -92,8 +92,8 @@ async function vitest(): Promise<Suite[]> {
 }
 
 /** A program of ours that ends with `NAME: N passed, N failed`. */
-async function program(name: string, file: string): Promise<Suite[]> {
-  const { code, output } = await run('node', [file])
+async function program(name: string, file: string, ...args: string[]): Promise<Suite[]> {
+  const { code, output } = await run('node', [file, ...args])
   const match = /(\d+) passed, (\d+) failed[^\n]*\s*$/.exec(output)
   const [passed, failed] = match === null ? [0, 1] : [Number(match[1]), Number(match[2])]
   const isGood = code === 0 && failed === 0 && passed > 0
@@ -117,6 +117,11 @@ const STAGES: Stage[] = [
     name: 'conformance',
     about: 'the official conformance suite',
     run: () => program('conformance', 'test/conformance/run.ts'),
+  },
+  {
+    name: 'cluster',
+    about: 'the conformance suite against three nodes behind a round-robin proxy',
+    run: () => program('conformance (cluster)', 'test/conformance/run.ts', '--cluster'),
   },
   {
     name: 'packaging',

@@ -5,7 +5,7 @@ import { stop, track } from './children.ts'
 import type { LoadJob, LoadResult } from './load/generator.ts'
 import type { LoadCommand } from './load/main.ts'
 import type { OpenLoopJob, OpenLoopResult } from './load/open-loop.ts'
-import type { StreamJob } from './load/streams.ts'
+import type { FanOutResult, StreamJob } from './load/streams.ts'
 
 /** A process that makes load; it runs on the core of the bench, which sleeps meanwhile. */
 export class LoadProcess {
@@ -27,6 +27,10 @@ export class LoadProcess {
 
   openStreams(job: StreamJob): Promise<{ open: number }> {
     return this.#run({ kind: 'open-streams', job }) as Promise<{ open: number }>
+  }
+
+  fanOut(job: { port: number; path: string }): Promise<FanOutResult> {
+    return this.#run({ kind: 'fan-out', job }) as Promise<FanOutResult>
   }
 
   closeStreams(): Promise<{ lost: number }> {

@@ -6,6 +6,7 @@ import { callMessage, initializeMessage, listMessage, operandsOf, postBytes } fr
 import type { Operation, Wire } from './load/request.ts'
 import { messageOf } from './load/verify.ts'
 import { peersDir } from './peers.ts'
+import { makeToken, tokenAudience, tokenIssuer, tokenKeys } from './token.ts'
 import type { ServerCommand, StartOptions } from './server-process.ts'
 
 /** A server under test, called over one wire. */
@@ -40,6 +41,13 @@ export function holdfastCommand(name: string, definition: string, dataDir: strin
   }
 }
 
+/** The same behind tokens. */
+function authenticatedCommand(dataDir: string): ServerCommand {
+  const command = holdfastCommand('holdfast-token', 'authenticated.ts', dataDir)
+  const env = { BENCH_KEYS: tokenKeys, BENCH_ISSUER: tokenIssuer, BENCH_AUDIENCE: tokenAudience }
+  return { ...command, env: { ...command.env, ...env } }
+}
+
 /** A server of `bench/servers` that is a program by itself. */
 export function scriptCommand(name: string, script: string, env: Readonly<Record<string, string>> = {}): ServerCommand {
   return { name, args: [file(`servers/${script}`)], env }
@@ -69,6 +77,13 @@ export function allTargets(dataDir: string): Target[] {
     },
     holdfast('2026', modern),
     holdfast('2025', session),
+    {
+      name: 'holdfast-token',
+      label: 'Holdfast, with a token',
+      wire: { ...modern, authorization: `Bearer ${makeToken()}` },
+      path: '/mcp',
+      command: authenticatedCommand(dataDir),
+    },
     peer('sdk2-2026', 'sdk2.js', modern, '@modelcontextprotocol/server'),
     peer('sdk2-2025', 'sdk2.js', stateless, '@modelcontextprotocol/server'),
     peer('sdk1-stateless', 'sdk1-stateless.js', stateless, '@modelcontextprotocol/sdk'),

@@ -31,8 +31,19 @@ interface Measured {
   broken: string | undefined
 }
 
+/** What {@link throughput} says of one server. */
+export interface Summary {
+  name: string
+  failures: number
+  rounds: readonly Round[]
+}
+
 /** Measures `operation` at every target of the context and says how each compares with the reference. */
-export async function throughput(context: Context, operation: Operation, title: string): Promise<SectionReport> {
+export async function throughput(
+  context: Context,
+  operation: Operation,
+  title: string,
+): Promise<SectionReport & { data: readonly Summary[] }> {
   const running: Measured[] = []
   try {
     for (const target of context.targets) {
@@ -106,7 +117,7 @@ async function loadOnce(
   }
 }
 
-function report(title: string, all: readonly Measured[]): SectionReport {
+function report(title: string, all: readonly Measured[]): SectionReport & { data: readonly Summary[] } {
   const running = all.filter(({ broken }) => broken === undefined)
   const base = running.find(({ target }) => target.name === reference)!
   const rates = ({ rounds }: Measured): number[] => rounds.map(({ requestsPerSecond }) => requestsPerSecond)

@@ -1,9 +1,10 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import type { Principal } from '../define/context.ts'
+import { isScope } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
-import { SCOPE, type PrincipalMaker } from './principal.ts'
+import type { PrincipalMaker } from './principal.ts'
 
 /** An API key as the server keeps it: its hash, and whom it stands for. */
 export interface ApiKeyEntry {
@@ -125,10 +126,17 @@ function stampOf(file: string): string {
 
 /** The entries of a file of keys. @throws {HoldfastError} `invalid_option` */
 export function readApiKeys(file: string): unknown {
+  let text: string
   try {
-    return JSON.parse(readFileSync(file, 'utf8'))
+    text = readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new HoldfastError('invalid_option', `The file of API keys ${file} can't be read as JSON.`, { cause })
+    throw new HoldfastError('invalid_option', `The file of API keys ${file} can't be read.`, { cause })
+  }
+  try {
+    return JSON.parse(text)
+  } catch {
+    // Without its cause, whose message quotes the file.
+    throw new HoldfastError('invalid_option', `The file of API keys ${file} holds something other than JSON.`)
   }
 }
 
@@ -146,10 +154,7 @@ export function checkEntries(entries: unknown): ApiKeyEntry[] {
     if (typeof subject !== 'string' || subject === '') refuse(index, 'has no `subject`')
     if (tenant !== undefined && (typeof tenant !== 'string' || tenant === ''))
       refuse(index, 'has a `tenant` that is no text')
-    if (
-      scopes !== undefined &&
-      !(Array.isArray(scopes) && scopes.every((scope) => typeof scope === 'string' && SCOPE.test(scope)))
-    )
+    if (scopes !== undefined && !(Array.isArray(scopes) && scopes.every(isScope)))
       refuse(index, 'has `scopes` that are no array of scopes')
     if (expiresAt !== undefined && (typeof expiresAt !== 'string' || Number.isNaN(Date.parse(expiresAt))))
       refuse(index, 'has an `expiresAt` that is no date')

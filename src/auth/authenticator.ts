@@ -18,6 +18,10 @@ const REMEMBER_JWT_MS = 60_000
 /** The same for an opaque token: so long one that was revoked still works. */
 const REMEMBER_OPAQUE_MS = 15_000
 const MAX_REMEMBERED = 10_000
+/** Time for a function of the user's. */
+const OWN_TIMEOUT_MS = 5000
+/** Tokens that are being checked at once; more are told to try again. */
+const MAX_PENDING = 2000
 /** Longest credential. Tokens with many claims are 2 to 4 kB; headers are bounded to 16 KiB in all. */
 const MAX_LENGTH = 8192
 /** A bearer token (RFC 6750, 2.1). */
@@ -77,14 +81,14 @@ export class Authenticator {
       )
     if (issuer === undefined) return
     this.#keySet = new KeySet(
-      async () => fetchJson(jwksUrl ?? (await jwksUrlOf(issuer))),
+      async (signal) => fetchJson(jwksUrl ?? (await jwksUrlOf(issuer, signal)), signal),
       parts.clock,
       told('The keys of the authorization server could not be fetched.'),
     )
     if (introspection !== undefined)
       this.#introspector = new Introspector(
         introspection,
-        async () => (await discover(issuer)).introspectionUrl,
+        async (signal) => (await discover(issuer, signal)).introspectionUrl,
         parts.clock,
         told('The authorization server could not be asked about a token.'),
       )
@@ -94,8 +98,11 @@ export class Authenticator {
    * Who sends a request.
    * @throws {HoldfastError} (or rejects with) `unauthenticated`, `insufficient_scope`, `malformed_credentials`, `auth_unavailable`,
    * with the headers of the answer.
+   * @param target path and query of the request, where it has one.
    */
-  authenticate(caller: Caller): Principal | Promise<Principal> {
+  authenticate(caller: Caller, target = ''): Principal | Promise<Principal> {
+    if (target.includes('?') && hasTokenInQuery(target))
+      throw this.#challenged(malformed('A token in the query is not accepted; send it as `Authorization: Bearer …`.'))
     if (this.#auth.authenticate !== undefined) return this.#askOwn(caller)
     return this.#byHeaders(caller)
   }
@@ -121,10 +128,11 @@ export class Authenticator {
   async #askOwn(caller: Caller): Promise<Principal> {
     let identity: Principal | undefined
     try {
-      identity = await this.#auth.authenticate!({
+      const asked = this.#auth.authenticate!({
         header: (name) => caller.head.header(name.toLowerCase()),
         address: caller.address,
       })
+      identity = isThenable(asked) ? await this.#inTime(asked) : asked
       if (identity !== undefined) return this.#admitted(this.#maker.make(checkIdentity(identity)))
     } catch (error) {
       if (error instanceof HoldfastError && error.code !== 'invalid_option') throw this.#challenged(error)
@@ -134,6 +142,19 @@ export class Authenticator {
       })
     }
     return this.#byHeaders(caller)
+  }
+
+  /** A request must not wait for ever, whatever somebody's function waits for. */
+  async #inTime<T>(asked: PromiseLike<T>): Promise<T> {
+    const answered = new AbortController()
+    const timeout = this.#parts.clock.sleep(OWN_TIMEOUT_MS, answered.signal).then(() => {
+      throw new Error(`It did not answer within ${OWN_TIMEOUT_MS} ms.`)
+    })
+    try {
+      return await Promise.race([asked, timeout])
+    } finally {
+      answered.abort()
+    }
   }
 
   #nobody(): Principal {
@@ -162,6 +183,10 @@ export class Authenticator {
     if (this.#apiKeys !== undefined && isApiKey(token)) return this.#byApiKey(token)
     let pending = this.#pending.get(digest)
     if (pending === undefined) {
+      if (this.#pending.size >= MAX_PENDING)
+        throw new HoldfastError('auth_unavailable', 'Too many new tokens are being checked.', {
+          data: { retryAfterMs: 1000 },
+        })
       pending = this.#check(token, digest)
         .catch((error: unknown) => {
           throw this.#challenged(error)
@@ -201,9 +226,7 @@ export class Authenticator {
     if (!(error instanceof HoldfastError) || error.headers !== undefined) return error
     const challenge = CHALLENGES[error.code]
     if (challenge === undefined) return error
-    // What a quoted string may hold (RFC 6750, 3).
-    const description = error.message.replaceAll(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
-    const headers = this.#parts.challenger.header(challenge, description)
+    const headers = this.#parts.challenger.header(challenge, error.message)
     return new HoldfastError(error.code, error.message, { data: { ...error.data }, headers })
   }
 }
@@ -214,11 +237,18 @@ const CHALLENGES: Readonly<Record<string, ChallengeError>> = {
   malformed_credentials: 'invalid_request',
 }
 
+const isThenable = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
+  typeof value === 'object' && value !== null && 'then' in value
+
 const malformed = (message: string): HoldfastError => new HoldfastError('malformed_credentials', message)
 const tooLong = (): HoldfastError => malformed(`The credential is longer than ${MAX_LENGTH} characters.`)
 
-async function jwksUrlOf(issuer: string): Promise<string> {
-  const { jwksUrl } = await discover(issuer)
+/** Tokens in the query would stand in the logs of every proxy (MCP 2026-07-28, authorization: MUST NOT). */
+const hasTokenInQuery = (target: string): boolean =>
+  new URLSearchParams(target.slice(target.indexOf('?'))).has('access_token')
+
+async function jwksUrlOf(issuer: string, signal: AbortSignal): Promise<string> {
+  const { jwksUrl } = await discover(issuer, signal)
   if (jwksUrl === undefined) throw new FetchFailure(`The metadata of ${issuer} names no \`jwks_uri\`.`)
   return jwksUrl
 }

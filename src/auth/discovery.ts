@@ -21,11 +21,11 @@ export function metadataUrls(issuer: string): string[] {
  * Fetches the metadata of an issuer.
  * @throws {FetchFailure} where no address has it, or it names another issuer (RFC 8414, 3.3: it must not be used then).
  */
-export async function discover(issuer: string): Promise<ServerMetadata> {
+export async function discover(issuer: string, signal: AbortSignal): Promise<ServerMetadata> {
   const failures: unknown[] = []
   for (const url of metadataUrls(issuer)) {
     try {
-      const metadata = await fetchJson(url)
+      const metadata = await fetchJson(url, signal)
       if (metadata.issuer !== issuer)
         throw new FetchFailure(`${url} is of another issuer than ${issuer}; write the issuer exactly as it does.`)
       return {

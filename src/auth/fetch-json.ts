@@ -5,19 +5,25 @@ export class FetchFailure extends Error {
 
 /** Longest answer that is read: key sets and metadata are some kilobytes. */
 const MAX_BYTES = 512 * 1024
-/** Time for a whole answer. A request of a client waits for it. */
-export const FETCH_TIMEOUT_MS = 5000
+/** Time for all that is fetched to decide about one request, which waits for it. */
+const FETCH_TIMEOUT_MS = 5000
+
+/** Aborts when a request has waited long enough for what has to be fetched. */
+export const fetchDeadline = (): AbortSignal => AbortSignal.timeout(FETCH_TIMEOUT_MS)
 
 /**
- * Fetches a JSON object from the authorization server. Bounded in time and size, follows no redirect: where keys come from is
+ * Fetches a JSON object from the authorization server. Bounded in time (by `signal`) and size, follows no redirect: where keys come from is
  * fixed by configuration, and not for the answering side to move.
  *
  * @throws {FetchFailure}
  */
-export async function fetchJson(url: string, init: RequestInit = {}): Promise<Record<string, unknown>> {
+export async function fetchJson(
+  url: string,
+  signal: AbortSignal,
+  init: RequestInit = {},
+): Promise<Record<string, unknown>> {
   const headers = { accept: 'application/json', ...(init.headers as Record<string, string> | undefined) }
   try {
-    const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS)
     const response = await fetch(url, { ...init, headers, signal, redirect: 'manual' })
     if (response.status !== 200) {
       await response.body?.cancel()

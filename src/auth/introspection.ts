@@ -1,6 +1,6 @@
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
-import { FetchFailure, fetchJson } from './fetch-json.ts'
+import { fetchDeadline, FetchFailure, fetchJson } from './fetch-json.ts'
 
 /** How this server asks about opaque tokens. */
 export interface IntrospectionOptions {
@@ -17,7 +17,7 @@ const MAX_IN_FLIGHT = 64
 /** Asks the authorization server whether a token is good (RFC 7662). Whatever fails, nobody is let in by it. */
 export class Introspector {
   readonly #options: IntrospectionOptions
-  readonly #discoverUrl: () => Promise<string | undefined>
+  readonly #discoverUrl: (signal: AbortSignal) => Promise<string | undefined>
   readonly #onFailure: (error: unknown) => void
   readonly #clock: Clock
   #url: string | undefined
@@ -25,7 +25,7 @@ export class Introspector {
 
   constructor(
     options: IntrospectionOptions,
-    discoverUrl: () => Promise<string | undefined>,
+    discoverUrl: (signal: AbortSignal) => Promise<string | undefined>,
     clock: Clock,
     onFailure: (error: unknown) => void,
   ) {
@@ -64,10 +64,11 @@ export class Introspector {
       throw unavailable('More tokens are being asked about than the authorization server should be asked at once.')
     this.#inFlight++
     try {
-      this.#url ??= await this.#discoverUrl()
+      const signal = fetchDeadline()
+      this.#url ??= await this.#discoverUrl(signal)
       if (this.#url === undefined) throw new FetchFailure('The metadata of the issuer names no introspection endpoint.')
       const { clientId, clientSecret } = this.#options
-      return await fetchJson(this.#url, {
+      return await fetchJson(this.#url, signal, {
         method: 'POST',
         headers: {
           authorization: `Basic ${Buffer.from(`${formEncode(clientId)}:${formEncode(clientSecret)}`).toString('base64')}`,

@@ -1,7 +1,7 @@
 import { createLocalJWKSet, errors, type CryptoKey, type JSONWebKeySet, type JWSHeaderParameters } from 'jose'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
-import { FetchFailure } from './fetch-json.ts'
+import { fetchDeadline, FetchFailure } from './fetch-json.ts'
 
 /** Finds the key of a signature. */
 type FindKey = (header: JWSHeaderParameters) => Promise<CryptoKey>
@@ -25,7 +25,7 @@ const MAX_KEYS = 200
  *    them. (jose's own remote key set fails in both cases once its keys are older than its bound.)
  */
 export class KeySet {
-  readonly #fetchKeys: () => Promise<Record<string, unknown>>
+  readonly #fetchKeys: (signal: AbortSignal) => Promise<Record<string, unknown>>
   readonly #clock: Clock
   readonly #onFailure: (error: unknown) => void
   #find: FindKey | undefined
@@ -36,7 +36,11 @@ export class KeySet {
   #pending: Promise<void> | undefined
 
   /** @param fetchKeys fetches the set. @param onFailure told of each fetch that failed. */
-  constructor(fetchKeys: () => Promise<Record<string, unknown>>, clock: Clock, onFailure: (error: unknown) => void) {
+  constructor(
+    fetchKeys: (signal: AbortSignal) => Promise<Record<string, unknown>>,
+    clock: Clock,
+    onFailure: (error: unknown) => void,
+  ) {
     this.#fetchKeys = fetchKeys
     this.#clock = clock
     this.#onFailure = onFailure
@@ -76,7 +80,7 @@ export class KeySet {
 
   async #fetch(): Promise<void> {
     try {
-      const set = await this.#fetchKeys()
+      const set = await this.#fetchKeys(fetchDeadline())
       const { keys } = set
       if (!Array.isArray(keys) || keys.length > MAX_KEYS)
         throw new FetchFailure(`The key set has no array \`keys\` of at most ${MAX_KEYS}.`)

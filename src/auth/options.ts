@@ -1,9 +1,9 @@
 import type { Principal } from '../define/context.ts'
+import { isScope, mayRequire } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { ApiKeyEntry } from './api-keys.ts'
 import { secureUrl } from './discovery.ts'
 import type { IntrospectionOptions } from './introspection.ts'
-import { SCOPE } from './principal.ts'
 
 /** Signatures that prove who signed: with a shared secret (HS…) whoever can check can also sign. */
 const ASYMMETRIC_ALGORITHMS: readonly string[] = [
@@ -82,7 +82,7 @@ export type ResolvedAuth = Omit<AuthOptions, 'audience' | keyof typeof AUTH_DEFA
 
 /**
  * Checks the options against each other.
- * @param publicUrl URL of the endpoint as clients write it.
+ * @param publicUrl URL of the endpoint in its canonical form.
  * @throws {HoldfastError} `unknown_option`, `invalid_option`
  */
 export function resolveAuth(options: AuthOptions, publicUrl: string | undefined): ResolvedAuth {
@@ -103,17 +103,28 @@ export function resolveAuth(options: AuthOptions, publicUrl: string | undefined)
   if (jwksUrl !== undefined && secureUrl(jwksUrl) === undefined)
     refuse(`\`auth.jwksUrl\` is ${JSON.stringify(jwksUrl)}`, 'It must be an https URL (http on this machine).')
   if (introspection !== undefined) checkIntrospection(introspection)
+  if (issuer !== undefined && publicUrl === undefined)
+    refuse(
+      '`auth.issuer` is set, but `publicUrl` is not',
+      'Tokens must be made for this server, and clients told so: set publicUrl (HOLDFAST_PUBLIC_URL) to the URL of the endpoint as clients write it.',
+    )
+  for (const [name, list] of [
+    ['algorithms', algorithms],
+    ['scopes', scopes],
+    ...Object.entries(impliedScopes),
+  ] as const)
+    if (!Array.isArray(list)) refuse(`\`auth\` has \`${name}\`, which is no array`, 'Give an array of texts.')
   const bad = algorithms.find((name) => !ASYMMETRIC_ALGORITHMS.includes(name))
   if (bad !== undefined || algorithms.length === 0)
     refuse(`\`auth.algorithms\` holds ${JSON.stringify(bad)}`, `It may hold ${ASYMMETRIC_ALGORITHMS.join(', ')}.`)
   if (!Number.isSafeInteger(clockToleranceMs) || clockToleranceMs < 0)
     refuse(`\`auth.clockToleranceMs\` is ${JSON.stringify(clockToleranceMs)}`, 'Give milliseconds, 0 or more.')
-  for (const scope of [...scopes, ...Object.entries(impliedScopes).flat(2)])
-    if (typeof scope !== 'string' || !SCOPE.test(scope))
-      refuse(
-        `${JSON.stringify(scope)} is no scope`,
-        'A scope is visible ASCII without quotation marks and backslashes.',
-      )
+  const badScope = scopes.find((scope) => !mayRequire(scope)) ?? Object.entries(impliedScopes).flat(2).find(isNoScope)
+  if (badScope !== undefined)
+    refuse(
+      `${JSON.stringify(badScope)} is no scope that can be asked for`,
+      'A scope is visible ASCII without quotation marks and backslashes; offline_access is not a server’s to ask for.',
+    )
   if (authenticate !== undefined && typeof authenticate !== 'function')
     refuse('`auth.authenticate` is no function', 'Give a function that returns a principal, or undefined.')
   return {
@@ -122,28 +133,22 @@ export function resolveAuth(options: AuthOptions, publicUrl: string | undefined)
     clockToleranceMs,
     scopes,
     impliedScopes,
-    audience: issuer === undefined ? [] : audienceOf(options.audience, publicUrl),
+    audience: issuer === undefined ? [] : audienceOf(options.audience, publicUrl!),
   }
 }
 
-function audienceOf(given: AuthOptions['audience'], publicUrl: string | undefined): readonly string[] {
+function audienceOf(given: AuthOptions['audience'], publicUrl: string): readonly string[] {
   if (given !== undefined) {
     const audience = typeof given === 'string' ? [given] : given
     if (audience.length === 0 || !audience.every((one) => typeof one === 'string' && one !== ''))
       refuse('`auth.audience` names nothing', 'Give what tokens for this server hold in `aud`.')
     return audience
   }
-  if (publicUrl === undefined)
-    refuse(
-      '`auth.issuer` is set, but `publicUrl` is not',
-      'Tokens must be made for this server: set publicUrl (HOLDFAST_PUBLIC_URL) to the URL of the endpoint as clients write it.',
-    )
-  const { pathname, search } = new URL(publicUrl)
-  if (pathname !== '/' || search !== '') return [publicUrl]
   // For a bare origin both forms are in use (MCP 2026-07-28, authorization, "Canonical Server URI").
-  const bare = publicUrl.replace(/\/$/, '')
-  return [bare, `${bare}/`]
+  return new URL(publicUrl).pathname === '/' ? [publicUrl, `${publicUrl}/`] : [publicUrl]
 }
+
+const isNoScope = (value: unknown): boolean => !isScope(value)
 
 function checkIntrospection({ clientId, clientSecret, url }: IntrospectionOptions): void {
   if (typeof clientId !== 'string' || clientId === '' || typeof clientSecret !== 'string' || clientSecret === '')

@@ -1,4 +1,5 @@
 import type { Principal } from '../define/context.ts'
+import { isScope } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 
 /** What was learnt of a caller, before scopes are expanded. */
@@ -8,9 +9,6 @@ export interface Identity {
   readonly tenant?: string | undefined
   readonly scopes: readonly string[]
 }
-
-/** A scope (RFC 6749, 3.3): visible ASCII without quotation mark and backslash, so it may stand in a header as it is. */
-export const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]{1,200}$/
 
 /** Makes principals, with the scopes that broader ones stand for. */
 export class PrincipalMaker {
@@ -62,5 +60,5 @@ const text = (value: unknown): string | undefined =>
 /** `scope` is a list separated by spaces (RFC 8693, 4.2); `scp` is that or an array, by vendor. */
 function scopesOf(value: unknown): string[] {
   const scopes: unknown[] = typeof value === 'string' ? value.split(' ') : Array.isArray(value) ? value : []
-  return scopes.filter((scope): scope is string => typeof scope === 'string' && SCOPE.test(scope))
+  return scopes.filter(isScope)
 }

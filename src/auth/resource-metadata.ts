@@ -10,19 +10,17 @@ export class ResourceMetadata {
 
   /**
    * @param resource URL of the endpoint, as clients write it.
-   * @param scopes scopes that the server knows. Never `offline_access`: whether a client may come back is no matter of this
-   * resource (MCP 2026-07-28, authorization, "Refresh Tokens").
+   * @param scopes scopes that the server knows.
    */
   constructor(resource: string, name: string, issuer: string, scopes: readonly string[]) {
     const { origin, pathname } = new URL(resource)
     const path = pathname === '/' ? '' : pathname
     this.url = `${origin}${WELL_KNOWN}${path}`
     this.#paths = new Set([WELL_KNOWN, `${WELL_KNOWN}${path}`])
-    const supported = scopes.filter((scope) => scope !== 'offline_access')
     this.body = JSON.stringify({
       resource,
       authorization_servers: [issuer],
-      ...(supported.length === 0 ? {} : { scopes_supported: supported }),
+      ...(scopes.length === 0 ? {} : { scopes_supported: scopes }),
       bearer_methods_supported: ['header'],
       resource_name: name,
     })

@@ -1,13 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { isScope } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
+import type { ApiKeyFlags } from './api-keys.ts'
 
 /** Runs the command line; resolves to the exit code: 0 done, 1 failed, 2 wrongly called. */
 export async function run(args: readonly string[]): Promise<number> {
-  const program = createProgram()
+  let exitCode = 0
+  const program = createProgram(() => (exitCode = 1))
   try {
     await program.parseAsync(args, { from: 'user' })
-    return 0
+    return exitCode
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     if (error instanceof HoldfastError) {
@@ -18,7 +21,8 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-function createProgram(): Command {
+/** @param onFailure called by a command that ran, and found something wrong. */
+function createProgram(onFailure: () => void): Command {
   const program = new Command('holdfast')
     .description('Runs MCP servers that hold in production.')
     .version(version(), '-V, --version', 'Print the version.')
@@ -46,6 +50,36 @@ function createProgram(): Command {
       const { serve } = await import('./serve.ts')
       await serve(definition, flags)
     })
+  program
+    .command('verify-backend')
+    .description(
+      'Runs the contract suites against a running Redis, Valkey or KeyDB, under a prefix of its own. What it leaves expires within hours.',
+    )
+    .argument('<url>', 'redis://, rediss://, redis+sentinel:// or redis+cluster:// (docs/operating-redis.md)')
+    .option('--json', 'print one JSON object for each test, and one with the counts')
+    .helpOption('-h, --help', 'Print this help.')
+    .action(async (url: string, flags: { json?: boolean }) => {
+      const { verifyBackend } = await import('./verify-backend.ts')
+      if (!(await verifyBackend(url, flags))) onFailure()
+    })
+  program
+    .command('api-keys')
+    .description('Makes API keys.')
+    .helpOption('-h, --help', 'Print this help.')
+    .helpCommand(false)
+    .command('create')
+    .description('Makes an API key, prints it once, and keeps its hash.')
+    .requiredOption('--subject <name>', 'whom the key stands for')
+    .option('--tenant <name>', 'tenant of the subject')
+    .option('--scopes <list>', 'scopes of the key, separated by commas', toScopes)
+    .option('--days <number>', 'days until the key ends (default: never)', toDays)
+    .option('--file <path>', 'file of API keys to add the hash to (HOLDFAST_API_KEYS of the server)')
+    .option('--json', 'print key and entry as one JSON object')
+    .helpOption('-h, --help', 'Print this help.')
+    .action(async (flags: ApiKeyFlags) => {
+      const { createKey } = await import('./api-keys.ts')
+      createKey(flags)
+    })
   return program
 }
 
@@ -70,6 +104,19 @@ function toCount(text: string): number {
   if (!/^\d+$/.test(text) || count < 1 || count > 64)
     throw new InvalidArgumentError('Give a whole number from 1 to 64.')
   return count
+}
+
+function toDays(text: string): number {
+  const days = Number(text)
+  if (!/^\d{1,5}$/.test(text) || days < 1) throw new InvalidArgumentError('Give days as a whole number, 1 or more.')
+  return days
+}
+
+function toScopes(text: string): string[] {
+  const scopes = text.split(',')
+  if (!scopes.every(isScope))
+    throw new InvalidArgumentError('A scope is visible ASCII without quotation marks, backslashes and commas.')
+  return scopes
 }
 
 /** Version of this package. */

@@ -1,5 +1,7 @@
 import { resolveAuth, type AuthOptions, type ResolvedAuth } from '../auth/options.ts'
+import { checkLimits, type RequestLimit } from '../define/limits.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
+import type { OverrideLimits } from '../limits/overrides.ts'
 import type { EventBus } from '../ports/event-bus.ts'
 import type { StateStore } from '../ports/state-store.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -42,6 +44,8 @@ export interface RuntimeOptions
   auth?: AuthOptions
   /** URL of the endpoint as clients write it, path included: what tokens are made for (`HOLDFAST_PUBLIC_URL`). */
   publicUrl?: string
+  /** Credential of the caller on standard input and output: a token or an API key, checked by `auth` (`HOLDFAST_STDIO_CREDENTIAL`). Default: the caller is the user that runs the process, and may use everything. */
+  stdioCredential?: string
   /** Proxies whose `X-Forwarded-For` is believed: addresses, ranges (`10.0.0.0/8`), `loopback`. Default: none (`HOLDFAST_TRUSTED_PROXIES`). */
   trustedProxies?: readonly string[]
   /**
@@ -51,6 +55,10 @@ export interface RuntimeOptions
   state?: string | StateStore
   /** How nodes tell each other of changes. Default: by what `state` names; within this process for a store of your own. */
   bus?: EventBus
+  /** How many requests of any kind are served. Default: what the server's definition says. */
+  limits?: readonly RequestLimit[]
+  /** Limits of one principal, in place of those of the server and its tools. */
+  overrideLimits?: OverrideLimits
   /** Time. Default: the machine's clock; tests move their own. */
   clock?: Clock
 }
@@ -73,7 +81,9 @@ export type ResolvedOptions = KernelOptions &
       | 'state'
     >
   > &
-  Pick<RuntimeOptions, 'keys' | 'bus' | 'clock' | 'publicUrl'> & { auth?: ResolvedAuth }
+  Pick<RuntimeOptions, 'keys' | 'bus' | 'limits' | 'overrideLimits' | 'clock' | 'publicUrl' | 'stdioCredential'> & {
+    auth?: ResolvedAuth
+  }
 
 const MEBIBYTE = 1024 * 1024
 
@@ -119,7 +129,7 @@ const DEFAULTS: ResolvedOptions = {
   sessions: 'required',
 }
 
-const OPTIONAL = ['keys', 'bus', 'clock', 'auth', 'publicUrl']
+const OPTIONAL = ['keys', 'bus', 'limits', 'overrideLimits', 'clock', 'auth', 'publicUrl', 'stdioCredential']
 const LOG_LEVEL_NAMES = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** How each variable is read, and which option it sets. */
@@ -137,6 +147,7 @@ const VARIABLES: Readonly<
   HOLDFAST_ALLOW_ANONYMOUS: { option: 'allowAnonymous', read: flag },
   HOLDFAST_PUBLIC_URL: { option: 'publicUrl', read: (text) => text },
   HOLDFAST_TRUSTED_PROXIES: { option: 'trustedProxies', read: list },
+  HOLDFAST_STDIO_CREDENTIAL: { option: 'stdioCredential', read: (text) => text },
   HOLDFAST_AUTH_ISSUER: { option: 'auth.issuer', read: (text) => text },
   HOLDFAST_AUTH_AUDIENCE: { option: 'auth.audience', read: list },
   HOLDFAST_API_KEYS: { option: 'auth.apiKeys', read: (text) => text },
@@ -195,6 +206,13 @@ export function resolveOptions(
   if (typeof own === 'object') resolved.state = own
   Object.assign(resolved, defined(flags))
   for (const [name, value] of Object.entries(resolved)) check(name as keyof ResolvedOptions, value, `\`${name}\``)
+  if (resolved.publicUrl !== undefined) {
+    const url = new URL(resolved.publicUrl as string)
+    // As RFC 8707 compares it: host in lower case, no default port; and no slash after a bare origin.
+    resolved.publicUrl = url.pathname === '/' ? url.origin : url.href
+    // Clients name its host, behind whatever proxy.
+    resolved.allowedHosts = [...(resolved.allowedHosts as string[]), url.hostname]
+  }
   if (resolved.auth !== undefined)
     resolved.auth = resolveAuth(resolved.auth as AuthOptions, resolved.publicUrl as string | undefined)
   return resolved as unknown as ResolvedOptions
@@ -225,6 +243,10 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     if (!LOG_LEVEL_NAMES.includes(value as string)) refuse(`one of ${LOG_LEVEL_NAMES.join(', ')}`)
   } else if (option === 'sessions') {
     if (value !== 'required' && value !== 'optional') refuse('"required" or "optional"')
+  } else if (option === 'limits') {
+    checkLimits('options', value, false)
+  } else if (option === 'overrideLimits') {
+    if (value !== undefined && typeof value !== 'function') refuse('a function')
   } else if (option === 'dataDir') {
     if (value !== false && (typeof value !== 'string' || value === '')) refuse('a folder, or false')
   } else if (option === 'state') {
@@ -232,6 +254,10 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     else if (typeof value !== 'object' || value === null) refuse('a URL, or a StateStore')
   } else if (option === 'publicUrl') {
     if (value !== undefined && !isEndpointUrl(value)) refuse('an http or https URL without query and fragment')
+  } else if (option === 'stdioCredential') {
+    // Not with its value: it is a secret.
+    if (value !== undefined && (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)))
+      throw new HoldfastError('invalid_option', `${name} is no credential; it must be a token or an API key.`)
   } else if (option === 'auth') {
     if (value !== undefined && (typeof value !== 'object' || value === null)) refuse('an object')
   } else if (option === 'path') {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
+import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import type { Notify } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -7,10 +8,12 @@ import { compileCatalog } from '../kernel/catalog.ts'
 import { ChangeHub } from '../kernel/changes.ts'
 import { Kernel } from '../kernel/kernel.ts'
 import type { Services } from '../kernel/services.ts'
+import { Membership } from '../kernel/membership.ts'
 import { Ticker } from '../kernel/ticker.ts'
 import { ClientRequests } from '../sessions/client-requests.ts'
 import { NodeInbox } from '../sessions/node-inbox.ts'
 import { Admission } from '../limits/admission.ts'
+import { Limiter } from '../limits/limiter.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
 import { createFetchHandler, type FetchHandler } from '../transports/http/fetch-handler.ts'
@@ -18,12 +21,14 @@ import { createNodeHandler, type HttpParts, type NodeHandler } from '../transpor
 import { Probes } from '../transports/http/probes.ts'
 import { listen, type HttpServer } from '../transports/http/server.ts'
 import { serveStdio } from '../transports/stdio/stdio.ts'
-import { createAuth } from './auth.ts'
-import { isSharedUrl, openBackends } from './backends.ts'
+import { createAuth, stdioPrincipal } from './auth.ts'
+import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
 const TICK_MS = 500
+/** Buckets of limits that are this process's own: some 60,000 of them. */
+const LOCAL_BUCKETS_BYTES = 16 * 1024 * 1024
 /** Time for what was said last to reach clients. */
 const FLUSH_MS = 500
 
@@ -119,24 +124,45 @@ export async function wire(
       openStreams: () => kernel.openStreamCount,
       isReady,
       isStateUp: () => backends.isUp(),
+      limitDecisions: () => limiter?.decisions() ?? [],
     },
   )
   const ticker = new Ticker(clock, TICK_MS)
   const nodeId = randomBytes(6).toString('base64url').replaceAll(/[-_]/g, 'x')
   const admission = new Admission(options, server.tools, clock, telemetry)
   const catalog = compileCatalog(server, options.listPageSize)
-  const auth = await createAuth(server, options, clock, telemetry)
+  const { challenges, ...door } = await createAuth(catalog, options, clock, telemetry)
   // Last of what can fail: nothing of it is left open then.
   const backends = await openBackends(options, clock, (isUp, error) => telemetry.stateChanged(isUp, error))
   const { state, bus } = backends
   let counter = 0
+  const isShared = options.state !== MEMORY_URL
+  // With state of its own a node is alone.
+  const members = isShared
+    ? new Membership({ bus, clock, telemetry, self: { id: nodeId, role: 'node', version: server.version } })
+    : undefined
+  const limits = options.limits ?? server.limits ?? []
+  const isLimited = limits.length > 0 || server.tools.some((tool) => (tool.limits ?? []).length > 0)
+  const limiter = isLimited
+    ? new Limiter({
+        limits,
+        tools: server.tools,
+        override: options.overrideLimits,
+        local: new MemoryStateStore(clock, { maxBytes: LOCAL_BUCKETS_BYTES }),
+        shared: isShared ? state : undefined,
+        nodeCount: () => members?.count('node') ?? 1,
+        clock,
+        telemetry,
+      })
+    : undefined
   const inbox = new NodeInbox(bus, nodeId)
-  const shared = { options, telemetry, clock, state, bus, ticker, nodeId }
+  const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const services: Services = {
     ...shared,
     catalog,
-    keys,
+    challenges,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
+    limits: limiter,
     admission,
     running: new Set(),
     cancellable: new Map(),
@@ -147,6 +173,7 @@ export async function wire(
   }
   const kernel = new Kernel(services)
   await kernel.start()
+  await members?.start()
   const probes = new Probes({
     isReady,
     metrics: renderMetrics ?? (() => telemetry.metrics.render()),
@@ -161,7 +188,7 @@ export async function wire(
     probes,
     isReady: () => isOpen,
     admission,
-    ...auth,
+    ...door,
   }
 
   const close = async (): Promise<void> => {
@@ -189,6 +216,8 @@ export async function wire(
     httpServer?.cut()
     await serverClosed
     await kernel.close()
+    limiter?.close()
+    await members?.close()
     await backends.close()
     await telemetry.close()
     clearInterval(alive)
@@ -211,6 +240,12 @@ export async function wire(
           'invalid_option',
           `Listening on ${host} would let anyone who reaches this machine call the tools. Set \`auth\` to say who may, set HOLDFAST_ALLOW_ANONYMOUS=1 (allowAnonymous) if anyone may, or listen on 127.0.0.1.`,
         )
+      const needy = options.auth === undefined ? catalog.scopes[0] : undefined
+      if (needy !== undefined)
+        throw new HoldfastError(
+          'invalid_option',
+          `Something in this server needs the scope ${JSON.stringify(needy)}, which nobody can have without authentication. Set \`auth\`, or take \`scopes\` away.`,
+        )
       httpServer = await listen(
         createNodeHandler(
           { ...parts, options: { ...options, allowedHosts: withHost(options.allowedHosts, host) } },
@@ -225,6 +260,7 @@ export async function wire(
     async serveStdio(streams) {
       const { input, output } = streams ?? { input: process.stdin, output: process.stdout }
       await serveStdio(kernel, {
+        principal: await stdioPrincipal(door.authenticator, options.stdioCredential, catalog.scopes),
         input: input as Readable,
         output: output as Writable,
         maxBodyBytes: options.maxBodyBytes,

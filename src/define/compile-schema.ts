@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Ajv2020, ErrorObject, ValidateFunction } from 'ajv/dist/2020.js'
+import { LRUCache } from 'lru-cache'
 import { findSchemaMistake } from './check-json-schema.ts'
 import { invalid } from './names.ts'
 import { isStandardSchema, type JsonSchema, type Schema } from './schema.ts'
@@ -116,10 +117,20 @@ const FORMATS = [
   'relative-json-pointer',
 ]
 
+/**
+ * Checks by the text of their schemas. Tools are defined once, but a handler may write the schema of a question anew with each
+ * call, and compiling one takes most of a millisecond.
+ */
+const checks = new LRUCache<string, ValidateFunction>({ max: 500 })
+/** An instance of ajv keeps something of everything that it has compiled, so it is replaced now and then. */
+const COMPILED_PER_AJV = 500
+let compiled = 0
+
 // ajv is loaded when the first plain JSON Schema is met: servers that use Standard Schemas start faster without it.
 let ajv: Ajv2020 | undefined
 function getAjv(): Ajv2020 {
-  if (ajv === undefined) {
+  if (ajv === undefined || ++compiled > COMPILED_PER_AJV) {
+    compiled = 0
     const require = createRequire(import.meta.url)
     const { Ajv2020 } = require('ajv/dist/2020.js') as typeof import('ajv/dist/2020.js')
     const { default: addFormats } = require('ajv-formats') as typeof import('ajv-formats')
@@ -131,14 +142,20 @@ function getAjv(): Ajv2020 {
 }
 
 function ajvCheck(schema: JsonSchema, direction: string, where: string): CompiledSchema['check'] {
+  const text = JSON.stringify(schema)
+  const validate = checks.get(text) ?? compileJsonSchema(schema, direction, where)
+  checks.set(text, validate)
+  return (value) => (validate(value) ? { value } : { problem: ajvText(validate.errors ?? []) })
+}
+
+function compileJsonSchema(schema: JsonSchema, direction: string, where: string): ValidateFunction {
   const mistake = findSchemaMistake(schema)
   if (mistake !== undefined)
     invalid(where, `the ${direction} schema is not valid JSON Schema 2020-12 (${mistake}).`, 'Mend the schema.')
-  let validate: ValidateFunction
   try {
     // A copy without `$id`: two tools may well carry the same id, and a `$schema` of another draft is read as 2020-12.
     const { $id: _id, $schema: _schema, ...rest } = schema
-    validate = getAjv().compile(rest)
+    return getAjv().compile(rest)
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     return invalid(
@@ -148,7 +165,6 @@ function ajvCheck(schema: JsonSchema, direction: string, where: string): Compile
       cause,
     )
   }
-  return (value) => (validate(value) ? { value } : { problem: ajvText(validate.errors ?? []) })
 }
 
 function ajvText(errors: readonly ErrorObject[]): string {

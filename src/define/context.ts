@@ -14,10 +14,11 @@ export type ContextLog = { readonly [Level in LogLevel]: (message: string, field
 
 /** Who calls: the authenticated caller, or the anonymous one. */
 export interface Principal {
-  /** Who vouches for the subject: an issuer URL, or `anonymous`. */
+  /** Who vouches for the subject: the URL of an issuer; `api-key`; `local`, for the user that runs a server on stdio; `anonymous`. */
   readonly issuer: string
   readonly subject: string
   readonly tenant?: string
+  /** What the caller may do; of broader scopes also the narrower ones that they stand for. */
   readonly scopes: readonly string[]
 }
 

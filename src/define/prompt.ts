@@ -4,6 +4,7 @@ import type { Context } from './context.ts'
 import { checkListedFields } from './listed-fields.ts'
 import { checkFields, checkFunction, checkName, checkOptions, invalid } from './names.ts'
 import { checkComplete, type Complete } from './resource.ts'
+import { checkScopes } from './scopes.ts'
 import type { InferInput, JsonSchema, Schema } from './schema.ts'
 
 /** What `get` may return: text (one user message), messages, or messages with a description of their own. */
@@ -20,6 +21,11 @@ export interface PromptOptions<Arguments extends Schema | undefined> {
   arguments?: Arguments
   /** Completions for the arguments (`completion/complete`). */
   complete?: { [Name in keyof InferInput<Arguments>]?: Complete }
+  /**
+   * Scopes that a caller needs, all of them: who lacks one does not see it in lists, and is told which by a 403
+   * (`insufficient_scope`). Default: none.
+   */
+  scopes?: readonly string[]
   icons?: Icon[]
   _meta?: Record<string, unknown>
   get(args: InferInput<Arguments>, ctx: Context): PromptReturn | Promise<PromptReturn>
@@ -43,12 +49,14 @@ export interface PromptDefinition {
   /** The arguments as `prompts/list` shows them. */
   readonly listedArguments: readonly PromptArgument[]
   readonly complete?: Readonly<Record<string, Complete | undefined>>
+  /** What a caller needs to see and to get it. */
+  readonly scopes?: readonly string[]
   readonly icons?: Icon[]
   readonly _meta?: Record<string, unknown>
   readonly get: (args: never, ctx: Context) => PromptReturn | Promise<PromptReturn>
 }
 
-const FIELDS = ['name', 'title', 'description', 'arguments', 'complete', 'icons', '_meta', 'get']
+const FIELDS = ['name', 'title', 'description', 'arguments', 'complete', 'scopes', 'icons', '_meta', 'get']
 
 /**
  * Declares a prompt: a message template that a person picks in their client.
@@ -71,6 +79,7 @@ export function definePrompt<Arguments extends Schema | undefined = undefined>(
   checkFields(where, options, FIELDS)
   checkFunction(where, 'get', options.get)
   checkListedFields(where, options)
+  checkScopes(where, options.scopes)
   const { arguments: schema, ...rest } = options
   const compiled = schema === undefined ? undefined : compileSchema(schema, 'input', where)
   const listedArguments = compiled === undefined ? [] : toArguments(compiled.json, where)

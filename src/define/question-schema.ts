@@ -90,7 +90,11 @@ function toField(field: JsonSchema, where: string): Field {
       return { type: 'array', ...said, ...pick(field, ARRAY), items: listed }
     }
   }
-  throw misfit(where, 'it', `is ${field.type === undefined ? 'of no single type' : `of type ${quote(field.type)}`}`)
+  throw misfit(
+    where,
+    'it',
+    `is ${typeof field.type === 'string' ? `of type ${quote(field.type)}` : 'of no single type'}`,
+  )
 }
 
 /** `enum`, or `oneOf` of titled constants; `undefined` where the field is no choice. */

@@ -2,6 +2,7 @@ import type { Annotations, Icon, ResourceContents } from './content.ts'
 import type { Context } from './context.ts'
 import { checkListedFields } from './listed-fields.ts'
 import { checkFields, checkFunction, checkName, checkOptions, invalid, quote } from './names.ts'
+import { checkScopes } from './scopes.ts'
 import { parseUriTemplate, type UriTemplate } from './uri-template.ts'
 
 /** What `read` may return: text, bytes, or contents of one or several resources. `undefined`: there is no such resource. */
@@ -19,6 +20,11 @@ interface ResourceCommon {
   ttlMs?: number
   /** Whether what is read is the same for every caller (`public`), so that shared caches may keep it. Default `private`. */
   cacheScope?: 'public' | 'private'
+  /**
+   * Scopes that a caller needs, all of them: who lacks one does not see it in lists, and is told which by a 403
+   * (`insufficient_scope`). Default: none.
+   */
+  scopes?: readonly string[]
 }
 
 /** A resource with a fixed URI. */
@@ -93,6 +99,7 @@ const COMMON = [
   '_meta',
   'ttlMs',
   'cacheScope',
+  'scopes',
   'read',
 ]
 
@@ -119,6 +126,7 @@ export function defineResource(options: StaticResourceOptions | TemplateResource
   checkFunction(where, 'read', options.read)
   if (isTemplate && options.list !== undefined) checkFunction(where, 'list', options.list)
   checkListedFields(where, options)
+  checkScopes(where, options.scopes)
   const uri = isTemplate ? options.uriTemplate : options.uri
   if (typeof uri !== 'string' || !/^[A-Za-z][A-Za-z0-9+.-]*:/.test(uri))
     invalid(where, `${quote(uri)} has no scheme.`, 'Use an absolute URI such as doc://guide.')
@@ -126,6 +134,12 @@ export function defineResource(options: StaticResourceOptions | TemplateResource
     invalid(where, `\`ttlMs\` is ${quote(options.ttlMs)}.`, 'Use a whole number of milliseconds, 0 or more.')
   if (options.cacheScope !== undefined && options.cacheScope !== 'public' && options.cacheScope !== 'private')
     invalid(where, `\`cacheScope\` is ${quote(options.cacheScope)}.`, 'Use "public" or "private".')
+  if (options.cacheScope === 'public' && options.scopes !== undefined)
+    invalid(
+      where,
+      'it has `scopes`, but `cacheScope` is "public".',
+      'What some may not read, no shared cache may keep.',
+    )
   const template = isTemplate ? parseUriTemplate(uri, where) : undefined
   if (isTemplate) checkComplete(where, options.complete, template!.names)
   return Object.freeze({

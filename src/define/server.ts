@@ -1,4 +1,5 @@
 import type { Icon } from './content.ts'
+import { checkLimits, type RequestLimit } from './limits.ts'
 import { checkListedFields } from './listed-fields.ts'
 import { checkFields, checkName, checkOptions, invalid, quote } from './names.ts'
 import type { PromptDefinition } from './prompt.ts'
@@ -15,6 +16,8 @@ export interface ServerOptions {
   icons?: Icon[]
   /** What a model should know to use the server well; clients may add it to their prompt. */
   instructions?: string
+  /** How many requests of any kind are served. The runtime's option of this name takes their place. */
+  limits?: readonly RequestLimit[]
   tools?: readonly ToolDefinition[]
   resources?: readonly ResourceDefinition[]
   prompts?: readonly PromptDefinition[]
@@ -36,6 +39,7 @@ const FIELDS = [
   'websiteUrl',
   'icons',
   'instructions',
+  'limits',
   'tools',
   'resources',
   'prompts',
@@ -56,6 +60,7 @@ export function defineServer(options: ServerOptions): ServerDefinition {
   checkListedFields(where, options)
   if (typeof options.version !== 'string' || options.version === '')
     invalid(where, `\`version\` is ${quote(options.version)}.`, 'Give a version such as "1.0.0".')
+  checkLimits(where, options.limits, false)
   const { tools = [], resources = [], prompts = [] } = options
   unique(where, 'tools', 'defineTool', 'tool', tools, (tool) => tool.name)
   unique(

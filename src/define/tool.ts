@@ -3,8 +3,10 @@ import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { ContentBlock, Icon, ToolResult } from './content.ts'
 import type { Context } from './context.ts'
 import { findHeaderParameters, type HeaderParameter } from './header-parameters.ts'
+import { checkLimits, type ToolLimit } from './limits.ts'
 import { checkListedFields, checkToolAnnotations } from './listed-fields.ts'
 import { checkFields, checkFunction, checkOptions, checkText, checkToolName, invalid, quote } from './names.ts'
+import { checkScopes } from './scopes.ts'
 import type { InferInput, InferReturn, Schema } from './schema.ts'
 
 /** Hints on how a tool behaves. Clients must not trust them (MCP 2026-07-28, `ToolAnnotations`). */
@@ -34,6 +36,11 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   output?: Output
   /** What the tool cannot do without on the client's side; a client that lacks it is told so before anything runs. */
   needs?: readonly Need[]
+  /**
+   * Scopes that a caller needs, all of them: who lacks one does not see it in lists, and is told which by a 403
+   * (`insufficient_scope`). Default: none.
+   */
+  scopes?: readonly string[]
   annotations?: ToolAnnotations
   icons?: Icon[]
   /**
@@ -44,6 +51,8 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   concurrency?: number
   /** Sent with the tool in lists, unchanged. */
   _meta?: Record<string, unknown>
+  /** How often the tool may be called. A call must pass all of them, and those of the server. */
+  limits?: readonly ToolLimit<InferInput<Input>>[]
   /**
    * Does the work. Returns what is natural: a string, an object that fits `output`, blocks of {@link content}; throws
    * {@link toolError} for an error that the model should read.
@@ -67,10 +76,13 @@ export interface ToolDefinition {
   readonly needs?: readonly Need[]
   /** Arguments that clients mirror in `Mcp-Param-*` headers. */
   readonly headerParameters: readonly HeaderParameter[]
+  /** What a caller needs to see and to call it. */
+  readonly scopes?: readonly string[]
   readonly annotations?: ToolAnnotations
   readonly icons?: Icon[]
   readonly concurrency?: number
   readonly _meta?: Record<string, unknown>
+  readonly limits?: readonly ToolLimit[]
   readonly run: (args: never, ctx: Context) => unknown
 }
 
@@ -81,9 +93,11 @@ const FIELDS = [
   'input',
   'output',
   'needs',
+  'scopes',
   'annotations',
   'icons',
   'concurrency',
+  'limits',
   '_meta',
   'run',
 ]
@@ -120,6 +134,8 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   checkFunction(where, 'run', options.run)
   checkListedFields(where, options)
   checkToolAnnotations(where, options.annotations)
+  checkScopes(where, options.scopes)
+  checkLimits(where, options.limits, true)
   checkNeeds(where, options.needs)
   const { concurrency } = options
   if (concurrency !== undefined && !(Number.isSafeInteger(concurrency) && concurrency >= 1))

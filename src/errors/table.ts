@@ -219,6 +219,27 @@ export const ERRORS = {
     'The caller holds as many open streams as it may.',
     'Close one, or try again later.',
   ),
+  rate_limited: wire(
+    RPC_LIMITED,
+    429,
+    true,
+    'A limit on requests is used up; `data.limit` names it.',
+    'Try again after `retryAfterMs`.',
+  ),
+  cost_above_limit: wire(
+    -32602,
+    200,
+    false,
+    'The call costs more than its limit ever allows at once; `data.limit` names it.',
+    'Ask for less in one call.',
+  ),
+  limits_unavailable: wire(
+    RPC_OVERLOADED,
+    503,
+    true,
+    'The shared state does not answer, and the limit `data.limit` lets nothing pass without it.',
+    'Try again after `retryAfterMs`.',
+  ),
   idempotency_key_reused: wire(
     -32602,
     200,
@@ -239,7 +260,7 @@ export const ERRORS = {
     400,
     false,
     'The tool has to ask the client for something that the client does not offer.',
-    'Use a client that declares `data.requiredCapabilities`. (2025 revisions: a result with `isError`.)',
+    'Use a client that declares `data.requiredCapabilities`. (2025 revisions: a result with `isError`; of prompts and resources `-32603`.)',
   ),
   client_refused: wire(
     -32603,

@@ -11,6 +11,7 @@ import type { Invocation, Outcome } from './invocation.ts'
 import { isObject, isPromise, OWN_META, type JsonObject } from './protocol.ts'
 import { checkNeeds } from './question.ts'
 import { replayable } from './replay.ts'
+import { requireScopes } from './scopes.ts'
 import { BadResult, toolFailure, toToolOutcome } from './tool-result.ts'
 
 /**
@@ -28,6 +29,7 @@ export function callTool(invocation: Invocation): Outcome | PromiseLike<Outcome>
   if (!isObject(args)) throw new HoldfastError('invalid_params', '`params.arguments` must be an object.')
   if (era === 'modern' && tool.headerParameters.length > 0 && invocation.exchange.head !== undefined)
     checkHeaderParameters(tool.headerParameters, args, invocation.exchange.head)
+  if (tool.scopes !== undefined) requireScopes(invocation, tool, `The tool ${quote(name)}`)
   const run = (): Outcome | PromiseLike<Outcome> => checkAndRun(invocation, tool, args)
   const key = meta[OWN_META.idempotencyKey]
   // A later leg of a call is kept by its `requestState`, whatever key the first one had.
@@ -57,12 +59,20 @@ function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked)
       return failed(invocation, tool, error)
     }
   }
+  const args = checked.value
+  // A leg after one that was answered nothing is a call like the first: else a client could have the handler run for ever.
+  if (invocation.replay?.isPaid === true) return runHandler(invocation, tool, args)
+  const charging = invocation.services.limits?.chargeCall(invocation.exchange, tool.name, args)
+  return charging === undefined
+    ? runHandler(invocation, tool, args)
+    : charging.then(() => runHandler(invocation, tool, args))
+}
+
+function runHandler(invocation: Invocation, tool: ToolDefinition, args: unknown): Outcome | PromiseLike<Outcome> {
   const { telemetry } = invocation.services
   let value: unknown
   try {
-    value = telemetry.run(invocation.operation, () =>
-      tool.run(checked.value as never, new InvocationContext(invocation)),
-    )
+    value = telemetry.run(invocation.operation, () => tool.run(args as never, new InvocationContext(invocation)))
     if (!isPromise(value)) {
       const outcome = toToolOutcome(tool, value, invocation.facts.revision)
       return isPromise(outcome) ? outcome.then(undefined, (error: unknown) => failed(invocation, tool, error)) : outcome
@@ -97,6 +107,8 @@ function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked)
 /** Failures of asking that the model may be told of. */
 const ASKING_FAILURES: ReadonlySet<string> = new Set(['client_capability_missing', 'client_refused'])
 
+const PASSING_FAILURES: ReadonlySet<string> = new Set(['draining', 'overloaded', 'state_unavailable'])
+
 /** A thrown error is a result that the model reads; only a `ToolError`'s message is meant for it. */
 function failed(invocation: Invocation, tool: ToolDefinition, error: unknown): Outcome {
   if (error instanceof ToolError) return toolFailure(error.message)
@@ -105,8 +117,8 @@ function failed(invocation: Invocation, tool: ToolDefinition, error: unknown): O
     if (error.code === 'client_capability_missing' && invocation.facts.era === 'modern') throw error
     return toolFailure(error.message)
   }
-  // The node can't wait for a client's answer (any longer): another node can be asked.
-  if (error instanceof HoldfastError && (error.code === 'draining' || error.code === 'overloaded')) throw error
+  // The node can't go on (with waiting for a client's answer, say): the same call may be served later, or by another.
+  if (error instanceof HoldfastError && PASSING_FAILURES.has(error.code)) throw error
   const { telemetry } = invocation.services
   if (!invocation.isDone) telemetry.failure(invocation.operation, `The tool "${tool.name}" failed.`, error)
   return toolFailure(

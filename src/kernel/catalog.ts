@@ -1,8 +1,12 @@
+import { LRUCache } from 'lru-cache'
+import type { Principal } from '../define/context.ts'
 import type { PromptDefinition } from '../define/prompt.ts'
 import type { ListedResource, ResourceDefinition } from '../define/resource.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
+import { LIST_NAMES, type ListName } from './changes.ts'
+import { mayUse } from './scopes.ts'
 import { isModern, LATEST_MODERN, META, type JsonObject, type Revision } from './protocol.ts'
 
 /** What a server offers, made ready once: look-ups, and the pages of its lists as bytes. Nothing is built per request. */
@@ -13,10 +17,17 @@ export interface Catalog {
   readonly resources: ReadonlyMap<string, ResourceDefinition>
   readonly templates: readonly ResourceDefinition[]
   readonly hasCompletions: boolean
-  /** Members of a list result (`"tools":[…],"nextCursor":…`). */
-  page(kind: ListKind, revision: Revision, cursor: string | undefined): Buffer
+  /** Scopes that something here needs, in the order in which they are named. */
+  readonly scopes: readonly string[]
+  /** Members of a list result (`"tools":[…],"nextCursor":…`), of what the caller may use. */
+  page(kind: ListKind, revision: Revision, cursor: string | undefined, principal: Principal): Buffer
   /** Members of `resources/list` where templates add entries at run time. */
-  resourcePage(revision: Revision, cursor: string | undefined, added: readonly ListedResource[]): string
+  resourcePage(
+    revision: Revision,
+    cursor: string | undefined,
+    principal: Principal,
+    added: readonly ListedResource[],
+  ): string
   /** `_meta` of every 2026 result: who answered (MCP 2026-07-28, basic, SHOULD). */
   readonly resultMetaObject: JsonObject
   /** The same as JSON. */
@@ -24,6 +35,8 @@ export interface Catalog {
   /** `serverInfo` as a revision knows it. */
   serverInfo(revision: Revision): JsonObject
   capabilities(): JsonObject
+  /** The lists that the server has, whose changes it tells of. */
+  readonly listsOffered: ReadonlySet<ListName>
 }
 
 export type ListKind = 'tools' | 'prompts' | 'resources' | 'resourceTemplates'
@@ -31,26 +44,39 @@ export type ListKind = 'tools' | 'prompts' | 'resources' | 'resourceTemplates'
 /** How long a 2026 client may keep a list without asking again; it hears of changes by `subscriptions/listen`. */
 const LIST_TTL_MS = 60_000
 
+/** Bytes of ready pages. Sets of scopes are as many as callers make them, so the pages that were not asked for longest go. */
+const MAX_PAGE_BYTES = 64 * 1024 * 1024
+
 export function compileCatalog(server: ServerDefinition, pageSize: number): Catalog {
   const tools = new Map(server.tools.map((tool) => [tool.name, tool]))
   const prompts = new Map(server.prompts.map((prompt) => [prompt.name, prompt]))
   const fixed = server.resources.filter((resource) => resource.uri !== undefined)
   const templates = server.resources.filter((resource) => resource.template !== undefined)
-  const lists: Record<ListKind, (revision: Revision) => object[]> = {
-    tools: (revision) => server.tools.map((tool) => listedTool(tool, revision)),
-    prompts: (revision) => server.prompts.map((prompt) => listedPrompt(prompt, revision)),
-    resources: (revision) => fixed.map((resource) => listedResource({ ...resource, uri: resource.uri! }, revision)),
-    resourceTemplates: (revision) =>
-      templates.map((template) => listedResource({ uriTemplate: template.uriTemplate, ...template }, revision)),
+  const lists: Record<ListKind, List> = {
+    tools: listOf(server.tools, listedTool),
+    prompts: listOf(server.prompts, listedPrompt),
+    resources: listOf(fixed, (resource, revision) => listedResource({ ...resource, uri: resource.uri! }, revision)),
+    resourceTemplates: listOf(templates, (template, revision) =>
+      listedResource({ uriTemplate: template.uriTemplate, ...template }, revision),
+    ),
   }
+  const items = [...server.tools, ...server.prompts, ...server.resources]
+  const scopes = [...new Set(items.flatMap((item) => item.scopes ?? []))]
+  const granted = new GrantedScopes(scopes)
   const hasCompletions = [...server.prompts, ...templates].some((item) => item.complete !== undefined)
   const resultMetaObject = { [META.serverInfo]: serverInfo(server, LATEST_MODERN) }
-  const cache = new Map<string, Buffer>()
-  const renderPage = (kind: ListKind, revision: Revision, offset: number, all: readonly object[]): string => {
+  const cache = new LRUCache<string, Buffer>({ maxSize: MAX_PAGE_BYTES, sizeCalculation: ({ length }) => length + 1 })
+  const renderPage = (
+    kind: ListKind,
+    revision: Revision,
+    offset: number,
+    all: readonly object[],
+    hints: { ttlMs: number; cacheScope: 'public' | 'private' },
+  ): string => {
     const end = offset + pageSize
     const members: JsonObject = { [kind]: all.slice(offset, end) }
     if (end < all.length) members.nextCursor = toCursor(kind, end)
-    if (isModern(revision)) Object.assign(members, { ttlMs: LIST_TTL_MS, cacheScope: 'public' })
+    if (isModern(revision)) Object.assign(members, hints)
     return JSON.stringify(members).slice(1, -1)
   }
   return {
@@ -62,26 +88,33 @@ export function compileCatalog(server: ServerDefinition, pageSize: number): Cata
     hasCompletions,
     resultMetaObject,
     resultMeta: JSON.stringify(resultMetaObject),
-    page(kind, revision, cursor) {
-      const key = cursor === undefined ? `${kind} ${revision}` : `${kind} ${revision} ${cursor}`
+    scopes,
+    page(kind, revision, cursor, principal) {
+      const list = lists[kind]
+      const start = list.isFiltered ? `${kind} ${revision} ${granted.keyOf(principal)}` : `${kind} ${revision}`
+      const key = cursor === undefined ? start : `${start} ${cursor}`
       let bytes = cache.get(key)
       if (bytes === undefined) {
-        const all = lists[kind](revision)
+        const all = list.entries(revision, principal)
         const offset = fromCursor(kind, cursor, pageSize, all.length)
+        // MCP 2026-07-28, caching: `public` only where everybody sees the same.
+        const hints = { ttlMs: LIST_TTL_MS, cacheScope: list.isFiltered ? 'private' : 'public' } as const
         // Only cursors that exist reach this line, so the cache can't be filled by a client.
-        bytes = Buffer.from(renderPage(kind, revision, offset, all))
+        bytes = Buffer.from(renderPage(kind, revision, offset, all, hints))
         cache.set(key, bytes)
       }
       return bytes
     },
-    resourcePage(revision, cursor, added) {
-      const all = [...lists.resources(revision), ...added.map((resource) => listedResource(resource, revision))]
+    resourcePage(revision, cursor, principal, added) {
+      const all = [
+        ...lists.resources.entries(revision, principal),
+        ...added.map((resource) => listedResource(resource, revision)),
+      ]
       // What templates add is the caller's own view, and may change at any time.
-      return renderPage('resources', revision, fromCursor('resources', cursor, 1, all.length), all).replace(
-        `"ttlMs":${LIST_TTL_MS},"cacheScope":"public"`,
-        '"ttlMs":0,"cacheScope":"private"',
-      )
+      const hints = { ttlMs: 0, cacheScope: 'private' } as const
+      return renderPage('resources', revision, fromCursor('resources', cursor, 1, all.length), all, hints)
     },
+    listsOffered: new Set(LIST_NAMES.filter((list) => server[list].length > 0)),
     serverInfo: (revision) => serverInfo(server, revision),
     capabilities: () => ({
       logging: {},
@@ -90,6 +123,41 @@ export function compileCatalog(server: ServerDefinition, pageSize: number): Cata
       ...(server.resources.length > 0 ? { resources: { subscribe: true, listChanged: true } } : {}),
       ...(hasCompletions ? { completions: {} } : {}),
     }),
+  }
+}
+
+/** A list before it is cut into pages. */
+interface List {
+  /** Some callers see less of it than others. */
+  readonly isFiltered: boolean
+  entries(revision: Revision, principal: Principal): object[]
+}
+
+function listOf<Item extends { readonly scopes?: readonly string[] }>(
+  items: readonly Item[],
+  render: (item: Item, revision: Revision) => object,
+): List {
+  return {
+    isFiltered: items.some(({ scopes }) => scopes !== undefined),
+    entries: (revision, principal) =>
+      items.filter((item) => mayUse(principal, item)).map((item) => render(item, revision)),
+  }
+}
+
+/** Tells callers apart by what they may see: by those of their scopes that matter here. */
+class GrantedScopes {
+  readonly #known: readonly string[]
+  readonly #keys = new WeakMap<Principal, string>()
+  constructor(known: readonly string[]) {
+    this.#known = known
+  }
+  keyOf(principal: Principal): string {
+    let key = this.#keys.get(principal)
+    if (key === undefined) {
+      key = this.#known.map((scope) => (principal.scopes.includes(scope) ? '1' : '0')).join('')
+      this.#keys.set(principal, key)
+    }
+    return key
   }
 }
 

@@ -4,7 +4,7 @@ import type { OperationStart } from '../ports/telemetry.ts'
 import type { Hold } from '../limits/admission.ts'
 import { callerOf } from './caller.ts'
 import type { Invocation, Outcome } from './invocation.ts'
-import { isAlwaysTaken, KNOWN_METHODS, takesSlot, type Method } from './methods.ts'
+import { DISCOVER, isAlwaysTaken, KNOWN_METHODS, takesSlot, type Method } from './methods.ts'
 import { isPromise } from './protocol.ts'
 
 /** Tells telemetry that an invocation starts. */
@@ -22,6 +22,23 @@ export function dispatch(invocation: Invocation, method: Method): void {
     const error = admission.screenLoop(callerOf(exchange))
     if (error !== undefined) return invocation.fail(error)
   }
+  let charging: undefined | Promise<void>
+  try {
+    charging = charge(invocation)
+  } catch (error) {
+    return invocation.fail(toWireError(invocation, error))
+  }
+  if (charging === undefined) return enqueue(invocation, method)
+  charging.then(
+    () => enqueue(invocation, method),
+    (error: unknown) => invocation.fail(toWireError(invocation, error)),
+  )
+}
+
+/** Serves it now, or when it is its turn. */
+function enqueue(invocation: Invocation, method: Method): void {
+  const { facts, exchange, services } = invocation
+  const { admission } = services
   if (!takesSlot(facts.method)) return serve(invocation, method, false)
   const tool = toolOf(invocation)
   if (admission.hasRoom(tool)) return serve(invocation, method, true)
@@ -77,6 +94,17 @@ function serve(invocation: Invocation, method: Method, takesSlot: boolean, hold?
       invocation.hold?.leave()
     },
   )
+}
+
+/**
+ * Takes a request's cost from the limits, where that was not done before its body was read: on stdio, and for all but one
+ * request of a batch. `server/discover` is free: a client takes an error in answer to it for a server of another era.
+ */
+export function charge({ services: { limits }, exchange, facts }: Invocation): undefined | Promise<void> {
+  if (limits === undefined || facts.method === DISCOVER) return undefined
+  if (exchange.isPrepaid !== true) return limits.chargeRequest(exchange)
+  exchange.isPrepaid = false
+  return undefined
 }
 
 /** The tool that is called, if one is. */

@@ -45,8 +45,10 @@ export function bodyText(body: Body): string {
 export interface Connection {
   readonly scope: string
   readonly transport: 'stdio' | 'memory'
-  /** Sends a message that belongs to no request. */
+  /** Sends a message that belongs to no request. It may be dropped where the client reads too slowly. */
   write(message: string): void
+  /** Called when notifications had to be dropped, and there is room again. */
+  readonly onDropped: Set<() => void>
   /** Set by the kernel when `initialize` was served. */
   session: LegacySession | undefined
 }
@@ -66,6 +68,14 @@ export interface LegacySession {
   close(): Promise<void>
 }
 
+/** What an answer tells of the limits that its request was held to. */
+export interface RateLimitFields {
+  /** Value of `RateLimit-Policy`. */
+  readonly policy: string
+  /** Value of `RateLimit`. */
+  readonly current: string
+}
+
 /** One message from a client, and the way back to it. Transports implement it; the kernel answers through it. */
 export interface Exchange extends Reply {
   readonly transport: 'http' | 'stdio' | 'memory'
@@ -82,8 +92,14 @@ export interface Exchange extends Reply {
   openStream(headers?: Readonly<Record<string, string>>): void
   /** `eventId`: where the client can resume after this message. */
   write(message: string, eventId?: string): void
+  /** For who writes much at once: resolves when the client has taken most of what waits for it, or has gone. */
+  drained(): Promise<void> | undefined
   /** Sends an event without a message: says where to resume from, and after which time. */
   writeRetry(retryMs: number, eventId?: string): void
+  /** Set by the limits; an answer over HTTP carries it, whatever it is. */
+  rateLimit?: RateLimitFields | undefined
+  /** Set by the kernel: one request was paid for before the body was read. */
+  isPrepaid?: boolean
   /** Bytes of the message, once it is there; a batch's are shared out among its messages. */
   bodyBytes?: number
   /** Set by the kernel; the transport calls it once if the client goes away before the answer is complete. */

@@ -31,7 +31,9 @@ export function withIdempotencyKey(
     kind: 'idempotency_key' as const,
     // A result is rendered for a revision; another revision's client must not be given it.
     digest: sha256([facts.revision, canonical(args), canonical(facts.params.inputResponses ?? null)]),
-    keepMs: services.options.idempotencyTtlMs,
+    // A question that has expired can't be gone on from: a repeat after it begins anew.
+    keepMs: ({ isInputRequired }: Outcome) =>
+      isInputRequired === true ? services.options.questionTtlMs : services.options.idempotencyTtlMs,
     onOther: () =>
       new HoldfastError(
         'idempotency_key_reused',
@@ -39,5 +41,6 @@ export function withIdempotencyKey(
       ),
     onStoreLost: () => stateUnavailable(),
   }
+  invocation.callKey = [once.key, once.digest]
   return runOnce(invocation, once, run)
 }

@@ -52,6 +52,8 @@ export class Invocation implements Ticking {
   operation!: Operation
   /** Steps and questions, from the first one on. */
   replay: Replay | undefined
+  /** Key and digest under which the outcome of the call is kept, where it has an idempotency key. */
+  callKey: readonly [key: string, digest: string] | undefined
   /** Takes the place of the handler's outcome when the handler is put aside. */
   onPutAside: ((outcome: Promise<Outcome>) => void) | undefined
   /** The slot that its handler holds. */
@@ -187,14 +189,20 @@ export class Invocation implements Ticking {
     const body = this.#result(members, meta, isInputRequired === true) // may throw: the handler's own `_meta` may be none that JSON can say
     this.#end(isError === true ? 'tool_error' : undefined, 200)
     this.#send(200, body)
-    // A handler that was put aside goes no further; what it holds can be let go.
+    this.#letGo()
+  }
+
+  /** A handler that was put aside goes no further; what it holds can be let go. */
+  #letGo(): void {
     if (this.#isPutAside) this.#controller?.abort(this.#endedReason())
   }
 
   /** The handler is left where it is; the request is answered with `outcome`. */
   putAside(outcome: Promise<Outcome>): void {
     this.#isPutAside = true
-    this.onPutAside!(outcome)
+    // A handler that returned without waiting for what it asked has an outcome of its own; this one is for nobody.
+    outcome.catch(() => undefined)
+    this.onPutAside?.(outcome)
   }
 
   /** Sends a request to the client on the stream of this one (2025 revisions); `false` where the client takes no stream. */
@@ -233,6 +241,7 @@ export class Invocation implements Ticking {
     const code = rpcCode(error, this.facts.era)
     if (!this.#end(String(code), status, { rpcCode: code, message: error.message })) return
     this.#send(status, errorBody(error, this.facts.rpcId, this.requestId, this.facts.era), errorHeaders(error))
+    this.#letGo()
   }
 
   /** Ends without an answer: the client has gone, or has cancelled. */

@@ -13,7 +13,7 @@ import { parseJson } from './json.ts'
 import { keepSubscribed } from './keep-subscribed.ts'
 import { CANCEL_CHANNEL } from './keys.ts'
 import { checkId, claimOf, isId } from './message.ts'
-import { isAlwaysTaken, takesSlot } from './methods.ts'
+import { DISCOVER, isAlwaysTaken, takesSlot } from './methods.ts'
 import { serveModern } from './modern.ts'
 import { OpenStreams } from './open-streams.ts'
 import {
@@ -74,6 +74,22 @@ export class Kernel {
   /** Streams that follow changes now. */
   get openStreamCount(): number {
     return this.#openStreams.size
+  }
+
+  /**
+   * HTTP, before anything of the body is read: takes a request's cost from the limits. Nothing is returned where that is
+   * done at once.
+   * @throws {HoldfastError} `rate_limited`, `limits_unavailable`
+   */
+  admit(exchange: Exchange): undefined | Promise<void> {
+    const { limits } = this.#services
+    // If the body asks for something else, it is paid for then.
+    if (limits === undefined || exchange.head?.mcpMethod === DISCOVER) return undefined
+    const charging = limits.chargeRequest(exchange)
+    if (charging === undefined) exchange.isPrepaid = true
+    return charging?.then(() => {
+      exchange.isPrepaid = true
+    })
   }
 
   /**
@@ -387,7 +403,9 @@ export type Refusable = Pick<Exchange, 'respond'> & Partial<Pick<Exchange, 'head
 
 /** What a draining node still takes: neither begins anything. */
 const isAnswerOrNotification = (message: unknown): boolean =>
-  isObject(message) && ('method' in message ? !('id' in message) : 'result' in message || 'error' in message)
+  Array.isArray(message)
+    ? message.length > 0 && message.every(isAnswerOrNotification)
+    : isObject(message) && ('method' in message ? !('id' in message) : 'result' in message || 'error' in message)
 
 const draining = (): HoldfastError =>
   new HoldfastError('draining', 'The node is shutting down.', { data: { retryAfterMs: 1000 } })

@@ -16,6 +16,10 @@ export const journalKey = (handle: string): string => `journal:${handle}`
 export const legKey = (id: string): string => `leg:${id}`
 /** A client's answer to a request of the server, in a 2025 session. */
 export const answerKey = (sid: string, requestId: string): string => `answer:{${sid}}:${requestId}`
+/** The bucket of a limit that belongs to a tenant (`tag`), or to one of its principals (`subject`). */
+export const limitKey = (tag: string, limit: string, subject: string): string => `limit:{${tag}}:${limit}:${subject}`
+/** What the bucket of a global limit has in braces: each lies where it falls. */
+export const globalLimitTag = (limit: string): string => `global:${limit}`
 
 /** What a node is told in person. */
 export const inboxChannel = (nodeId: string): string => `inbox:${nodeId}`
@@ -23,5 +27,7 @@ export const inboxChannel = (nodeId: string): string => `inbox:${nodeId}`
 export const resourceChannel = (uri: string): string => `resource:${uri}`
 /** Changes of the lists. */
 export const LISTS_CHANNEL = 'changes'
+/** Nodes and workers announce themselves. */
+export const MEMBERS_CHANNEL = 'members'
 /** Requests that some node may have to cancel. */
 export const CANCEL_CHANNEL = 'cancel'

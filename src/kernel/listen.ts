@@ -1,31 +1,33 @@
+import type { Principal } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
-import { changeNotification, type Change, type ChangeListener } from './changes.ts'
+import { changeNotification, LIST_NAMES, tellAll, type Change, type ChangeListener, type ListName } from './changes.ts'
 import type { Exchange } from './exchange.ts'
 import { cancelKey } from './invocation.ts'
-import { describe } from './methods.ts'
+import { describe, findResource } from './methods.ts'
 import type { OpenStream, OpenStreams } from './open-streams.ts'
 import { isObject, META, type JsonObject, type RequestId } from './protocol.ts'
 import { notificationBody, resultBody } from './rpc.ts'
+import { mayUse } from './scopes.ts'
 import type { Services } from './services.ts'
 import type { StreamLimit } from './stream-limit.ts'
 import type { Ticking } from './ticker.ts'
 
 /** What `subscriptions/listen` asks for, as far as this server has it. */
 interface Filter {
-  readonly lists: ReadonlySet<'tools' | 'prompts' | 'resources'>
+  readonly lists: ReadonlySet<ListName>
   readonly uris: ReadonlySet<string>
   readonly acknowledged: JsonObject
 }
 
 /** @throws {HoldfastError} `invalid_params` */
-function readFilter(params: JsonObject, { catalog, options }: Services): Filter {
+function readFilter(params: JsonObject, { catalog, options }: Services, principal: Principal): Filter {
   const asked = params.notifications
   if (!isObject(asked))
     throw new HoldfastError('invalid_params', `\`params.notifications\` must be an object; it is ${describe(asked)}.`)
   const capabilities = catalog.capabilities()
-  const lists = new Set<'tools' | 'prompts' | 'resources'>()
+  const lists = new Set<ListName>()
   const acknowledged: JsonObject = {}
-  for (const list of ['tools', 'prompts', 'resources'] as const) {
+  for (const list of LIST_NAMES) {
     const flag = asked[`${list}ListChanged`]
     if (flag !== undefined && typeof flag !== 'boolean')
       throw new HoldfastError('invalid_params', `\`params.notifications.${list}ListChanged\` must be a boolean.`)
@@ -40,7 +42,8 @@ function readFilter(params: JsonObject, { catalog, options }: Services): Filter 
       'invalid_params',
       '`params.notifications.resourceSubscriptions` must be an array of strings.',
     )
-  const followed = new Set(capabilities.resources === undefined ? [] : ((uris ?? []) as string[]))
+  const mayFollow = (uri: string): boolean => mayUse(principal, findResource(catalog, uri)?.resource ?? {})
+  const followed = new Set(capabilities.resources === undefined ? [] : ((uris ?? []) as string[]).filter(mayFollow))
   if (followed.size > options.maxSubscriptions)
     throw new HoldfastError(
       'invalid_params',
@@ -62,14 +65,15 @@ export async function listen(
   rpcId: RequestId,
   params: JsonObject,
 ): Promise<Ended> {
-  const filter = readFilter(params, services)
+  const filter = readFilter(params, services, exchange.principal)
   if (exchange.head?.acceptsStream === false)
     throw new HoldfastError('not_acceptable', '`subscriptions/listen` answers with text/event-stream: accept it.')
   const giveBack = limit.take(exchange)
   const meta = { [META.subscriptionId]: rpcId }
   let end!: (how: Ended) => void
   const ended = new Promise<Ended>((resolve) => (end = resolve))
-  const held: string[] = []
+  /** Changes before the acknowledgement, each once: a slow bus must not make them pile up. */
+  const held = new Set<string>()
   let isAcknowledged = false
   let lastWriteMs = services.clock.monotonic()
   const write = (message: string): void => {
@@ -82,9 +86,10 @@ export async function listen(
     onChange(change: Change) {
       const { method, params: body } = changeNotification(change, meta)
       if (isAcknowledged) write(notificationBody(method, body))
-      else held.push(notificationBody(method, body))
+      else held.add(notificationBody(method, body))
     },
   }
+  const onDropped = (): void => tellAll(listener)
   const ticking: Ticking = {
     tick(nowMs) {
       if (nowMs - lastWriteMs < services.options.keepAliveMs) return
@@ -106,7 +111,8 @@ export async function listen(
       notificationBody('notifications/subscriptions/acknowledged', { notifications: filter.acknowledged, _meta: meta }),
     )
     isAcknowledged = true
-    for (const message of held.splice(0)) write(message)
+    for (const message of held) write(message)
+    exchange.connection?.onDropped.add(onDropped)
     services.ticker.add(ticking)
     const how = await ended
     if (how === 'client') exchange.end()
@@ -121,6 +127,7 @@ export async function listen(
   } finally {
     if (cancel !== undefined) services.openListens.delete(cancel.key)
     streams.delete(stream)
+    exchange.connection?.onDropped.delete(onDropped)
     services.ticker.delete(ticking)
     giveBack()
     await services.changes.remove(listener)

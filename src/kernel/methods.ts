@@ -3,15 +3,19 @@ import type { Complete, ListedResource, ResourceDefinition, ResourceReturn } fro
 import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { callTool } from './call-tool.ts'
-import type { ListKind } from './catalog.ts'
+import type { Catalog, ListKind } from './catalog.ts'
 import { InvocationContext } from './context.ts'
 import type { Invocation, Outcome } from './invocation.ts'
+import { mayUse, requireScopes } from './scopes.ts'
 import { forRevision } from './tool-result.ts'
 import { isModern, isObject, MODERN, type JsonObject } from './protocol.ts'
 import { replayable, suspendable } from './replay.ts'
 
 /** Serves one method: resolves to its result, or throws what the client is told. */
 export type Method = (invocation: Invocation) => Outcome | PromiseLike<Outcome>
+
+/** What a client of 2026-07-28 may ask first. */
+export const DISCOVER = 'server/discover'
 
 /** The methods that both eras have, by name. Whether the server offers one is asked first, by {@link isOffered}. */
 export const SHARED_METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
@@ -28,7 +32,7 @@ export const SHARED_METHODS: ReadonlyMap<string, Method> = new Map<string, Metho
 /** Every method that some revision serves; only these become labels. */
 export const KNOWN_METHODS: ReadonlySet<string> = new Set([
   ...SHARED_METHODS.keys(),
-  'server/discover',
+  DISCOVER,
   'subscriptions/listen',
   'initialize',
   'ping',
@@ -108,18 +112,22 @@ function cursorParam(params: JsonObject): string | undefined {
 }
 
 function listMethod(kind: ListKind): Method {
-  return ({ services, facts }) => ({ members: services.catalog.page(kind, facts.revision, cursorParam(facts.params)) })
+  return ({ services, facts, principal }) => ({
+    members: services.catalog.page(kind, facts.revision, cursorParam(facts.params), principal),
+  })
 }
 
 function listResources(invocation: Invocation): Outcome | PromiseLike<Outcome> {
-  const { services, facts } = invocation
-  const listers = services.catalog.templates.filter((template) => template.list !== undefined)
+  const { services, facts, principal } = invocation
+  const listers = services.catalog.templates.filter(
+    (template) => template.list !== undefined && mayUse(principal, template),
+  )
   const cursor = cursorParam(facts.params)
-  if (listers.length === 0) return { members: services.catalog.page('resources', facts.revision, cursor) }
+  if (listers.length === 0) return { members: services.catalog.page('resources', facts.revision, cursor, principal) }
   const ctx = new InvocationContext(invocation)
   return (async () => {
     const added: ListedResource[] = (await Promise.all(listers.map(async (template) => template.list!(ctx)))).flat()
-    return { members: services.catalog.resourcePage(facts.revision, cursor, added) }
+    return { members: services.catalog.resourcePage(facts.revision, cursor, principal, added) }
   })()
 }
 
@@ -130,7 +138,8 @@ function readResource(invocation: Invocation): Outcome | PromiseLike<Outcome> {
 async function readNow(invocation: Invocation): Promise<Outcome> {
   const { facts } = invocation
   const uri = stringParam(facts.params, 'uri')
-  const found = findResource(invocation, uri)
+  const found = findResource(invocation.services.catalog, uri)
+  if (found !== undefined) requireScopes(invocation, found.resource, `The resource ${quote(uri)}`)
   const value = found && (await found.resource.read(found.target as never, new InvocationContext(invocation)))
   if (found === undefined || value === undefined || value === null)
     throw new HoldfastError('resource_not_found', `There is no resource ${quote(uri)}.`, { data: { uri } })
@@ -141,8 +150,9 @@ async function readNow(invocation: Invocation): Promise<Outcome> {
   return { members: `"contents":${JSON.stringify(contents)}${hints}` }
 }
 
-function findResource(
-  { services: { catalog } }: Invocation,
+/** The resource of a URI, or the template that it fits. */
+export function findResource(
+  catalog: Catalog,
   uri: string,
 ): { resource: ResourceDefinition; target: unknown } | undefined {
   const resource = catalog.resources.get(uri)
@@ -177,6 +187,7 @@ async function getNow(invocation: Invocation): Promise<Outcome> {
   const prompt = services.catalog.prompts.get(name)
   if (prompt === undefined)
     throw new HoldfastError('invalid_params', `There is no prompt ${quote(name)}. List them with prompts/list.`)
+  requireScopes(invocation, prompt, `The prompt ${quote(name)}`)
   const given = facts.params.arguments ?? {}
   if (!isObject(given))
     throw new HoldfastError('invalid_params', `\`params.arguments\` must be an object; it is ${describe(given)}.`)
@@ -242,7 +253,8 @@ async function complete(invocation: Invocation): Promise<Outcome> {
   }
 }
 
-function findCompleter({ services: { catalog } }: Invocation, ref: unknown, argument: string): Complete | undefined {
+function findCompleter(invocation: Invocation, ref: unknown, argument: string): Complete | undefined {
+  const { catalog } = invocation.services
   const refuse = (what: string): never => {
     throw new HoldfastError('invalid_params', what)
   }
@@ -251,6 +263,7 @@ function findCompleter({ services: { catalog } }: Invocation, ref: unknown, argu
   let names: readonly string[]
   if (ref.type === 'ref/prompt') {
     const prompt = catalog.prompts.get(stringParam(ref, 'name')) ?? refuse(`There is no prompt ${quote(ref.name)}.`)
+    requireScopes(invocation, prompt, `The prompt ${quote(ref.name)}`)
     completers = prompt.complete
     names = prompt.listedArguments.map(({ name }) => name)
   } else if (ref.type === 'ref/resource') {
@@ -258,6 +271,7 @@ function findCompleter({ services: { catalog } }: Invocation, ref: unknown, argu
     const template = catalog.templates.find(({ uriTemplate }) => uriTemplate === uri)
     // A fixed resource has nothing to complete, but may be asked for.
     if (template === undefined && !catalog.resources.has(uri)) refuse(`There is no resource template ${quote(uri)}.`)
+    if (template !== undefined) requireScopes(invocation, template, `The resource template ${quote(uri)}`)
     completers = template?.complete
     names = template?.template!.names ?? []
   } else return refuse(`\`params.ref.type\` must be "ref/prompt" or "ref/resource"; it is ${quote(ref.type)}.`)

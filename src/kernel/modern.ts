@@ -1,13 +1,13 @@
 import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { LOG_LEVELS, type Client } from '../define/context.ts'
-import { begin, dispatch, toWireError } from './dispatch.ts'
+import { begin, charge, dispatch, toWireError } from './dispatch.ts'
 import type { Exchange, RequestHead } from './exchange.ts'
 import { decodeHeader } from './headers.ts'
 import { Invocation } from './invocation.ts'
 import { listen } from './listen.ts'
 import type { OpenStreams } from './open-streams.ts'
-import { describe, discover, isOffered, refuseMethod, SHARED_METHODS, type Method } from './methods.ts'
+import { describe, DISCOVER, discover, isOffered, refuseMethod, SHARED_METHODS, type Method } from './methods.ts'
 import {
   isLegacy,
   isModern,
@@ -21,7 +21,7 @@ import {
 import type { Services } from './services.ts'
 import type { StreamLimit } from './stream-limit.ts'
 
-const METHODS: ReadonlyMap<string, Method> = new Map([...SHARED_METHODS, ['server/discover', discover]])
+const METHODS: ReadonlyMap<string, Method> = new Map([...SHARED_METHODS, [DISCOVER, discover]])
 
 /** Which parameter `Mcp-Name` mirrors (MCP 2026-07-28, streamable HTTP, "Standard headers"). */
 const NAME_PARAMETER: ReadonlyMap<string, string> = new Map([
@@ -79,7 +79,11 @@ export function serveModern(
   if (!isListen) return dispatch(invocation, served!)
   // A listen stream is no call that waits: it is not counted as running, and writes its answer itself.
   begin(invocation)
-  listen(services, exchange, streams, limit, rpcId, params).then(
+  const open = async (): ReturnType<typeof listen> => {
+    await charge(invocation)
+    return listen(services, exchange, streams, limit, rpcId, params)
+  }
+  open().then(
     (how) => invocation.settle(how === 'client' ? 'cancelled' : undefined),
     (error: unknown) => invocation.fail(toWireError(invocation, error)),
   )

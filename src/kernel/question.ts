@@ -99,7 +99,8 @@ export function elicitQuestion(name: string, options: ElicitOptions<Schema>): Qu
       if (read.action !== 'accept') return { value: { action: read.action } }
       const toAnswer = (checked: Checked): Checked =>
         checked.problem === undefined ? { value: { action: 'accept', content: checked.value } } : checked
-      const checked = form.check(read.content)
+      // A form that asks for nothing is agreed to without content by some clients.
+      const checked = form.check(read.content ?? {})
       return 'then' in checked ? checked.then(toAnswer) : toAnswer(checked)
     },
   }

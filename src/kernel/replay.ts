@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { ElicitUrlOptions } from '../define/ask.ts'
 import type { Checked } from '../define/compile-schema.ts'
 import { quote } from '../define/names.ts'
@@ -9,7 +10,7 @@ import { isObject } from './protocol.ts'
 import { checkNeeds, missingCapability, type ClientRequest, type Question } from './question.ts'
 import { answersOf, openRequestState, sealRequestState, type Entry, type EntryKind, type Leg } from './request-state.ts'
 import { canonical, sha256 } from './digest.ts'
-import { runOnce } from './run-once.ts'
+import { keepForCall, runOnce } from './run-once.ts'
 
 /** The methods that may be answered with `input_required` (MCP 2026-07-28, "Supported Requests"). */
 const ASKING_METHODS: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read'])
@@ -20,6 +21,9 @@ const MAX_ASKS = 3
 /** At 2026-07-28 a call waits so long for the user to be done with a page, before it asks again. */
 const PAGE_WAIT_MS = 20_000
 const PAGE_POLL_MS = 500
+
+/** What runs as part of a step, or of the check of a page. */
+const working = new AsyncLocalStorage<string>()
 
 /** Never settles; garbage once nobody holds it. */
 const never = <T>(): Promise<T> => new Promise<T>(() => undefined)
@@ -49,11 +53,19 @@ export class Replay {
   #isScheduled = false
   #isPutAside = false
   #gotAnswer = false
+  /** What the earlier legs had recorded; `undefined` in the first one. */
+  readonly #recordedBefore: number | undefined
+  /** This leg goes on with a call that was paid for: the first leg was, and the one before this got somewhere. */
+  readonly isPaid: boolean
+  /** The leg runs without a claim, since the store is down: nobody could tell a repeat of it. */
+  isUnclaimed = false
 
   constructor(invocation: Invocation, leg?: Leg) {
     this.#invocation = invocation
     this.#entries = new Map(leg?.entries.map((entry) => [entry[0], entry]))
     this.#asked = new Set(leg?.asked)
+    this.#recordedBefore = leg?.entries.length
+    this.isPaid = leg !== undefined && !leg.isStalled
     this.#ahead = new Set([...this.#entries.keys(), ...this.#asked])
     this.#answers = invocation.facts.era === 'modern' ? answersOf(invocation) : {}
   }
@@ -73,10 +85,11 @@ export class Replay {
     if (this.#isPutAside) return never()
     if (recorded !== undefined) return recorded[2] as T
     this.#ahead.clear()
+    if (this.isUnclaimed) return this.#leave(Promise.reject(stateUnavailable()))
     return this.#work(async () => {
-      const text = toJson(name, await fn())
+      const text = toJson(name, await working.run(`ctx.step(${quote(name)})`, fn))
       const value: unknown = text === undefined ? undefined : JSON.parse(text)
-      this.#record([name, 'step', value])
+      this.#entries.set(name, text === undefined ? [name, 'step'] : [name, 'step', value])
       return value as T
     })
   }
@@ -88,13 +101,13 @@ export class Replay {
     if (this.#isPutAside) return never()
     const request = this.#toRequest(question)
     if (facts.era === 'legacy') return this.#askNow(question, request)
-    const answer = recorded?.[2] ?? this.#answerFor(name)
-    if (answer !== undefined) {
+    // What is on record may not fit any more: the form may have changed with a deploy.
+    for (const answer of [recorded?.[2], this.#answerFor(name)]) {
+      if (answer === undefined) continue
       const checked = await this.#work(async () => question.read(answer))
-      if (checked.problem === undefined) {
-        if (recorded === undefined) this.#record([name, question.kind, answer])
-        return checked.value as T
-      }
+      if (checked.problem !== undefined) continue
+      this.#entries.set(name, [name, question.kind, answer])
+      return checked.value as T
     }
     return this.#suspendFor(name, request)
   }
@@ -106,13 +119,15 @@ export class Replay {
     const { facts, services } = this.#invocation
     this.#use('url', question.name)
     if (this.#isPutAside) return never()
-    if (await this.#work(async () => isComplete())) return { action: 'accept' }
+    const isDone = (): Promise<boolean> =>
+      working.run(`the isComplete of ${quote(question.name)}`, async () => isComplete())
+    if (await this.#work(isDone)) return { action: 'accept' }
     const request = this.#toRequest(question)
     if (facts.era === 'legacy') {
       const { id, answer } = await services.clientRequests.ask(this.#invocation, question.name, request)
       const action = actionOf(await question.read(answer))
       if (action !== 'accept') return { action }
-      if (!(await this.#poll(isComplete, services.options.questionTtlMs))) return { action: 'cancel' }
+      if (!(await this.#poll(isDone, services.options.questionTtlMs))) return { action: 'cancel' }
       tellUrlComplete(this.#invocation, id)
       return { action: 'accept' }
     }
@@ -122,7 +137,7 @@ export class Replay {
       const action = actionOf(checked)
       // Agreement to open the page is not on record: only what the page is for counts, and that is asked anew each time.
       if (action !== 'accept') return { action }
-      if (await this.#work(() => this.#poll(isComplete, PAGE_WAIT_MS))) return { action }
+      if (await this.#work(() => this.#poll(isDone, PAGE_WAIT_MS))) return { action }
     }
     return this.#suspendFor(question.name, request)
   }
@@ -144,6 +159,12 @@ export class Replay {
   /** Marks a name as used; returns what is on record for it. */
   #use(kind: EntryKind, name: string): Entry | undefined {
     const what = `ctx.${kind === 'url' ? 'elicitUrl' : kind}(${quote(name)})`
+    const within = kind === 'step' ? undefined : working.getStore()
+    if (within !== undefined)
+      throw new HoldfastError(
+        'invalid_ask',
+        `${what} stands within ${within}, which would have to run again for the answer. Ask first, and take the step with what was answered.`,
+      )
     if (typeof name !== 'string' || name.length === 0 || name.length > 128)
       throw new HoldfastError('invalid_ask', `${what}: the name must be a text of 1 to 128 characters.`)
     if (this.#used.has(name))
@@ -162,10 +183,6 @@ export class Replay {
         `${what}: the name stands for a ctx.${recorded[1]} of the earlier run. A handler must use the same names for the same things each time it runs.`,
       )
     return recorded
-  }
-
-  #record(entry: Entry): void {
-    this.#entries.set(entry[0], entry)
   }
 
   /** The client's answer that came with this request. */
@@ -208,7 +225,7 @@ export class Replay {
     }
   }
 
-  async #poll(isComplete: () => boolean | PromiseLike<boolean>, waitMs: number): Promise<boolean> {
+  async #poll(isComplete: () => Promise<boolean>, waitMs: number): Promise<boolean> {
     const { clock } = this.#invocation.services
     const deadlineMs = clock.monotonic() + waitMs
     while (!(await isComplete())) {
@@ -224,10 +241,16 @@ export class Replay {
     this.#isScheduled = true
     setImmediate(() => {
       this.#isScheduled = false
-      if (this.#busy > 0 || this.#isPutAside || this.#invocation.isDone) return
-      this.#isPutAside = true
-      this.#invocation.putAside(this.#toOutcome())
+      // Also where the client has gone: a repeat of this leg gets what it came to.
+      if (this.#busy === 0 && !this.#isPutAside) void this.#leave(this.#toOutcome())
     })
+  }
+
+  /** Leaves the handler where it is. */
+  #leave<T>(outcome: Promise<Outcome>): Promise<T> {
+    this.#isPutAside = true
+    this.#invocation.putAside(outcome)
+    return never()
   }
 
   async #toOutcome(): Promise<Outcome> {
@@ -241,6 +264,7 @@ export class Replay {
       this.#invocation,
       [...this.#entries.values()],
       [...this.#pending.keys()],
+      this.#entries.size === this.#recordedBefore,
     )
     const { telemetry } = this.#invocation.services
     for (const { method } of this.#pending.values()) telemetry.count('questions', method)
@@ -285,12 +309,13 @@ async function continueLeg(invocation: Invocation, run: () => Outcome | PromiseL
   const { services, facts } = invocation
   const leg = await openRequestState(invocation, facts.params.requestState)
   const hasSteps = leg.entries.some(([, kind]) => kind === 'step')
-  invocation.replay = new Replay(invocation, leg)
+  const replay = (invocation.replay = new Replay(invocation, leg))
+  invocation.callKey = leg.callKey
   const once = {
     key: legKey(leg.id),
     kind: 'request_state' as const,
     digest: sha256([canonical(answersOf(invocation))]),
-    keepMs: Math.max(1, leg.expiresMs - services.clock.now()),
+    keepMs: () => Math.max(1, leg.expiresMs - services.clock.now()),
     onOther: () =>
       new HoldfastError(
         'request_state_used',
@@ -300,10 +325,13 @@ async function continueLeg(invocation: Invocation, run: () => Outcome | PromiseL
       // Without the store nobody can tell a repeat. Questions may be answered twice; a step must not be taken twice.
       if (hasSteps) return stateUnavailable()
       services.telemetry.count('degraded', 'request_state')
+      replay.isUnclaimed = true
       return undefined
     },
   }
-  return runOnce(invocation, once, run)
+  const outcome = await runOnce(invocation, once, run)
+  if (leg.callKey !== undefined) await keepForCall(invocation, leg.callKey, outcome)
+  return outcome
 }
 
 /** Whether a handler's work may be put aside: its outcome is then what it is put aside with. */

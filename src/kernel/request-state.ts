@@ -6,8 +6,8 @@ import { journalKey } from './keys.ts'
 import { ownerOf } from './owner.ts'
 import { isObject } from './protocol.ts'
 
-/** What an invocation recorded: a step's value, or the answer to a question, as it came. */
-export type Entry = readonly [name: string, kind: EntryKind, value: unknown]
+/** What an invocation recorded: a step's value, or the answer to a question, as it came. A step that gave nothing has no value. */
+export type Entry = readonly [name: string, kind: EntryKind, value?: unknown]
 export type EntryKind = 'step' | 'elicit' | 'url' | 'sample' | 'roots'
 
 /** One leg of a call that has been asking, as its `requestState` tells it to the next. */
@@ -18,10 +18,14 @@ export interface Leg {
   /** What the client was asked. */
   readonly asked: readonly string[]
   readonly expiresMs: number
+  /** See {@link Invocation.callKey}. */
+  readonly callKey: readonly [key: string, digest: string] | undefined
+  /** The leg before recorded nothing: it was answered nothing, or nothing that fits. */
+  readonly isStalled: boolean
 }
 
-/** The sealed text: `[owner, request digest, expiry, nonce, asked, entries | handle]`. */
-type Sealed = [string, string, number, string, string[], Entry[] | string]
+/** The sealed text: `[owner, request digest, expiry, nonce, asked, entries | handle, call key, is stalled]`. */
+type Sealed = [string, string, number, string, string[], Entry[] | string, Leg['callKey'] | null, boolean]
 
 const PURPOSE = 'request-state'
 /** A journal up to this size travels with the client; a bigger one lies in the store, and its handle travels. */
@@ -44,6 +48,7 @@ export async function sealRequestState(
   invocation: Invocation,
   entries: readonly Entry[],
   asked: readonly string[],
+  isStalled: boolean,
 ): Promise<string> {
   const { services, principal } = invocation
   const { clock, keys, options, state } = services
@@ -61,7 +66,16 @@ export async function sealRequestState(
   }
   const nonce = randomBytes(16).toString('base64url')
   const expiresMs = clock.now() + options.questionTtlMs
-  const sealed: Sealed = [ownerOf(principal), requestDigest(invocation), expiresMs, nonce, [...asked], journal]
+  const sealed: Sealed = [
+    ownerOf(principal),
+    requestDigest(invocation),
+    expiresMs,
+    nonce,
+    [...asked],
+    journal,
+    invocation.callKey ?? null,
+    isStalled,
+  ]
   return keys.seal(Buffer.from(JSON.stringify(sealed)), PURPOSE)
 }
 
@@ -78,7 +92,7 @@ export async function openRequestState(invocation: Invocation, text: unknown): P
       'request_state_invalid',
       '`params.requestState` was not made by this server, or was changed. Send back exactly what you were given.',
     )
-  const [owner, digest, expiresMs, nonce, asked, journal] = JSON.parse(plain.toString()) as Sealed
+  const [owner, digest, expiresMs, nonce, asked, journal, callKey, isStalled] = JSON.parse(plain.toString()) as Sealed
   if (owner !== ownerOf(principal))
     throw new HoldfastError('request_state_foreign', '`params.requestState` was given to another caller.')
   if (services.clock.now() > expiresMs)
@@ -92,7 +106,7 @@ export async function openRequestState(invocation: Invocation, text: unknown): P
       '`params.requestState` belongs to another request. Repeat the request as it was first sent: same method, name and arguments.',
     )
   const entries = typeof journal === 'string' ? await readJournal(invocation, journal) : journal
-  return { id: sha256([nonce]), entries, asked, expiresMs }
+  return { id: sha256([nonce]), entries, asked, expiresMs, callKey: callKey ?? undefined, isStalled }
 }
 
 async function readJournal({ services }: Invocation, handle: string): Promise<Entry[]> {

@@ -1,5 +1,5 @@
 import type { HoldfastError } from '../errors/holdfast-error.ts'
-import { ERRORS } from '../errors/table.ts'
+import { ERRORS, type ErrorCode } from '../errors/table.ts'
 import type { RequestId } from './protocol.ts'
 
 /** The two ways in which MCP is spoken: each request by itself (2026), or within a session (2025). */
@@ -14,9 +14,15 @@ export function errorBody(error: HoldfastError, id: RequestId | undefined, reque
   })
 }
 
-/** JSON-RPC code of an error; 2025 has another one for a missing resource. */
+/** Codes that 2025 has others for, or none. */
+const LEGACY_CODES: Partial<Record<ErrorCode, number>> = {
+  resource_not_found: -32002,
+  client_capability_missing: -32603,
+}
+
+/** JSON-RPC code of an error. */
 export function rpcCode({ code }: HoldfastError, era: Era): number {
-  return era === 'legacy' && code === 'resource_not_found' ? -32002 : ERRORS[code].rpc
+  return (era === 'legacy' ? LEGACY_CODES[code] : undefined) ?? ERRORS[code].rpc
 }
 
 /** The `error` member: code, message, and our data: `{ code, retryable, retryAfterMs?, requestId }`. */

@@ -10,6 +10,8 @@ import type { ChangeHub } from './changes.ts'
 import type { Invocation } from './invocation.ts'
 import type { JsonBounds } from './json.ts'
 import type { KeyRing } from './key-ring.ts'
+import type { Limits } from './limits.ts'
+import type { Challenges } from './scopes.ts'
 import type { Ticker } from './ticker.ts'
 
 /** Bounds and times of the kernel. Defaults stand in `compose/options.ts`, and in the operations guide. */
@@ -47,8 +49,12 @@ export interface Services {
   readonly state: StateStore
   readonly bus: EventBus
   readonly keys: KeyRing
+  /** Absent where nobody can authenticate. */
+  readonly challenges: Challenges | undefined
   readonly ticker: Ticker
   readonly changes: ChangeHub
+  /** `undefined`: nothing is limited. */
+  readonly limits: Limits | undefined
   /** What the node takes on. */
   readonly admission: Admission
   /** Requests that wait for a slot, or for their handlers. */

@@ -2,7 +2,7 @@ import type { Clock } from '../ports/clock.ts'
 
 const BEAT_MS = 50
 /** Late beats in a row before anything is shed: one pause (a collection, a big JSON) is no overload. */
-const LATE_BEATS = 3
+const LATE_BEATS = 2
 /** Beats without a request after which the watch rests. */
 const IDLE_BEATS = 20
 /** In-time beats without a refusal after which the quota is lifted. */
@@ -12,10 +12,11 @@ const CALM_BEATS = 20
  * Watches how late the event loop is, and sheds while it stays late: then more requests come than the processor can serve,
  * and each waits in the sockets' buffers, where no queue sees it.
  *
- * Every 50 ms a timer should fire; how much later it does is the delay. Three beats in a row above `maxLoopDelayMs` set a
- * quota: so many requests each caller may send until the next beat, the rest are shed. The quota is cut by a third at a late
- * beat, grows by a quarter at one that is in time, and goes when it has bound nobody for a second. Who sends little stays
- * below it: greedy callers are shed first, and evenly. Without requests no timer runs.
+ * Every 50 ms a timer should fire; how much later it does is the delay. Two beats in a row above `maxLoopDelayMs` set a
+ * quota: so many requests each caller may send until the next beat, the rest are shed. At a late beat the quota is cut in
+ * proportion, so that as many requests would have been over in half of `maxLoopDelayMs`; it grows by a quarter at one that
+ * is in time, and goes when it has bound nobody for a second. Who sends little stays below it: greedy callers are shed
+ * first, and evenly. Without requests no timer runs.
  */
 export class LoopGuard {
   readonly #clock: Clock
@@ -84,7 +85,8 @@ export class LoopGuard {
     if (delayMs > this.#maxDelayMs) {
       this.#calm = 0
       this.#isCounting = true
-      if (++this.#late >= LATE_BEATS) this.#quota = Math.max(1, Math.floor((this.#mostServed() * 2) / 3))
+      if (++this.#late >= LATE_BEATS)
+        this.#quota = Math.max(1, Math.floor((this.#mostServed() * this.#maxDelayMs) / 2 / delayMs))
     } else {
       this.#late = this.#quota === Infinity ? 0 : LATE_BEATS // while a quota stands, each late beat counts
       this.#quota = Math.ceil(this.#quota * 1.25)

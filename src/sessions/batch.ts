@@ -18,8 +18,17 @@ export function serveBatch(
   refuse: (reply: Reply, error: unknown, message: unknown) => void,
 ): void {
   const answered = messages.filter(isAnswered)
-  for (const message of messages) if (!isAnswered(message)) take(services, exchange, session, message as JsonObject)
-  if (answered.length === 0) return exchange.respond(202, undefined)
+  const taken = messages
+    .filter((message) => !isAnswered(message))
+    .map((message) => take(services, exchange, session, message as JsonObject))
+  if (answered.length === 0)
+    return void Promise.all(taken).then(
+      () => exchange.respond(202, undefined),
+      // It may be sent again as a whole: an answer is taken once.
+      (error: unknown) => refuse(exchange, error, undefined),
+    )
+  // The rest of the batch is served all the same; that an answer was lost stands in the log, and the question expires.
+  for (const one of taken) one.catch(() => services.telemetry.count('degraded', 'answer'))
   const batch = new BatchReply(reply, answered.length)
   for (const message of answered) {
     const element = batch.element()
@@ -44,13 +53,16 @@ function isAnswered(message: unknown): boolean {
 }
 
 /** Notifications, and the client's answers. */
-function take(services: Services, exchange: Exchange, session: LegacySession | undefined, message: JsonObject): void {
+async function take(
+  services: Services,
+  exchange: Exchange,
+  session: LegacySession | undefined,
+  message: JsonObject,
+): Promise<void> {
   const { method, params } = message
   if (typeof method === 'string')
     return receiveNotification(services, exchange, session, method, isObject(params) ? params : {})
-  if (session === undefined) return
-  // The rest of the batch is served all the same; that the answer was lost stands in the log, and the question expires.
-  services.clientRequests.receive(session.sid, message).catch(() => services.telemetry.count('degraded', 'answer'))
+  if (session !== undefined) await services.clientRequests.receive(session.sid, message)
 }
 
 /**

@@ -1,19 +1,26 @@
-import { randomBytes } from 'node:crypto'
 import { quote } from '../define/names.ts'
 import { HoldfastError, stateUnavailable } from '../errors/holdfast-error.ts'
 import type { Invocation } from '../kernel/invocation.ts'
-import { answerKey, inboxChannel } from '../kernel/keys.ts'
+import { answerKey, inboxChannel, sessionKey } from '../kernel/keys.ts'
 import { isObject, OWN_META, type JsonObject } from '../kernel/protocol.ts'
 import type { ClientRequest } from '../kernel/question.ts'
 import { notificationBody } from '../kernel/rpc.ts'
 import type { Services } from '../kernel/services.ts'
 import type { Ticking } from '../kernel/ticker.ts'
 import type { NodeInbox } from './node-inbox.ts'
+import { isEnded } from './session-store.ts'
 
 const LOOK_EVERY_MS = 2_000
 /** Handlers on one node that wait for their client; they hold memory, but no slot. */
 const MAX_WAITING = 10_000
 const PREFIX = 'answer:'
+
+/** What an id of ours says to the node that its answer reaches: who waits, and until when, by the wall clock. */
+type SealedId = [nodeId: string, expiresMs: number]
+/** An id opens only in the session that was asked. */
+const idPurpose = (sid: string): string => `client-request ${sid}`
+
+type AskingServices = Pick<Services, 'bus' | 'clock' | 'keys' | 'options' | 'state' | 'telemetry' | 'ticker' | 'nodeId'>
 
 /** A request that waits for its answer. */
 interface Waiting {
@@ -29,24 +36,21 @@ interface Waiting {
 
 /**
  * Requests to clients of 2025 sessions (`elicitation/create`, `sampling/createMessage`, `roots/list`), sent on the stream of
- * the call that asks. The id of a request names the node that waits, so a node that receives the answer stores it, and tells
- * that one: an answer is accepted once, whichever node it comes to.
+ * the call that asks. The id of a request is a seal that names the node that waits, so a node that receives the answer stores
+ * it, and tells that one: an answer is accepted once, whichever node it comes to. Ids that no node made are dropped, so that
+ * nobody fills the store with answers to nothing.
  *
  * The waiting node also looks by itself every few seconds, so that a lost word delays an answer and loses none. An answer for
  * a node that is gone expires in the store; the resumed stream of the call says that the call was lost.
  */
 export class ClientRequests implements Ticking {
-  readonly #services: Pick<Services, 'bus' | 'clock' | 'options' | 'state' | 'telemetry' | 'ticker' | 'nodeId'>
+  readonly #services: AskingServices
   readonly #inbox: NodeInbox
   /** By the key of the answer. */
   readonly #waiting = new Map<string, Waiting>()
-  #counter = 0
   #lookedMs = 0
 
-  constructor(
-    services: Pick<Services, 'bus' | 'clock' | 'options' | 'state' | 'telemetry' | 'ticker' | 'nodeId'>,
-    inbox: NodeInbox,
-  ) {
+  constructor(services: AskingServices, inbox: NodeInbox) {
     this.#services = services
     this.#inbox = inbox
     inbox.on(
@@ -61,9 +65,10 @@ export class ClientRequests implements Ticking {
    * @throws {HoldfastError} `client_refused` for an error as answer, or none in time; `handler_aborted` when the call ends.
    */
   async ask(invocation: Invocation, name: string, request: ClientRequest): Promise<{ id: string; answer: unknown }> {
-    const { clock, nodeId, options, telemetry, ticker } = this.#services
+    const { clock, keys, nodeId, options, telemetry, ticker } = this.#services
     const { sid } = invocation.facts.session!
-    const id = `h.${nodeId}.${(++this.#counter).toString(36)}.${randomBytes(9).toString('base64url')}`
+    const sealed: SealedId = [nodeId, clock.now() + options.questionTtlMs]
+    const id = keys.seal(Buffer.from(JSON.stringify(sealed)), idPurpose(sid))
     const key = answerKey(sid, id)
     const isShared = invocation.exchange.head !== undefined
     // Listen first, then ask: the answer may come at once.
@@ -109,14 +114,17 @@ export class ClientRequests implements Ticking {
     const key = answerKey(sid, id)
     const waiting = this.#waiting.get(key)
     if (waiting !== undefined) return settle(waiting, message)
-    const nodeId = /^h\.(\w{1,32})\.\w{1,11}\.[\w-]{12}$/.exec(id)?.[1]
-    const { state, bus, options, telemetry } = this.#services
-    if (nodeId === undefined || nodeId === this.#services.nodeId) return telemetry.count('late_answers', 'late')
+    const { state, bus, clock, keys, telemetry } = this.#services
+    const plain = keys.open(id, idPurpose(sid))
+    if (plain === undefined) return telemetry.count('late_answers', 'unknown')
+    const [nodeId, expiresMs] = JSON.parse(plain.toString()) as SealedId
+    const ttlMs = expiresMs - clock.now()
+    if (nodeId === this.#services.nodeId || ttlMs <= 0) return telemetry.count('late_answers', 'late')
     const { result, error } = message
     const bytes = Buffer.from(JSON.stringify(error === undefined ? { result } : { error }))
     let isFirst: boolean
     try {
-      isFirst = await state.set(key, bytes, { ttlMs: options.questionTtlMs, onlyIf: 'absent' })
+      isFirst = await state.set(key, bytes, { ttlMs, onlyIf: 'absent' })
     } catch (cause) {
       telemetry.failure(undefined, 'The answer of a client could not be stored.', cause)
       throw stateUnavailable()
@@ -132,7 +140,26 @@ export class ClientRequests implements Ticking {
       else if (nowMs > waiting.expiresMs) expire(waiting)
     }
     if (nowMs - this.#lookedMs < LOOK_EVERY_MS) return
-    this.#look(this.#shared())
+    this.#lookedMs = nowMs
+    const shared = this.#shared()
+    this.#look(shared)
+    this.#endWithSessions(shared)
+  }
+
+  /** Nobody can answer in a session that was ended, at whichever node: the calls that ask there have nothing to wait for. */
+  #endWithSessions(keys: readonly string[]): void {
+    if (keys.length === 0) return
+    const calls = Map.groupBy(
+      keys.map((key) => this.#waiting.get(key)!.invocation),
+      ({ facts }) => facts.session!.sid,
+    )
+    const end = async (): Promise<void> => {
+      const sids = [...calls.keys()]
+      const records = await this.#services.state.getMany(sids.map(sessionKey))
+      for (const [index, record] of records.entries())
+        if (isEnded(record)) for (const call of calls.get(sids[index]!)!) call.abandon('cancelled')
+    }
+    end().catch(() => this.#services.telemetry.count('degraded', 'session_record'))
   }
 
   #shared(): string[] {
@@ -140,7 +167,6 @@ export class ClientRequests implements Ticking {
   }
 
   #look(keys: readonly string[]): void {
-    this.#lookedMs = this.#services.clock.monotonic()
     const open = keys.filter((key) => this.#waiting.has(key))
     if (open.length === 0) return
     this.#read(open).catch((error: unknown) => {

@@ -1,10 +1,11 @@
 import { LOG_LEVELS, type Client } from '../define/context.ts'
+import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { dispatch } from '../kernel/dispatch.ts'
 import type { Connection, Exchange, LegacySession, Reply } from '../kernel/exchange.ts'
 import { CANCEL_CHANNEL } from '../kernel/keys.ts'
 import { cancelKey, Invocation, type Outcome } from '../kernel/invocation.ts'
-import { isOffered, refuseMethod, SHARED_METHODS, stringParam, type Method } from '../kernel/methods.ts'
+import { findResource, isOffered, refuseMethod, SHARED_METHODS, stringParam, type Method } from '../kernel/methods.ts'
 import {
   isLegacy,
   isObject,
@@ -15,6 +16,7 @@ import {
   type LegacyRevision,
   type RequestId,
 } from '../kernel/protocol.ts'
+import { requireScopes } from '../kernel/scopes.ts'
 import type { Services } from '../kernel/services.ts'
 import { LocalSession } from './local-session.ts'
 import type { SessionStore } from './session-store.ts'
@@ -37,8 +39,11 @@ const METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
   ],
   [
     'resources/subscribe',
-    async ({ facts }) => {
-      await facts.session?.subscribe(stringParam(facts.params, 'uri'))
+    async (invocation) => {
+      const { facts, services } = invocation
+      const uri = stringParam(facts.params, 'uri')
+      requireScopes(invocation, findResource(services.catalog, uri)?.resource ?? {}, `The resource ${quote(uri)}`)
+      await facts.session?.subscribe(uri)
       return EMPTY
     },
   ],

@@ -1,6 +1,6 @@
 import type { Client } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
-import { changeNotification, type ChangeListener } from '../kernel/changes.ts'
+import { changeNotification, tellAll, type ChangeListener } from '../kernel/changes.ts'
 import type { Connection, LegacySession } from '../kernel/exchange.ts'
 import type { LegacyRevision } from '../kernel/protocol.ts'
 import { notificationBody } from '../kernel/rpc.ts'
@@ -15,7 +15,7 @@ export class LocalSession implements LegacySession {
   readonly #services: Services
   readonly #connection: Connection
   readonly #startedMs: number
-  #listener: ChangeListener
+  readonly #listener: ChangeListener
 
   constructor(services: Services, connection: Connection, revision: LegacyRevision, client: Client) {
     this.#services = services
@@ -24,11 +24,19 @@ export class LocalSession implements LegacySession {
     this.sid = connection.scope
     this.revision = revision
     this.client = client
-    this.#listener = this.#listen(new Set())
+    this.#listener = {
+      lists: services.catalog.listsOffered,
+      uris: new Set(),
+      onChange: (change) => {
+        const { method, params } = changeNotification(change)
+        connection.write(notificationBody(method, params))
+      },
+    }
   }
 
   /** Starts to send changes; resolves when they will be heard. */
   start(): Promise<void> {
+    this.#connection.onDropped.add(this.#tellAll)
     return this.#services.changes.add(this.#listener)
   }
   async close(): Promise<void> {
@@ -38,40 +46,27 @@ export class LocalSession implements LegacySession {
       protocolVersion: this.revision,
       transport: this.#connection.transport,
     })
+    this.#connection.onDropped.delete(this.#tellAll)
     await changes.remove(this.#listener)
   }
+  readonly #tellAll = (): void => tellAll(this.#listener)
 
-  #listen(uris: ReadonlySet<string>): ChangeListener {
-    return {
-      lists: new Set(['tools', 'prompts', 'resources'] as const),
-      uris,
-      onChange: (change) => {
-        const { method, params } = changeNotification(change)
-        this.#connection.write(notificationBody(method, params))
-      },
-    }
-  }
   async setLogLevel(level: number): Promise<void> {
     this.logLevel = level
   }
   async subscribe(uri: string): Promise<void> {
+    const { changes, options } = this.#services
     const uris = new Set(this.#listener.uris).add(uri)
-    const { maxSubscriptions } = this.#services.options
-    if (uris.size > maxSubscriptions)
+    if (uris.size > options.maxSubscriptions)
       throw new HoldfastError(
         'invalid_params',
-        `A session may follow ${maxSubscriptions} resources; unsubscribe from one first.`,
+        `A session may follow ${options.maxSubscriptions} resources; unsubscribe from one first.`,
       )
-    await this.#follow(uris)
+    await changes.follow(this.#listener, uris)
   }
   async unsubscribe(uri: string): Promise<void> {
     const uris = new Set(this.#listener.uris)
     uris.delete(uri)
-    await this.#follow(uris)
-  }
-  #follow(uris: ReadonlySet<string>): Promise<void> {
-    const old = this.#listener
-    this.#listener = this.#listen(uris)
-    return this.#services.changes.refollow(old, this.#listener)
+    await this.#services.changes.follow(this.#listener, uris)
   }
 }

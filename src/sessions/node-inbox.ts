@@ -26,7 +26,7 @@ export class NodeInbox {
 
   /** Resolves when messages will be heard. A failure is not for ever: the next call tries again. */
   async ready(): Promise<void> {
-    this.#subscription ??= this.#bus.subscribe(
+    const subscription = (this.#subscription ??= this.#bus.subscribe(
       inboxChannel(this.#nodeId),
       (message) => {
         const text = Buffer.from(message).toString()
@@ -35,17 +35,18 @@ export class NodeInbox {
       () => {
         for (const listener of this.#listeners) listener.onGap()
       },
-    )
+    ))
     try {
-      await this.#subscription
+      await subscription
     } catch (error) {
-      this.#subscription = undefined
+      if (this.#subscription === subscription) this.#subscription = undefined
       throw error
     }
   }
 
   async close(): Promise<void> {
-    const unsubscribe = await this.#subscription
+    // One that fails meanwhile is told to who waits for it; here there is nothing to end then.
+    const unsubscribe = await this.#subscription?.catch(() => undefined)
     await unsubscribe?.()
   }
 }

@@ -5,7 +5,7 @@ import { errorBody } from '../kernel/rpc.ts'
 import { presenceKey } from '../kernel/keys.ts'
 import type { Services } from '../kernel/services.ts'
 import type { Ticking } from '../kernel/ticker.ts'
-import { LOG_BOUNDS } from './resumable-stream.ts'
+import { LOG_BOUNDS, writeLogged } from './resumable-stream.ts'
 
 const LOOK_EVERY_MS = 5_000
 
@@ -94,7 +94,7 @@ export class RemoteStream implements Ticking {
     const { state } = this.#services
     const { id, key, answers, runner } = this.#facts
     const { entries, closed } = await state.readAfter(key, this.#last, LOG_BOUNDS.maxEntries)
-    for (const entry of entries) this.#exchange.write(Buffer.from(entry.value).toString(), `${id}.${entry.id}`)
+    await writeLogged(this.#services, this.#exchange, id, entries)
     this.#last = entries.at(-1)?.id ?? this.#last
     if (closed) return this.#finish()
     if (!this.#isUnknown) {

@@ -1,7 +1,7 @@
 import type { Exchange } from '../kernel/exchange.ts'
 import { streamKey } from '../kernel/keys.ts'
 import type { Services } from '../kernel/services.ts'
-import type { AppendResult } from '../ports/state-store.ts'
+import type { AppendResult, ReadResult } from '../ports/state-store.ts'
 import type { StoredSession } from './session-store.ts'
 
 /** Bounds of one stream's log: what a client can still fetch after a break. */
@@ -9,6 +9,33 @@ export const LOG_BOUNDS = { maxEntries: 1000, maxBytes: 4 * 1024 * 1024 }
 /** Messages that wait for the store. */
 const MAX_QUEUED = 1000
 const RETRY_MS = 1000
+
+/** Longest wait for a client to take what it asked to be told again. */
+const DRAIN_MS = 30_000
+
+/** Writes entries of a stream's log no faster than the client takes them: a log may hold more than may wait for a reader. */
+export async function writeLogged(
+  { clock, telemetry }: Services,
+  exchange: Exchange,
+  streamId: string,
+  entries: ReadResult['entries'],
+): Promise<void> {
+  for (const { id, value } of entries) {
+    exchange.write(Buffer.from(value).toString(), `${streamId}.${id}`)
+    const drained = exchange.drained()
+    if (drained === undefined) continue
+    const isDrained = new AbortController()
+    void drained.then(() => isDrained.abort())
+    const isLate = await clock.sleep(DRAIN_MS, isDrained.signal).then(
+      () => true,
+      () => false,
+    )
+    if (!isLate) continue
+    telemetry.count('slow_readers', 'resumed')
+    exchange.end()
+    return
+  }
+}
 
 /**
  * An SSE stream of a 2025 session that outlives its connection (2025-11-25, transports, "Resumability and Redelivery").
@@ -20,7 +47,9 @@ const RETRY_MS = 1000
  * 2. `append` names the last id, so the log has one writer: a refused append means that another node took the stream over,
  *    and this one falls silent.
  * 3. With the store down, messages go to the connection without an id; counted.
- * 4. The connection may come and go ({@link attach}, {@link detach}); the stream ends with {@link end}.
+ *    A stream that has a connection was taken over from a node that had not heard of it yet: it goes on after that one's.
+ * 4. The connection may come and go ({@link attach}); the stream ends with {@link end}.
+ * 5. What the bounds cost is told: {@link onLost}.
  */
 export class ResumableStream {
   readonly id: string
@@ -33,8 +62,12 @@ export class ResumableStream {
   #queue: string[] = []
   #chain: Promise<void> = Promise.resolve()
   #isEnding = false
+  #isOver = false
   #isFollowed = false
+  #hasDropped = false
   #lastWriteMs = 0
+  /** Called when the client can't be given all that was sent: the queue for the store was full, or the log too short. */
+  onLost: () => void = () => undefined
   /** When the connection was lost, by the monotonic clock; `undefined` while there is one. */
   detachedMs: number | undefined
 
@@ -64,15 +97,20 @@ export class ResumableStream {
   attach(exchange: Exchange, after: number, onDetach: () => void): void {
     this.#disconnect()
     this.#enqueue(async () => {
-      const { entries, closed } = await this.#services.state.readAfter(
-        streamKey(this.session.sid, this.id),
-        after,
-        LOG_BOUNDS.maxEntries,
-      )
       this.#connect(exchange, onDetach)
-      for (const { id, value } of entries) exchange.write(Buffer.from(value).toString(), `${this.id}.${id}`)
+      const { closed, truncated } = await this.#catchUp(after)
       if (closed) this.#disconnect()
+      else if (truncated) this.onLost()
     })
+  }
+
+  /** Writes what the log has after an entry to the connection; the next append follows the last of it. */
+  async #catchUp(after: number): Promise<ReadResult> {
+    const key = streamKey(this.session.sid, this.id)
+    const result = await this.#services.state.readAfter(key, after, LOG_BOUNDS.maxEntries)
+    this.#last = Math.max(this.#last, result.entries.at(-1)?.id ?? 0)
+    if (this.#exchange !== undefined) await writeLogged(this.#services, this.#exchange, this.id, result.entries)
+    return result
   }
 
   #connect(exchange: Exchange, onDetach?: () => void): void {
@@ -121,7 +159,10 @@ export class ResumableStream {
   write(message: string): void {
     if (this.#isEnding) return
     this.#lastWriteMs = this.#services.clock.monotonic()
-    if (this.#queue.length >= MAX_QUEUED) return this.#services.telemetry.count('dropped_notifications', 'stream_log')
+    if (this.#queue.length >= MAX_QUEUED) {
+      this.#hasDropped = true
+      return this.#services.telemetry.count('dropped_notifications', 'stream_log')
+    }
     if (this.#queue.push(message) === 1) this.#enqueue(() => this.#flush(false))
   }
 
@@ -161,11 +202,19 @@ export class ResumableStream {
   async #flush(close: boolean): Promise<void> {
     const messages = this.#queue
     this.#queue = []
+    if (this.#hasDropped && !close) {
+      this.#hasDropped = false
+      this.onLost() // into the queue that is empty now
+    }
     if (messages.length === 0 && !close) return
     const { telemetry } = this.#services
     let first: number | undefined
     try {
-      const result = await this.#append(messages, close)
+      let result = await this.#append(messages, close)
+      if (!result.ok && !result.closed && result.last > this.#last && this.#exchange !== undefined) {
+        await this.#catchUp(this.#last)
+        result = await this.#append(messages, close)
+      }
       if (result.ok) {
         first = this.#last + 1
         this.#last = result.last
@@ -191,7 +240,14 @@ export class ResumableStream {
     )
   }
 
+  /** Another node runs the stream from now on. */
+  yield(): void {
+    this.#enqueue(async () => this.#fallSilent())
+  }
+
   #fallSilent(): void {
+    if (this.#isOver) return
+    this.#isOver = true
     this.#isEnding = true
     this.#disconnect()
     this.#onEnd(this)

@@ -18,6 +18,9 @@ interface Record {
 /** Level before `logging/setLevel`: servers may choose (2025-11-25, logging); `info` and up is sent. */
 const DEFAULT_LOG_LEVEL = 1
 
+/** Longest wait for the session's stream to follow what was subscribed to. */
+const FOLLOW_MS = 250
+
 /** A session as one request sees it. */
 export class StoredSession implements LegacySession {
   readonly facts: SessionFacts
@@ -55,9 +58,9 @@ export class StoredSession implements LegacySession {
   setLogLevel(level: number): Promise<void> {
     return this.#update((record) => ({ ...record, logLevel: level }))
   }
-  subscribe(uri: string): Promise<void> {
+  async subscribe(uri: string): Promise<void> {
     const { maxSubscriptions } = this.#services.options
-    return this.#update((record) => {
+    await this.#store((record) => {
       const uris = new Set(record.uris).add(uri)
       if (uris.size > maxSubscriptions)
         throw new HoldfastError(
@@ -66,9 +69,11 @@ export class StoredSession implements LegacySession {
         )
       return { ...record, uris: [...uris] }
     })
+    await this.#tellAndWait()
   }
-  unsubscribe(uri: string): Promise<void> {
-    return this.#update((record) => ({ ...record, uris: (record.uris ?? []).filter((other) => other !== uri) }))
+  async unsubscribe(uri: string): Promise<void> {
+    await this.#store((record) => ({ ...record, uris: (record.uris ?? []).filter((other) => other !== uri) }))
+    await this.#tellAndWait()
   }
   end(): Promise<void> {
     return this.#update(() => ({ ended: true }))
@@ -76,18 +81,49 @@ export class StoredSession implements LegacySession {
   async close(): Promise<void> {}
 
   async #update(change: (record: Record) => Record): Promise<void> {
-    const { state, bus } = this.#services
+    await this.#store(change)
+    await this.#services.bus.publish(sessionKey(this.sid), Buffer.from('record'))
+  }
+
+  /**
+   * Tells the session's stream, wherever it runs, to read the record, and waits for its word that it follows what stands
+   * there: a change right after the answer to `resources/subscribe` is to be heard. Without a stream no word comes.
+   */
+  async #tellAndWait(): Promise<void> {
+    const { bus, clock, telemetry, nextRequestId } = this.#services
+    const channel = sessionKey(this.sid)
+    const token = nextRequestId()
+    const followed = new AbortController()
+    const onMessage = (message: Uint8Array): void => {
+      if (Buffer.from(message).toString() === `followed:${token}`) followed.abort()
+    }
+    try {
+      const unsubscribe = await bus.subscribe(channel, onMessage, () => undefined)
+      await bus.publish(channel, Buffer.from(`record:${token}`))
+      await clock.sleep(FOLLOW_MS, followed.signal).catch(() => undefined) // its word has come
+      await unsubscribe()
+    } catch {
+      // It is stored, and the stream reads it when the bus is back.
+      telemetry.count('degraded', 'session_record')
+    }
+  }
+
+  async #store(change: (record: Record) => Record): Promise<void> {
+    const { state } = this.#services
     const key = sessionKey(this.sid)
     for (;;) {
       const [before] = await state.getMany([key])
       const record = before === undefined ? {} : (JSON.parse(Buffer.from(before).toString()) as Record)
       if (record.ended === true) throw sessionNotFound()
       const after = Buffer.from(JSON.stringify(change(record)))
-      if (await state.compareAndSet(key, before, after, { ttlMs: this.ttlMs })) break
+      if (await state.compareAndSet(key, before, after, { ttlMs: this.ttlMs })) return
     }
-    await bus.publish(sessionKey(this.sid), Buffer.from('record'))
   }
 }
+
+/** Whether a session's record, as it lies in the store, says that the session was ended. */
+export const isEnded = (record: Uint8Array | undefined): boolean =>
+  record !== undefined && (JSON.parse(Buffer.from(record).toString()) as Record).ended === true
 
 const sessionNotFound = (): HoldfastError =>
   new HoldfastError(
@@ -139,26 +175,32 @@ export class SessionStore {
       clock.now() - facts.issuedAtMs > options.sessionTtlMs
     )
       throw sessionNotFound()
-    const record = await this.#read(facts.sid)
+    const record = await this.#readOrGuess(facts.sid)
     if (record.ended === true) throw sessionNotFound()
     return new StoredSession(this.#services, facts, record)
   }
 
-  /** The same session with its present record; `undefined` where it was ended. */
+  /**
+   * The same session with its present record; `undefined` where it was ended.
+   * @throws what the store throws: not to know is not the same as to have nothing.
+   */
   async reopen({ facts }: StoredSession): Promise<StoredSession | undefined> {
     const record = await this.#read(facts.sid)
     return record.ended === true ? undefined : new StoredSession(this.#services, facts, record)
   }
 
-  async #read(sid: string): Promise<Record> {
-    const { state, telemetry } = this.#services
+  async #readOrGuess(sid: string): Promise<Record> {
     try {
-      const [bytes] = await state.getMany([sessionKey(sid)])
-      return bytes === undefined ? {} : (JSON.parse(Buffer.from(bytes).toString()) as Record)
+      return await this.#read(sid)
     } catch {
       // The seal says enough to go on: a DELETE is honoured late, the log level is the default. Counted, so that it is seen.
-      telemetry.count('degraded', 'session_record')
+      this.#services.telemetry.count('degraded', 'session_record')
       return {}
     }
+  }
+
+  async #read(sid: string): Promise<Record> {
+    const [bytes] = await this.#services.state.getMany([sessionKey(sid)])
+    return bytes === undefined ? {} : (JSON.parse(Buffer.from(bytes).toString()) as Record)
   }
 }

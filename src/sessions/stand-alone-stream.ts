@@ -1,4 +1,4 @@
-import { changeNotification, type ChangeListener } from '../kernel/changes.ts'
+import { changeNotification, tellAll, type ChangeListener } from '../kernel/changes.ts'
 import type { Exchange } from '../kernel/exchange.ts'
 import { sessionKey } from '../kernel/keys.ts'
 import type { OpenStream } from '../kernel/open-streams.ts'
@@ -8,8 +8,6 @@ import type { Ticking } from '../kernel/ticker.ts'
 import type { Unsubscribe } from '../ports/event-bus.ts'
 import type { ResumableStream } from './resumable-stream.ts'
 import type { SessionStore, StoredSession } from './session-store.ts'
-
-const LISTS = new Set(['tools', 'prompts', 'resources'] as const)
 
 /**
  * The stand-alone stream of a 2025 session (GET): carries list changes, and updates of the resources that the session follows.
@@ -23,7 +21,10 @@ export class StandAloneStream implements OpenStream, Ticking {
   readonly #sessions: SessionStore
   readonly #stream: ResumableStream
   #session: StoredSession
-  #listener: ChangeListener
+  readonly #listener: ChangeListener
+  #following: Promise<void> = Promise.resolve()
+  /** What the session follows could not be read, or not be followed: tried again at the next tick. */
+  #isStale = false
   #unsubscribe: Unsubscribe | undefined
   #isOver = false
 
@@ -32,25 +33,37 @@ export class StandAloneStream implements OpenStream, Ticking {
     this.#sessions = sessions
     this.#session = session
     this.#stream = stream
-    this.#listener = this.#listen()
+    this.#listener = {
+      lists: services.catalog.listsOffered,
+      uris: new Set(session.uris),
+      onChange: (change) => {
+        const { method, params } = changeNotification(change)
+        stream.write(notificationBody(method, params))
+      },
+    }
+    stream.onLost = () => tellAll(this.#listener)
   }
 
   /** Begins to follow, and takes the place of an older stream of the session. */
   async start(): Promise<void> {
-    const { bus, changes, ticker } = this.#services
+    const { bus, changes, ticker, nodeId } = this.#services
     const channel = sessionKey(this.#session.sid)
-    const own = `owner:${this.#stream.id}`
+    const own = ownerMessage(this.#stream.id, nodeId)
     this.#unsubscribe = await bus.subscribe(
       channel,
       (message) => {
         const text = Buffer.from(message).toString()
-        if (text === 'record') this.#guard(this.#followAnew())
-        else if (text.startsWith('owner:') && text !== own) this.#stream.end()
+        if (text === 'record') this.#followLater()
+        else if (text.startsWith('record:')) this.#followLater(text.replace('record:', 'followed:'))
+        else if (text.startsWith(ownerMessage(this.#stream.id, ''))) {
+          // The same stream, gone on with at another node: its log stays open.
+          if (text !== own) this.#stream.yield()
+        } else if (text.startsWith('owner:')) this.#stream.end()
       },
-      () => this.#guard(this.#followAnew()),
+      () => this.#followLater(),
     )
     await changes.add(this.#listener)
-    await bus.publish(channel, Buffer.from(own))
+    await this.#tell(own)
     ticker.add(this)
   }
 
@@ -64,10 +77,11 @@ export class StandAloneStream implements OpenStream, Ticking {
     exchange.openStream()
     this.#stream.attach(exchange, after, onDetach)
     // While nobody ran the stream, changes went unheard.
-    for (const list of LISTS) this.#listener.onChange(list)
+    tellAll(this.#listener)
   }
 
   tick(nowMs: number): void {
+    if (this.#isStale) this.#followLater()
     const { detachedMs } = this.#stream
     if (detachedMs !== undefined && nowMs - detachedMs > this.#services.options.resumeTtlMs) this.#stream.leave()
     else this.#stream.keepAliveAt(nowMs)
@@ -84,15 +98,16 @@ export class StandAloneStream implements OpenStream, Ticking {
     this.#guard(Promise.all([this.#unsubscribe?.(), this.#services.changes.remove(this.#listener)]))
   }
 
-  #listen(): ChangeListener {
-    return {
-      lists: LISTS,
-      uris: new Set(this.#session.uris),
-      onChange: (change) => {
-        const { method, params } = changeNotification(change)
-        this.#stream.write(notificationBody(method, params))
-      },
-    }
+  /** One after the other: the record that was read last is the one that counts. `answer` is published when it is followed. */
+  #followLater(answer?: string): void {
+    this.#isStale = false
+    this.#following = this.#following
+      .then(() => this.#followAnew())
+      .then(() => (answer === undefined ? undefined : this.#tell(answer)))
+      .catch(() => {
+        this.#isStale = true
+        this.#services.telemetry.count('degraded', 'session_record')
+      })
   }
 
   async #followAnew(): Promise<void> {
@@ -100,12 +115,19 @@ export class StandAloneStream implements OpenStream, Ticking {
     const session = await this.#sessions.reopen(this.#session)
     if (session === undefined) return this.#stream.end() // ended by DELETE
     this.#session = session
-    const old = this.#listener
-    this.#listener = this.#listen()
-    await this.#services.changes.refollow(old, this.#listener)
+    const { changes } = this.#services
+    await changes.follow(this.#listener, new Set(session.uris))
+    if (this.#isOver) await changes.remove(this.#listener)
+  }
+
+  #tell(text: string): Promise<void> {
+    return this.#services.bus.publish(sessionKey(this.#session.sid), Buffer.from(text))
   }
 
   #guard(work: Promise<unknown>): void {
     work.catch((error: unknown) => this.#services.telemetry.failure(undefined, 'A GET stream failed.', error))
   }
 }
+
+/** Who runs a session's stand-alone stream, as the others are told. */
+const ownerMessage = (streamId: string, nodeId: string): string => `owner:${streamId}@${nodeId}`

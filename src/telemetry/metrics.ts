@@ -12,6 +12,8 @@ export interface Gauges {
   loopDelayMs(): number
   openStreams(): number
   isReady(): boolean
+  /** Decisions at limits since the start. */
+  limitDecisions(): Iterable<{ limit: string; outcome: string; count: number }>
   isStateUp(): boolean
 }
 
@@ -154,6 +156,12 @@ export class Metrics {
           labels: key === '' ? {} : { [label]: key },
         })),
       )
+    register(registry, 'holdfast_limit_decisions_total', 'Decisions at limits, by limit and outcome.', 'counter', () =>
+      Array.from(gauges.limitDecisions(), ({ limit, outcome, count }) => ({
+        value: count,
+        labels: { limit, outcome },
+      })),
+    )
     const histogram = (name: string, help: string, series: Iterable<Series>): void =>
       register(registry, name, help, 'histogram', () => Array.from(series, (one) => histogramValues(name, one)).flat())
     histogram(

@@ -3,7 +3,7 @@ import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import { internalsOf, createRuntime, type Runtime } from '../compose/runtime.ts'
 import type { RuntimeOptions } from '../compose/options.ts'
 import type { ContentBlock, PromptMessage, ResourceContents } from '../define/content.ts'
-import type { LogLevel } from '../define/context.ts'
+import { ANONYMOUS, type LogLevel, type Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import type { Connection } from '../kernel/exchange.ts'
 import { isLegacy, LATEST_MODERN, META, OWN_META, type JsonObject, type Revision } from '../kernel/protocol.ts'
@@ -51,6 +51,8 @@ export interface ConnectOptions {
   revision?: Revision
   /** Capabilities that the client declares. Default: with `answers`, all that can be asked; else none. */
   capabilities?: JsonObject
+  /** Who calls, for tools that look at it or need scopes. Default: the anonymous caller, who has no scopes. */
+  principal?: Partial<Principal>
   /** What the client answers when a handler asks, by the name of the question; the call goes on by itself. */
   answers?: Readonly<Record<string, Answer>>
   /** Options of the runtime. Default: nothing is written to disk or log. */
@@ -102,7 +104,11 @@ export async function connect(server: ServerDefinition, options: ConnectOptions 
     state: new MemoryStateStore(options.runtime?.clock ?? systemClock),
     ...options.runtime,
   })
-  const client = new MemoryClient(runtime, revision, capabilities, answers)
+  const principal =
+    options.principal === undefined
+      ? ANONYMOUS
+      : { issuer: 'https://issuer.test', subject: 'tester', scopes: [], ...options.principal }
+  const client = new MemoryClient(runtime, revision, capabilities, answers, principal)
   if (isLegacy(revision)) {
     await client.request('initialize', {
       protocolVersion: revision,
@@ -129,6 +135,7 @@ class MemoryClient implements TestClient {
   readonly notifications: JsonObject[] = []
   readonly #isLegacy: boolean
   readonly #capabilities: JsonObject
+  readonly #principal: Principal
   readonly #connection: Connection
   readonly #waiting = new Map<number, Waiting>()
   readonly #answers: Readonly<Record<string, Answer>> | undefined
@@ -139,15 +146,18 @@ class MemoryClient implements TestClient {
     revision: Revision,
     capabilities: JsonObject,
     answers: Readonly<Record<string, Answer>> | undefined,
+    principal: Principal,
   ) {
     this.runtime = runtime
     this.#answers = answers
     this.#isLegacy = isLegacy(revision)
     this.#capabilities = capabilities
+    this.#principal = principal
     this.#connection = {
       scope: `memory-${++clients}`,
       transport: 'memory',
       write: (text) => this.#receive(text),
+      onDropped: new Set(),
       session: undefined,
     }
   }
@@ -222,7 +232,7 @@ class MemoryClient implements TestClient {
   }
 
   #send(message: JsonObject): void {
-    const exchange = new LineExchange('memory', this.#connection, (text) => this.#receive(text))
+    const exchange = new LineExchange('memory', this.#connection, this.#principal, (text) => this.#receive(text))
     internalsOf(this.runtime).kernel.receive(exchange, Buffer.from(JSON.stringify(message)))
   }
 

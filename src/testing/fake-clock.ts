@@ -2,17 +2,17 @@ import type { Clock } from '../ports/clock.ts'
 
 /** A clock that moves when the test says so. */
 export class FakeClock implements Clock {
-  #nowMs: number
+  readonly #startMs: number
   #elapsedMs = 0
   readonly #sleepers = new Set<{ dueMs: number; wake: () => void }>()
 
   /** @param startMs what `now()` says first, in milliseconds since the epoch. */
   constructor(startMs = Date.UTC(2026, 0, 1)) {
-    this.#nowMs = startMs
+    this.#startMs = startMs
   }
 
   now(): number {
-    return this.#nowMs
+    return this.#startMs + this.#elapsedMs
   }
   monotonic(): number {
     return this.#elapsedMs
@@ -58,9 +58,7 @@ export class FakeClock implements Clock {
   }
 
   #moveTo(elapsedMs: number): void {
-    const by = Math.max(0, elapsedMs - this.#elapsedMs)
-    this.#nowMs += by
-    this.#elapsedMs += by
+    this.#elapsedMs = Math.max(this.#elapsedMs, elapsedMs)
   }
 }
 

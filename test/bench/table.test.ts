@@ -28,7 +28,7 @@ test('core lists are read as taskset prints them', () => {
 test('a selection takes names and families, keeps the reference, and names what it does not know', () => {
   const targets = allTargets('unused')
   const names = (only: string[]): string[] => selectTargets(targets, only).map(({ name }) => name)
-  expect(names(['holdfast'])).toEqual(['plain', 'holdfast-2026', 'holdfast-2025'])
+  expect(names(['holdfast'])).toEqual(['plain', 'holdfast-2026', 'holdfast-2025', 'holdfast-token'])
   expect(names(['sdk2-2025', 'tmcp'])).toEqual(['plain', 'sdk2-2025', 'tmcp'])
   expect(() => names(['hold'])).toThrow(/no server is named "hold": choose from plain, holdfast-2026/)
 })

@@ -204,14 +204,22 @@ export const initializeMessage = (revision: string, id: unknown = 0) => ({
   params: { protocolVersion: revision, capabilities: {}, clientInfo: { name: 'raw', version: '0' } },
 })
 
-/** Opens a session as every 2025 client does: `initialize` without a version header, then `notifications/initialized`. */
-export async function openSession(url: string, revision = '2025-11-25'): Promise<LegacySession> {
-  const reply = await post(url, initializeMessage(revision))
+/**
+ * Opens a session as every 2025 client does: `initialize` without a version header, then `notifications/initialized`.
+ * @param credential headers of every request.
+ */
+export async function openSession(
+  url: string,
+  revision = '2025-11-25',
+  credential: HeaderValues = {},
+): Promise<LegacySession> {
+  const reply = await post(url, initializeMessage(revision), credential)
   const id = reply.headers.get('mcp-session-id')
   if (reply.status !== 200 || id === null || !reply.message?.result)
     throw new Error(`initialize was answered with ${reply.status}: ${reply.text}`)
   const negotiated = reply.message.result['protocolVersion'] as string
   const headers: HeaderValues = {
+    ...credential,
     'mcp-session-id': id,
     'mcp-protocol-version': negotiated === '2025-03-26' ? undefined : negotiated, // the header came with 2025-06-18
   }

@@ -60,7 +60,7 @@ export interface Verdict {
   reasons: Record<string, number>
   faults: Record<
     string,
-    { times: number; /** Requests that were under way while it lasted and did not simply succeed. */ hits: number }
+    { times: number; /** Requests under way while it lasted that were disturbed, or took long. */ hits: number }
   >
   /** The longest a single request took, in ms. */
   slowestMs: number
@@ -96,7 +96,11 @@ export function judge(file: string, mayBeLate: readonly string[] = []): Verdict 
     else if (phase === 'try') {
       verdict.tries[outcome!]++
       if (outcome !== 'late') verdict.slowestMs = Math.max(verdict.slowestMs, ms)
-      if (outcome === 'ok') continue
+      if (outcome === 'ok') {
+        if (ms > SLOW_MS)
+          for (const { op } of faults.filter(({ from, to }) => from <= t && to >= t - ms)) verdict.faults[op]!.hits++
+        continue
+      }
       verdict.reasons[why] = (verdict.reasons[why] ?? 0) + 1
       const during = faults.filter(({ from, to }) => from <= t && to >= t - ms)
       for (const fault of during) verdict.faults[fault.op]!.hits++
@@ -117,6 +121,8 @@ export function judge(file: string, mayBeLate: readonly string[] = []): Verdict 
   return verdict
 }
 
+/** What takes longer was held up: no operation takes so long by itself. */
+const SLOW_MS = 1000
 /** Time after a fault's end in which what it broke may still be felt: a reconnection, a node's start. */
 const AFTERMATH_MS = 5000
 

@@ -20,7 +20,7 @@ export interface Operation {
   readonly url: string
   readonly random: () => number
   /** One step: sends a request until it is answered. Throws {@link Failed} where the answer is none that may be. */
-  step(make: () => Init, isGood?: (reply: Reply) => boolean): Promise<Reply>
+  step(make: () => Init, isGood?: (reply: Reply) => boolean, timeoutMs?: number): Promise<Reply>
   /** One step that is more than a request: throws {@link Disturbed} to be tried again. */
   attempt<T>(run: () => Promise<T>): Promise<T>
 }
@@ -109,7 +109,8 @@ export class Load {
         url: this.#url,
         random,
         attempt,
-        step: (make, isGood = hasResult) => attempt(() => request(this.#url, make(), isGood, this.#patience.timeoutMs)),
+        step: (make, isGood = hasResult, timeoutMs = this.#patience.timeoutMs) =>
+          attempt(() => request(this.#url, make(), isGood, timeoutMs)),
       })
       this.#history.write({ ...event, phase: 'ok' })
     } catch (error) {
@@ -122,7 +123,8 @@ export class Load {
   }
 }
 
-const hasResult = ({ message }: Reply): boolean => message?.result !== undefined
+/** Whether a request was answered with a result. */
+export const hasResult = ({ message }: { message?: Message | undefined }): boolean => message?.result !== undefined
 
 /** Sends one request, and says what the answer, or its lack, means to a client. */
 async function request(url: string, init: Init, isGood: (reply: Reply) => boolean, timeoutMs: number): Promise<Reply> {

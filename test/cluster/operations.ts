@@ -1,9 +1,11 @@
 // What clients do to a cluster, each operation whole in itself.
 import { initializeMessage, modernInit, open, postInit, type SseEvent, type Stream } from '../clients/raw.ts'
-import { Disturbed, disturbance, unwanted, type Init, type Operation } from './load.ts'
+import { Disturbed, disturbance, hasResult, unwanted, type Init, type Operation } from './load.ts'
 
 const REVISION = '2025-11-25'
 const STREAM_TIMEOUT_MS = 10_000
+/** A repeat waits for the first call's outcome; the claim of one whose node has died runs out after 30 s. */
+const CLAIM_TIMEOUT_MS = 45_000
 
 /** 2026-07-28: a call that needs no state. */
 export async function statelessCall({ step, random }: Operation): Promise<void> {
@@ -29,8 +31,8 @@ export async function idempotentCall({ step }: Operation): Promise<void> {
     body.params._meta['dev.holdfast/idempotencyKey'] = key
     return { ...init, body: JSON.stringify(body) }
   }
-  const first = await step(make)
-  const second = await step(make)
+  const first = await step(make, hasResult, CLAIM_TIMEOUT_MS)
+  const second = await step(make, hasResult, CLAIM_TIMEOUT_MS)
   expectText(second.message?.result, (first.message!.result!['content'] as { text: string }[])[0]!.text)
 }
 

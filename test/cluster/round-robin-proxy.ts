@@ -32,8 +32,8 @@ function passedOn(raw: readonly string[]): string[] {
   return kept
 }
 
-/** Starts a proxy on a free port of the loopback address, before these nodes. */
-export async function startRoundRobinProxy(nodes: readonly Target[]): Promise<RoundRobinProxy> {
+/** Starts a proxy before these nodes, on the loopback address: on a free port, or the one asked for. */
+export async function startRoundRobinProxy(nodes: readonly Target[], port = 0): Promise<RoundRobinProxy> {
   const counts = nodes.map(() => 0)
   let turn = 0
   const forward = (request: IncomingMessage, response: ServerResponse, body: Buffer, triesLeft: number): void => {
@@ -69,7 +69,7 @@ export async function startRoundRobinProxy(nodes: readonly Target[]): Promise<Ro
       (body) => forward(request, response, body, nodes.length - 1),
       () => response.destroy(), // the client has gone before it had said everything
     )
-  }).listen(0, '127.0.0.1')
+  }).listen(port, '127.0.0.1')
   await once(server, 'listening')
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,

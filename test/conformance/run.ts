@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { startTestCluster } from '../cluster/cluster.ts'
 import { NOT_RUN, REVISIONS, RUN, type Revision, type Scenario } from './scenarios.ts'
 import { startServer } from './server.ts'
 import { runScenario, type Outcome } from './suite.ts'
@@ -13,6 +14,7 @@ Usage: npm run conformance -- [options]
 
   --scenario <name>      run this scenario alone, also one that is not on the list; may be repeated
   --revision <revision>  ${REVISIONS.join(' or ')}; may be repeated. Default: both
+  --cluster              against three nodes behind a round-robin proxy, which share a Redis; default: one node
   --json                 print one JSON document instead of lines
   --help                 print this
 
@@ -21,6 +23,8 @@ Exit code: 0 if every scenario passed, 1 if one failed, 2 for wrong options, 130
 /** How many scenarios run at once: each is a process that mostly waits. */
 const PARALLEL = 2
 
+const EVERYTHING = resolve('examples/everything/server.ts')
+
 interface Job {
   revision: Revision
   scenario: Scenario
@@ -28,11 +32,12 @@ interface Job {
 
 class UsageError extends Error {}
 
-function readOptions(): { jobs: Job[]; json: boolean; help: boolean; all: boolean } {
+function readOptions(): { jobs: Job[]; cluster: boolean; json: boolean; help: boolean; all: boolean } {
   const { values } = parseArgs({
     options: {
       scenario: { type: 'string', multiple: true, default: [] },
       revision: { type: 'string', multiple: true, default: [...REVISIONS] },
+      cluster: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -49,7 +54,7 @@ function readOptions(): { jobs: Job[]; json: boolean; help: boolean; all: boolea
   for (const name of values.scenario)
     if (!jobs.some((job) => job.scenario.name === name))
       throw new UsageError(`There is no scenario "${name}" for ${values.revision.join(' or ')}. See scenarios.ts.`)
-  return { jobs, json: values.json, help: values.help, all: values.scenario.length === 0 }
+  return { jobs, cluster: values.cluster, json: values.json, help: values.help, all: values.scenario.length === 0 }
 }
 
 async function runAll(
@@ -87,7 +92,9 @@ async function main(): Promise<number> {
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort())
   const dir = await mkdtemp(join(tmpdir(), 'holdfast-conformance-'))
   try {
-    await using server = await startServer(resolve('examples/everything/server.ts'), dir, interrupted.signal)
+    await using server = options.cluster
+      ? await startTestCluster({ definition: EVERYTHING })
+      : await startServer(EVERYTHING, dir, interrupted.signal)
     const onOutcome = options.json ? () => undefined : printOutcome
     const outcomes = await runAll(server.url, options.jobs, dir, interrupted.signal, onOutcome)
     const revisions = new Set(options.jobs.map((job) => job.revision))

@@ -6,7 +6,15 @@ import { serveState } from '../../src/backends/ipc/primary.ts'
 import { IpcStateStore } from '../../src/backends/ipc/state-store.ts'
 import { MemoryEventBus } from '../../src/backends/memory/event-bus.ts'
 import { MemoryStateStore } from '../../src/backends/memory/state-store.ts'
-import { eventBusContract, FakeClock, stateStoreContract } from '../../src/testing/index.ts'
+import {
+  eventBusContract,
+  eventBusFaultContract,
+  FakeClock,
+  stateStoreContract,
+  stateStoreFaultContract,
+  type EventBusFixture,
+  type StateStoreFixture,
+} from '../../src/testing/index.ts'
 
 const runner = { describe, test, beforeEach, afterEach }
 const toPort = (port: MessagePort): IpcPort => ({
@@ -33,16 +41,19 @@ function worker(state: MemoryStateStore, bus: MemoryEventBus): { store: IpcState
   return { store: new IpcStateStore(channel), bus: workerBus }
 }
 
-stateStoreContract(runner, 'ipc', async () => {
+const store = async (): Promise<StateStoreFixture> => {
   const clock = new FakeClock()
   return { store: worker(new MemoryStateStore(clock), new MemoryEventBus()).store, pass: (ms) => clock.advance(ms) }
-})
-
-eventBusContract(runner, 'ipc', async () => {
+}
+const buses = async (): Promise<EventBusFixture> => {
   const state = new MemoryStateStore(new FakeClock())
   const bus = new MemoryEventBus()
   return { here: worker(state, bus).bus, there: worker(state, bus).bus }
-})
+}
+stateStoreContract(runner, 'ipc', store)
+stateStoreFaultContract(runner, 'ipc', store)
+eventBusContract(runner, 'ipc', buses)
+eventBusFaultContract(runner, 'ipc', buses)
 
 test('a call whose other end goes away is rejected, not left waiting', async () => {
   const { port1, port2 } = new MessageChannel()

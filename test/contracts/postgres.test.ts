@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeEach, describe, test } from 'vitest'
+import { taskStoreFaultContract } from '../../src/testing/contracts/task-store-faults.ts'
 import { taskStoreContract } from '../../src/testing/contracts/task-store.ts'
 import { sharedServer } from '../servers/shared.ts'
 import { postgresSchema } from './postgres.ts'
@@ -10,3 +11,4 @@ afterAll(() => schema.drop())
 
 const runner = { describe, test, beforeEach, afterEach }
 taskStoreContract(runner, 'postgres', async () => ({ store: await schema.open(), pass: (ms) => sleep(ms) }))
+taskStoreFaultContract(runner, 'postgres', async () => ({ store: await schema.open(), pass: (ms) => sleep(ms) }))

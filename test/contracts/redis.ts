@@ -1,6 +1,13 @@
 import { afterEach, beforeEach, describe, test } from 'vitest'
 import { openRedis, type RedisBackends, type RedisEvents } from '../../src/backends/redis/open.ts'
-import { eventBusContract, stateStoreContract } from '../../src/testing/index.ts'
+import {
+  eventBusContract,
+  eventBusFaultContract,
+  stateStoreContract,
+  stateStoreFaultContract,
+  type EventBusFixture,
+  type StateStoreFixture,
+} from '../../src/testing/index.ts'
 import { sharedServer } from '../servers/shared.ts'
 
 type SharedName = Parameters<typeof sharedServer>[0]
@@ -25,14 +32,18 @@ export function withOptions({ url, caFile }: { url: string; caFile?: string }, p
 export async function redisContracts(name: SharedName): Promise<void> {
   const url = withOptions(await sharedServer(name), `contract-${process.pid}`)
   const open = (): Promise<RedisBackends> => openRedis(url, steady)
-  stateStoreContract(runner, name, async () => {
+  const store = async (): Promise<StateStoreFixture> => {
     const { state, bus } = await open()
     await bus.close()
     return { store: state, pass }
-  })
-  eventBusContract(runner, name, async () => {
+  }
+  const buses = async (): Promise<EventBusFixture> => {
     const [here, there] = await Promise.all([open(), open()])
     await Promise.all([here.state.close(), there.state.close()])
     return { here: here.bus, there: there.bus }
-  })
+  }
+  stateStoreContract(runner, name, store)
+  stateStoreFaultContract(runner, name, store)
+  eventBusContract(runner, name, buses)
+  eventBusFaultContract(runner, name, buses)
 }

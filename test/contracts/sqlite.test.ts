@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeEach, describe, test } from 'vitest'
 import { openSqlite } from '../../src/backends/sqlite/task-store.ts'
+import { taskStoreFaultContract } from '../../src/testing/contracts/task-store-faults.ts'
 import { taskStoreContract } from '../../src/testing/contracts/task-store.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'holdfast-sqlite-'))
@@ -13,3 +14,4 @@ const runner = { describe, test, beforeEach, afterEach }
 const pass = (ms: number): Promise<void> => sleep(ms)
 taskStoreContract(runner, 'sqlite', async () => ({ store: await openSqlite(`sqlite:${dir}/tasks.db`), pass }))
 taskStoreContract(runner, 'sqlite in memory', async () => ({ store: await openSqlite('sqlite::memory:'), pass }))
+taskStoreFaultContract(runner, 'sqlite', async () => ({ store: await openSqlite(`sqlite:${dir}/tasks.db`), pass }))

@@ -23,15 +23,18 @@ function helpOf(...args: string[]): string {
   if (!helps.has(key)) helps.set(key, help(...args))
   return helps.get(key)!
 }
-const commandNames = (): string[] => [...helpOf(CLI).matchAll(/^ {2}(\w+) \[/gm)].map(([, name]) => name!)
+/** Commands that a help lists: those of the program, or those of a command. */
+const commandsIn = (text: string): string[] =>
+  [...text.matchAll(/^ {2}([a-z][\w-]*)(?: \[| {2})/gm)].map(([, name]) => name!)
 
 /** What is wrong with a command line, or `undefined`. */
 function problemOf(line: string): string | undefined {
-  const holdfast = /(?:^holdfast|npx holdfast|npm run holdfast --) ([a-z]+)(.*)$/.exec(line)
+  const holdfast = /(?:^holdfast|npx holdfast|npm run holdfast --) ([a-z-]+)(?: ([a-z]+)(?= |$))?(.*)$/.exec(line)
   if (holdfast !== null) {
-    const [, command = '', rest = ''] = holdfast
-    if (!commandNames().includes(command)) return `there is no command ${command}`
-    const known = flagsIn(helpOf(CLI, command))
+    const [, command = '', second = '', rest = ''] = holdfast
+    if (!commandsIn(helpOf(CLI)).includes(command)) return `there is no command ${command}`
+    const isNested = commandsIn(helpOf(CLI, command)).includes(second)
+    const known = flagsIn(isNested ? helpOf(CLI, command, second) : helpOf(CLI, command))
     const unknown = flagsIn(rest).filter((flag) => !known.includes(flag))
     return unknown.length === 0 ? undefined : `holdfast ${command} has no ${unknown.join(', ')}`
   }
@@ -55,6 +58,8 @@ test.each(DOCUMENTS)('every command that $path mentions exists', (document) => {
 test('the check would see a command, a flag and a script that do not exist', () => {
   expect(problemOf('npx holdfast migrate')).toBe('there is no command migrate')
   expect(problemOf('npx holdfast serve server.ts --prot 1')).toBe('holdfast serve has no --prot')
+  expect(problemOf('npx holdfast api-keys create --subjct x')).toBe('holdfast api-keys has no --subjct')
+  expect(problemOf('npx holdfast api-keys create --subject x')).toBeUndefined()
   expect(problemOf('npm run benhc')).toBe('there is no script benhc')
   expect(problemOf('npm run bench -- --onyl sdk2')).toBe('npm run bench has no --onyl')
   expect(problemOf('npm test -- --only types')).toBeUndefined()

@@ -60,7 +60,17 @@ describe('the tables of options', () => {
     .map(([option, variable, flag, fallback, unit]) => ({ option, variable, flag, fallback, unit }))
 
   test('name every option, and no other, with its default', () => {
-    const defaults: Record<string, string> = { keys: '', state: '', bus: '', clock: '', auth: '', publicUrl: '' }
+    const defaults: Record<string, string> = {
+      limits: '',
+      overrideLimits: '',
+      keys: '',
+      state: '',
+      bus: '',
+      clock: '',
+      auth: '',
+      publicUrl: '',
+      stdioCredential: '',
+    }
     for (const field of AUTH_FIELDS) defaults[`auth.${field}`] = JSON.stringify(AUTH_DEFAULTS[field as never]) ?? ''
     for (const [option, value] of Object.entries(resolveOptions({}, {}))) defaults[option] = JSON.stringify(value)
     const documented = rows.map(({ option, fallback }) => [option, fallback!.replace(/ \(.*\)$/, '')])

@@ -9,7 +9,7 @@ import { Client as Client2, StreamableHTTPClientTransport as Http2 } from '@mode
 import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport as Http1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
-import type { ServerDefinition } from 'holdfast'
+import { createRuntime, defineServer, type RuntimeOptions, type ServerDefinition } from 'holdfast'
 import { connect, RpcError, type ConnectOptions, type TestClient } from 'holdfast/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePort, startServer } from '../conformance/server.ts'
@@ -128,6 +128,7 @@ use('docs/getting-started.md', 'server.ts', 'server.test.ts')
 use('docs/testing.md', 'server.ts', 'server.test.ts', 'time.test.ts', 'http.test.ts', 'event-bus.test.ts')
 use('docs/definitions.md', 'charge.test.ts')
 use('docs/questions.md', 'server.ts', 'server.test.ts')
+use('docs/sessions.md', 'any-node.test.ts')
 test.each(BLOCKS.filter(({ file }) => file.endsWith('.test.ts')))(
   '$document: the tests of $file pass',
   async (block) => {
@@ -310,6 +311,74 @@ test.each([
     expect(await client.call('add_note', { text: '' })).toMatchObject({ isError: true })
   })
   await ('stop' in server ? server.stop() : server[Symbol.asyncDispose]())
+})
+
+use('docs/authentication.md', 'server.ts', 'opaque.ts', 'own.ts')
+test('authentication: the notes show each caller what its scopes are enough for', async () => {
+  const names = async (...scopes: string[]): Promise<unknown[]> => {
+    await using served = await client('docs/authentication.md', 'server.ts', { principal: { subject: 'ada', scopes } })
+    return (await served.listTools()).map(({ name }) => name)
+  }
+  expect(await names()).toEqual([])
+  expect(await names('notes:read')).toEqual(['list_notes'])
+  expect(await names('notes:write', 'notes:read')).toEqual(['list_notes', 'write_note'])
+  await using served = await client('docs/authentication.md', 'server.ts', {
+    principal: { subject: 'ada', scopes: ['notes:write'] },
+  })
+  expect((await served.callTool('write_note', { title: 'a', text: 'b' })).text).toBe('written')
+  await expect(served.callTool('list_notes')).rejects.toMatchObject({ data: { requiredScopes: ['notes:read'] } })
+})
+
+/** A server with the options that a block exports, and what it answers to a request. */
+async function answering(
+  file: string,
+  headers: Record<string, string>,
+): Promise<{ status: number; challenge: string | null }> {
+  const module = (await import(pathToFileURL(pathOf('docs/authentication.md', file)).href)) as {
+    options: RuntimeOptions
+    default?: ServerDefinition
+  }
+  const server = module.default ?? defineServer({ name: 'docs', version: '1.0.0' })
+  const runtime = await createRuntime(server, { ...module.options, dataDir: false, logLevel: 'silent' })
+  const { url } = await runtime.listen({ port: 0 })
+  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers } })
+  await response.text()
+  await runtime.close()
+  return { status: response.status, challenge: response.headers.get('www-authenticate') }
+}
+
+test('authentication: the options of each block refuse who brings nothing, and say where to get a token', async () => {
+  const metadata = 'https://mcp.example.com/.well-known/oauth-protected-resource/mcp'
+  const refused = { status: 401, challenge: `Bearer resource_metadata="${metadata}"` }
+  expect(await answering('server.ts', {})).toEqual(refused)
+  process.env['INTROSPECTION_SECRET'] = 'a secret'
+  expect(await answering('opaque.ts', {})).toEqual(refused)
+  expect(await answering('own.ts', {})).toEqual({ status: 401, challenge: 'Bearer' })
+  // An empty body is refused as such, so whoever sent it was let in.
+  expect(await answering('own.ts', { 'x-forwarded-user': 'ada' })).toMatchObject({ status: 400, challenge: null })
+})
+
+use('docs/limits.md', 'server.ts', 'plans.ts')
+test('limits: calls and their costs are held to the limits of the page, and a plan overrides them', async () => {
+  await using own = await client('docs/limits.md', 'server.ts')
+  for (let index = 0; index < 10; index++) await own.callTool('search', { query: 'x' })
+  await expect(own.callTool('search', { query: 'x' })).rejects.toMatchObject({
+    code: 42900,
+    data: { limit: 'search:principal-60s', retryable: true },
+  })
+  const text = 'x'.repeat(40_000)
+  for (let index = 0; index < 10; index++) await own.callTool('summarize', { text })
+  await expect(own.callTool('summarize', { text })).rejects.toMatchObject({
+    data: { limit: 'summarize:tenant-3600s-cost' },
+  })
+  const { options } = (await import(pathToFileURL(pathOf('docs/limits.md', 'plans.ts')).href)) as {
+    options: RuntimeOptions
+  }
+  const facts = { tool: undefined, per: 'principal', limit: 5, windowMs: 1000, burst: 5 } as const
+  const gold = { issuer: 'https://issuer.example', subject: 'ann', tenant: 'acme', scopes: [] }
+  expect(await options.overrideLimits!(gold, { ...facts, name: 'principal-60s' })).toBe('unlimited')
+  expect(await options.overrideLimits!(gold, { ...facts, name: 'search:principal-60s' })).toEqual({ limit: 50 })
+  expect(await options.overrideLimits!({ ...gold, tenant: 'other' }, { ...facts, name: 'x' })).toBe(undefined)
 })
 
 test('every block that has a name is run by a test', () => {

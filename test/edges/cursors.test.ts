@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { ANONYMOUS } from '../../src/define/context.ts'
 import { defineResource, defineServer, defineTool } from '../../src/index.ts'
 import { compileCatalog, type Catalog } from '../../src/kernel/catalog.ts'
 import { LATEST_LEGACY, LATEST_MODERN } from '../../src/kernel/protocol.ts'
@@ -20,7 +21,7 @@ const catalogOf = (count: number, pageSize: number): Catalog =>
     pageSize,
   )
 const pageOf = (catalog: Catalog, cursor: string | undefined): Page =>
-  JSON.parse(`{${catalog.page('tools', LATEST_MODERN, cursor).toString()}}`) as Page
+  JSON.parse(`{${catalog.page('tools', LATEST_MODERN, cursor, ANONYMOUS).toString()}}`) as Page
 const refused = expect.objectContaining({ code: 'invalid_params', message: expect.stringContaining('cursor') })
 
 describe('the pages of a list', () => {
@@ -75,12 +76,12 @@ describe('the pages of a list', () => {
   })
 
   it('are those of one list: the cursor of another is refused', () => {
-    expect(() => catalog.page('resources', LATEST_MODERN, given[0])).toThrow(refused)
-    expect(() => catalog.resourcePage(LATEST_MODERN, given[0], [])).toThrow(refused)
+    expect(() => catalog.page('resources', LATEST_MODERN, given[0], ANONYMOUS)).toThrow(refused)
+    expect(() => catalog.resourcePage(LATEST_MODERN, given[0], ANONYMOUS, [])).toThrow(refused)
   })
 
   it('are cut alike in every revision', () => {
-    const of2025 = JSON.parse(`{${catalog.page('tools', LATEST_LEGACY, given[0]).toString()}}`) as Page
+    const of2025 = JSON.parse(`{${catalog.page('tools', LATEST_LEGACY, given[0], ANONYMOUS).toString()}}`) as Page
     expect(of2025.tools.map(({ name }) => name)).toEqual(pageOf(catalog, given[0]).tools.map(({ name }) => name))
     expect(of2025.nextCursor).toBe(pageOf(catalog, given[0]).nextCursor)
   })
@@ -88,7 +89,7 @@ describe('the pages of a list', () => {
   it('treat an empty cursor the same, whoever asked for what before', () => {
     const ask = (fresh: Catalog): string => {
       try {
-        return fresh.page('tools', LATEST_MODERN, '').toString()
+        return fresh.page('tools', LATEST_MODERN, '', ANONYMOUS).toString()
       } catch (error) {
         return (error as { code: string }).code
       }

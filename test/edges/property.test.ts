@@ -78,6 +78,7 @@ describe('the kernel', () => {
         scope: `connection ${name}`,
         session: undefined,
         write: (text) => stray.push(text),
+        onDropped: new Set(),
       }
       connections[name] = connection
       if (name === 'modern') continue

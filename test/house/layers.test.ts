@@ -9,13 +9,16 @@ import { expect, test } from 'vitest'
 const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: readonly string[] }>> = {
   errors: { folders: [], packages: [] },
   ports: { folders: ['errors'], packages: [] },
-  define: { folders: ['errors'], packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'node:module'] },
+  define: {
+    folders: ['errors'],
+    packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'lru-cache', 'node:module'],
+  },
   kernel: {
     folders: ['errors', 'ports', 'define', 'sessions', 'limits'],
-    packages: ['node:buffer', 'node:crypto', 'node:util'],
+    packages: ['lru-cache', 'node:async_hooks', 'node:buffer', 'node:crypto', 'node:util'],
   },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
-  limits: { folders: ['errors', 'ports'], packages: [] },
+  limits: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
   telemetry: {
     folders: ['errors', 'ports'],
     packages: ['pino', 'prom-client', '@opentelemetry/api', 'node:perf_hooks', 'node:fs', 'node:stream', 'node:module'],
@@ -55,7 +58,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'backends/ipc',
       'backends/redis',
     ],
-    packages: ['node:crypto', 'node:fs', 'node:path', 'node:stream'],
+    packages: ['node:crypto', 'node:fs', 'node:os', 'node:path', 'node:stream'],
   },
   tasks: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'node:worker_threads'] },
   testing: {
@@ -63,7 +66,18 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     packages: ['node:assert', 'node:crypto'],
   },
   cli: {
-    folders: ['errors', 'define', 'compose', 'telemetry', 'backends/ipc', 'backends/memory', 'ports'],
+    folders: [
+      'errors',
+      'define',
+      'auth',
+      'compose',
+      'telemetry',
+      'backends/ipc',
+      'backends/memory',
+      'backends/redis',
+      'ports',
+      'testing',
+    ],
     packages: [
       'commander',
       'node:module',
@@ -73,6 +87,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'node:cluster',
       'node:child_process',
       'node:os',
+      'node:crypto',
     ],
   },
 }

@@ -62,19 +62,18 @@ test('a pause sheds nothing', async () => {
   send('greedy', 1)
   await clock.beat(3000)
   expect(send('greedy', 1000)).toBe(1000)
-  await clock.beat(3000)
-  expect(send('greedy', 1000)).toBe(1000)
   await clock.beat(0)
   expect(guard.isCounting).toBe(false)
 })
 
 test('while the loop stays late, who sends much is shed, and who sends little is not', async () => {
-  await lateBeats(3)
+  await lateBeats(2)
   expect(guard.delayMs).toBe(300)
-  expect(send('greedy', 90)).toBe(60)
+  // 90 took 300 ms: in 125 ms, 37 of them.
+  expect(send('greedy', 90)).toBe(37)
   expect(send('polite', 1)).toBe(1)
-  await clock.beat(300)
-  expect(send('greedy', 90)).toBe(40)
+  await clock.beat(500)
+  expect(send('greedy', 90)).toBe(9)
   expect(send('polite', 1)).toBe(1)
 })
 
@@ -84,9 +83,9 @@ test('the quota never falls below one request', async () => {
 })
 
 test('the quota grows while the loop is in time, and goes when it has bound nobody for a second', async () => {
-  await lateBeats(5)
+  await lateBeats(3)
   const admitted: number[] = []
-  for (let index = 0; index < 8; index++) {
+  for (let index = 0; index < 12; index++) {
     await clock.beat(0)
     admitted.push(send('greedy', 90))
   }

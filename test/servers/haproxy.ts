@@ -45,14 +45,15 @@ backend nodes
 ${nodes.map((node, index) => `  server node${index + 1} ${node}`).join('\n')}
 `
 
-/** Starts one before nodes given as `host:port`; ready when one of them answers through it. */
-export async function startHaproxy(nodes: readonly string[]): Promise<Haproxy> {
+/** Starts one before nodes given as `host:port`, on a free port or the one asked for; ready when one of them answers through it. */
+export async function startHaproxy(nodes: readonly string[], port?: number): Promise<Haproxy> {
   const program = await have(haproxySource)
   let origin = ''
-  const server = await ServerProcess.launch('haproxy', 1, async ({ dir, ports: [port] }) => {
-    origin = `http://127.0.0.1:${port}`
+  const server = await ServerProcess.launch('haproxy', 1, async ({ dir, ports: [free] }) => {
+    const listenPort = port ?? free!
+    origin = `http://127.0.0.1:${listenPort}`
     const file = join(dir, 'haproxy.cfg')
-    await writeFile(file, configuration(port!, nodes))
+    await writeFile(file, configuration(listenPort, nodes))
     return {
       name: 'haproxy',
       program,

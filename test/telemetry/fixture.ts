@@ -12,6 +12,7 @@ export const IDLE: Gauges = {
   loopDelayMs: () => 0,
   openStreams: () => 0,
   isReady: () => true,
+  limitDecisions: () => [],
   isStateUp: () => true,
 }
 

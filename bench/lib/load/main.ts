@@ -3,7 +3,7 @@ import { runLoad } from './generator.ts'
 import type { LoadJob } from './generator.ts'
 import { runOpenLoop } from './open-loop.ts'
 import type { OpenLoopJob } from './open-loop.ts'
-import { closeStreams, openStreams } from './streams.ts'
+import { closeStreams, fanOut, openStreams } from './streams.ts'
 import type { StreamJob } from './streams.ts'
 
 /** What the load process can be told to do. */
@@ -12,10 +12,12 @@ export type LoadCommand =
   | { kind: 'open-loop'; job: OpenLoopJob }
   | { kind: 'open-streams'; job: StreamJob }
   | { kind: 'close-streams' }
+  | { kind: 'fan-out'; job: { port: number; path: string } }
 
 async function run(command: LoadCommand): Promise<unknown> {
   if (command.kind === 'load') return runLoad(command.job)
   if (command.kind === 'open-loop') return runOpenLoop(command.job)
+  if (command.kind === 'fan-out') return fanOut(command.job)
   if (command.kind === 'open-streams') return openStreams(command.job)
   return closeStreams()
 }

@@ -10,6 +10,8 @@ export interface Wire {
    * `stateless`: calls with the version header alone, no handshake (what 2025 servers call stateless mode).
    */
   mode: 'envelope' | 'session' | 'stateless'
+  /** Header of every request, where the server asks for one. */
+  authorization?: string
 }
 
 /** What a measurement repeats. */
@@ -69,6 +71,7 @@ export function postBytes(
     const name = (message.params as { name?: string } | undefined)?.name
     if (name !== undefined) head.push(`Mcp-Name: ${name}`)
   }
+  if (wire.authorization !== undefined) head.push(`Authorization: ${wire.authorization}`)
   if (address.sessionId !== undefined) head.push(`Mcp-Session-Id: ${address.sessionId}`)
   head.push(`Content-Length: ${Buffer.byteLength(body)}`)
   return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`)

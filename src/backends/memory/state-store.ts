@@ -127,21 +127,25 @@ export class MemoryStateStore implements StateStore {
   /** {@link takeTokens} without a promise, for who knows that the store is this one. */
   takeTokensNow(buckets: readonly TokenBucket[]): TokensTaken {
     this.#check()
-    const nowUs = this.#clock.now() * 1000
+    const nowMs = this.#clock.now()
+    const nowUs = nowMs * 1000
     let refusedBy = -1
     let waitUs = 0
+    const entries: (Entry | undefined)[] = []
     const missing: number[] = []
     const granted: number[] = []
     // All reckoned from now: beside the epoch in microseconds a part of a token would be lost to rounding.
     for (let index = 0; index < buckets.length; index++) {
       const { key, burst, intervalUs, cost, least = cost } = buckets[index]!
-      const fullAfterUs = (this.#arrivalUs(key) ?? nowUs) - nowUs
+      const entry = this.#bucket(key)
+      const fullAfterUs = entry === undefined ? 0 : (entry.value as number) - nowUs
       const missingUs = Math.min(Math.max(fullAfterUs, 0), burst * intervalUs)
       // The clock was set back (or the burst lowered): a bucket is at worst empty, and refills from now on.
-      if (fullAfterUs > missingUs + 1000) this.#putArrival(key, nowUs + missingUs, missingUs / 1000 + 1000)
-      missing[index] = missingUs
+      if (fullAfterUs > missingUs + 1000) this.#putArrival(entry, key, nowMs, missingUs)
       const available = wholeTokens(burst, missingUs, intervalUs)
-      granted[index] = Math.min(cost, available)
+      entries.push(entry)
+      missing.push(missingUs)
+      granted.push(Math.min(cost, available))
       if (available >= least) continue
       const untilUs = missingUs - (burst - least) * intervalUs
       if (untilUs > waitUs) {
@@ -149,13 +153,18 @@ export class MemoryStateStore implements StateStore {
         refusedBy = index
       }
     }
-    const states = buckets.map(({ key, burst, intervalUs }, index): BucketState => {
+    const states: BucketState[] = []
+    for (let index = 0; index < buckets.length; index++) {
+      const { key, burst, intervalUs } = buckets[index]!
       const taken = refusedBy === -1 ? granted[index]! : 0
       const fullAfterUs = Math.max(missing[index]! + taken * intervalUs, 0)
-      const fullAfterMs = Math.ceil(fullAfterUs / 1000)
-      if (taken !== 0) this.#putArrival(key, nowUs + fullAfterUs, fullAfterMs + 1000)
-      return { granted: taken, remaining: wholeTokens(burst, fullAfterUs, intervalUs), fullAfterMs }
-    })
+      if (taken !== 0) this.#putArrival(entries[index], key, nowMs, fullAfterUs)
+      states.push({
+        granted: taken,
+        remaining: wholeTokens(burst, fullAfterUs, intervalUs),
+        fullAfterMs: Math.ceil(fullAfterUs / 1000),
+      })
+    }
     if (refusedBy === -1) return { ok: true, buckets: states }
     return { ok: false, buckets: states, refusedBy, retryAfterMs: Math.ceil(waitUs / 1000) }
   }
@@ -193,18 +202,20 @@ export class MemoryStateStore implements StateStore {
     if (value instanceof Uint8Array || typeof value === 'number') throw new HoldfastError('backend_failed', wrong(key))
     return value
   }
-  #arrivalUs(key: string): number | undefined {
-    const value = this.#live(key)?.value
-    if (value !== undefined && typeof value !== 'number') throw new HoldfastError('backend_failed', wrong(key))
-    return value
-  }
-  #putArrival(key: string, arrivalUs: number, ttlMs: number): void {
-    const expiresMs = this.#clock.now() + ttlMs
-    // Every call takes tokens, and a bucket's size stays the same: writing in place spares the book-keeping of a new entry.
+  /** A bucket that has expired is full, as its number says too. */
+  #bucket(key: string): Entry | undefined {
     const entry = this.#entries.get(key)
-    if (entry === undefined) this.#entries.set(key, { value: arrivalUs, expiresMs })
+    if (entry !== undefined && typeof entry.value !== 'number' && this.#live(key) !== undefined)
+      throw new HoldfastError('backend_failed', wrong(key))
+    return typeof entry?.value === 'number' ? entry : undefined
+  }
+  #putArrival(entry: Entry | undefined, key: string, nowMs: number, fullAfterUs: number): void {
+    const value = nowMs * 1000 + fullAfterUs
+    const expiresMs = nowMs + fullAfterUs / 1000 + 1000
+    // Every call takes tokens, and a bucket's size stays the same: writing in place spares the book-keeping of a new entry.
+    if (entry === undefined) this.#entries.set(key, { value, expiresMs })
     else {
-      entry.value = arrivalUs
+      entry.value = value
       entry.expiresMs = expiresMs
     }
   }

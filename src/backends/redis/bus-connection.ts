@@ -92,13 +92,15 @@ export class BusConnection {
     client.on('messageBuffer', (channel: Buffer, message: Buffer) =>
       this.#options.onMessage(channel.toString(), message),
     )
-    await client.connect()
+    const { timeoutMs } = this.#options
+    // The client's own `connectTimeout` ends when the socket stands: a server that then says nothing would be waited for for ever.
+    await within((client.options.connectTimeout ?? 0) + timeoutMs, signal, client.connect())
     const channels = this.#options.channels()
     const subscribed: Promise<unknown>[] = []
     for (let from = 0; from < channels.length; from += CHANNELS_AT_ONCE)
       subscribed.push(client.subscribe(...channels.slice(from, from + CHANNELS_AT_ONCE)))
-    const timeout = AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeoutMs)])
-    await Promise.race([Promise.all(subscribed), once(timeout, 'abort').then(() => timeout.throwIfAborted())])
+    await within(timeoutMs, signal, Promise.all(subscribed))
+    signal.throwIfAborted() // closed meanwhile: an event that has been would not be heard any more
   }
 
   /** Resolves when the connection is lost, or the bus is closed. */
@@ -128,6 +130,13 @@ export class BusConnection {
       beat()
     })
   }
+}
+
+/** @throws what `work` throws, or the reason for which it was not waited for any longer. */
+async function within(timeoutMs: number, signal: AbortSignal, work: Promise<unknown>): Promise<void> {
+  const timeout = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+  timeout.throwIfAborted()
+  await Promise.race([work, once(timeout, 'abort').then(() => timeout.throwIfAborted())])
 }
 
 /** A wait that ends early, and quietly, with the signal. */

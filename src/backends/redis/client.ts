@@ -1,4 +1,3 @@
-import { once, type EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
@@ -130,7 +129,8 @@ function commonOptions({ username, password, db, isTls, options, shown }: RedisA
 /** Ends a client; resolves when its sockets have gone. */
 export async function endClient(client: Client): Promise<void> {
   const hasSocket = ['connecting', 'connect', 'ready'].includes(client.status)
-  const ended = hasSocket ? once(client as EventEmitter, 'end') : undefined
+  // Not `once` of node:events: it would reject by an `error` on the way.
+  const ended = new Promise<void>((resolve) => client.once('end', () => resolve()))
   client.disconnect()
-  await ended
+  if (hasSocket) await ended
 }

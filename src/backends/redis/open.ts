@@ -45,7 +45,9 @@ export async function openRedis(url: string, events: RedisEvents): Promise<Redis
     await connection.start(connectTimeoutMs + commandTimeoutMs)
     await Promise.all([probe(client, address), bus.connected])
   } catch (error) {
-    const cause = error as Error
+    // A cluster says no more than that no node could be used; the bus, which has one connection, knows why.
+    const ofBus = await bus.connected.catch((reason: unknown) => reason)
+    const cause = (isMistake(ofBus) ? ofBus : error) as Error
     if (isMistake(cause)) {
       connection.stop()
       await Promise.all([state.close(), bus.close()])
@@ -79,12 +81,15 @@ class ConnectionWatch {
   readonly #ping: NodeJS.Timeout
   #isUp: boolean | undefined
   #lastError: Error | undefined
+  /** Says more than the error that follows it: which Sentinel, and that it does not know the master, for instance. */
+  #sentinelError: Error | undefined
 
   constructor(client: Client, events: RedisEvents) {
     this.#client = client
     this.#events = events
     client.on('error', (error: Error) => (this.#lastError = error))
     client.on('node error', (error: Error) => (this.#lastError = error))
+    client.on('sentinelError', (error: Error) => (this.#sentinelError = error))
     client.on('ready', this.#up)
     client.on('reconnecting', this.#down) // not told when the client is ended on purpose
     client.on('end', () => this.stop())
@@ -104,7 +109,7 @@ class ConnectionWatch {
     try {
       await Promise.race([this.#client.connect(), timeout])
     } catch (error) {
-      throw this.#lastError ?? error
+      throw this.#sentinelError ?? this.#lastError ?? error
     } finally {
       clearTimeout(timer)
     }
@@ -125,12 +130,12 @@ class ConnectionWatch {
   readonly #up = (): void => {
     if (this.#isUp === true) return
     this.#isUp = true
-    this.#lastError = undefined
+    this.#lastError = this.#sentinelError = undefined
     this.#events.onUp()
   }
   readonly #down = (): void => {
     if (this.#isUp === false) return
     this.#isUp = false
-    this.#events.onDown(this.#lastError ?? new Error('The connection was closed.'))
+    this.#events.onDown(this.#sentinelError ?? this.#lastError ?? new Error('The connection was closed.'))
   }
 }

@@ -162,6 +162,13 @@ function readOptions(
   }
 }
 
+/** The same URL with another prefix. */
+export function withPrefix(url: string, prefix: string): string {
+  const [address = '', query = ''] = url.split('?')
+  const others = query.split('&').filter((pair) => pair !== '' && !pair.startsWith('prefix='))
+  return `${address}?${[...others, `prefix=${prefix}`].join('&')}`
+}
+
 /** A URL with its passwords starred out. Whatever stands before the last `@` may be one, so a malformed URL shows none either. */
 function withoutSecrets(url: string): string {
   return url

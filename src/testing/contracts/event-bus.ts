@@ -10,6 +10,26 @@ export interface EventBusFixture {
 
 const bytes = (text: string): Uint8Array => Buffer.from(text)
 
+/** Collects messages, and waits until there are enough. */
+export function collector(): {
+  seen: string[]
+  onMessage: (message: Uint8Array) => void
+  until: (count: number) => Promise<void>
+} {
+  const seen: string[] = []
+  let wake: (() => void) | undefined
+  return {
+    seen,
+    onMessage: (message) => {
+      seen.push(Buffer.from(message).toString())
+      wake?.()
+    },
+    async until(count) {
+      while (seen.length < count) await new Promise<void>((resolve) => (wake = resolve))
+    },
+  }
+}
+
 /** What every {@link EventBus} must do. */
 export function eventBusContract(runner: TestRunner, name: string, create: () => Promise<EventBusFixture>): void {
   const { describe, test, beforeEach, afterEach } = runner
@@ -27,26 +47,6 @@ export function eventBusContract(runner: TestRunner, name: string, create: () =>
       await here.close()
       await there.close()
     })
-
-    /** Collects messages, and waits until there are enough. */
-    const collector = (): {
-      seen: string[]
-      onMessage: (message: Uint8Array) => void
-      until: (count: number) => Promise<void>
-    } => {
-      const seen: string[] = []
-      let wake: (() => void) | undefined
-      return {
-        seen,
-        onMessage: (message) => {
-          seen.push(Buffer.from(message).toString())
-          wake?.()
-        },
-        async until(count) {
-          while (seen.length < count) await new Promise<void>((resolve) => (wake = resolve))
-        },
-      }
-    }
 
     test('a message reaches every subscriber of its channel once, and nobody else', async () => {
       const one = collector()

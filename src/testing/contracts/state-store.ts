@@ -262,7 +262,7 @@ export function stateStoreContract(runner: TestRunner, name: string, create: () 
     })
 
     test('a full bucket gives its whole burst, whatever its interval', async () => {
-      for (const intervalUs of [1_000_000 / 3, 60_000_000 / 7, 3_600_000_000 / 1001, 86_400_000_000])
+      for (const intervalUs of [1_000_000 / 3, 60_000_000 / 7, 3_600_000_000 / 1001])
         for (const burst of [1, 2, 3, 7, 1001]) {
           const bucket = { key: key(`{t}:${intervalUs}:${burst}`), burst, intervalUs, cost: burst }
           assert.equal((await store.takeTokens('t', [bucket])).ok, true, `${burst} every ${intervalUs} µs`)

@@ -1,12 +1,11 @@
-import { refuseTokenInQuery } from '../../auth/query.ts'
 import { WELL_KNOWN } from '../../auth/resource-metadata.ts'
 import { ANONYMOUS, type Principal } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { callerOf } from '../../kernel/caller.ts'
-import { bodyText, type Body, type Exchange } from '../../kernel/exchange.ts'
+import { bodyText, type Body, type Exchange, type RateLimitFields } from '../../kernel/exchange.ts'
 import { bodyTooLarge, bodyTooSlow, CHUNK_BYTES } from './body.ts'
 import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
-import { HttpHead, isJson, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
+import { HttpHead, isJson, rateLimitHeaders, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
 import type { HttpParts } from './node-handler.ts'
 
 /** Serves MCP on a web-standard request, whatever its path: `export default { fetch }`, Hono, and their like. */
@@ -29,11 +28,10 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
           status: 204,
           headers: preflightHeaders(origin, request.headers.get('access-control-request-headers') ?? undefined),
         })
-      if (authenticator !== undefined) {
-        refuseTokenInQuery(request.url)
-        exchange.principal = await authenticator.authenticate(exchange)
-      }
+      if (authenticator !== undefined) exchange.principal = await authenticator.authenticate(exchange, request.url)
       // The caller is known, and the body is not read yet.
+      if (request.method === 'POST') checkPost(request, exchange)
+      await kernel.admit(exchange)
       if (request.method === 'POST') kernel.receive(exchange, await readBody(request, exchange))
       else if (request.method === 'GET') kernel.openStream(exchange)
       else if (request.method === 'DELETE') kernel.endSession(exchange)
@@ -44,17 +42,20 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
     return exchange.response
   }
 
-  async function readBody(request: Request, exchange: FetchExchange): Promise<Buffer> {
-    const { clock, ticker, admission } = parts
+  function checkPost(request: Request, exchange: FetchExchange): void {
     const { head } = exchange
     if (!isJson(request.headers.get('content-type') ?? undefined))
       throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
     if (!head.acceptsJson && !head.acceptsStream)
       throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
-    const { maxBodyBytes, bodyTimeoutMs } = options
     const declared = request.headers.get('content-length')
     kernel.screen(exchange, declared === null ? undefined : Number(declared))
-    if (Number(declared) > maxBodyBytes) throw bodyTooLarge(maxBodyBytes)
+  }
+
+  async function readBody(request: Request, exchange: FetchExchange): Promise<Buffer> {
+    const { clock, ticker, admission } = parts
+    const { maxBodyBytes, bodyTimeoutMs } = options
+    if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw bodyTooLarge(maxBodyBytes)
     if (request.bodyUsed)
       throw new HoldfastError(
         'internal_error',
@@ -110,6 +111,8 @@ class FetchExchange implements Exchange {
   readonly port = undefined
   readonly head: HttpHead
   readonly response: Promise<Response>
+  rateLimit: RateLimitFields | undefined
+  isPrepaid = false
   #onDisconnect: (() => void) | undefined
   #isGone = false
   readonly #cors: Record<string, string>
@@ -117,6 +120,7 @@ class FetchExchange implements Exchange {
   #resolve!: (response: Response) => void
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined
   #isAnswered = false
+  #onPull: (() => void) | undefined
 
   constructor(request: Request, parts: HttpParts, gate: Gate) {
     this.head = new HttpHead((name) => request.headers.get(name) ?? undefined)
@@ -141,13 +145,14 @@ class FetchExchange implements Exchange {
     if (this.#isGone || (this.#isAnswered && this.#controller === undefined)) return
     this.#isGone = true
     this.#controller = undefined
+    this.#onPull?.()
     this.#onDisconnect?.()
   }
 
   respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void {
     if (this.#isAnswered) return
     this.#isAnswered = true
-    const all: Record<string, string> = { ...this.#cors, ...headers }
+    const all: Record<string, string> = { ...this.#cors, ...rateLimitHeaders(this.rateLimit), ...headers }
     if (body !== undefined) all['content-type'] = 'application/json'
     this.#resolve(new Response(body === undefined ? null : bodyText(body), { status, headers: all }))
   }
@@ -158,11 +163,17 @@ class FetchExchange implements Exchange {
     const stream = new ReadableStream<Uint8Array>(
       {
         start: (controller) => void (this.#controller = controller),
+        pull: () => this.#onPull?.(),
         cancel: () => this.#disconnect(),
       },
       new ByteLengthQueuingStrategy({ highWaterMark: this.#parts.options.maxBufferedBytes }),
     )
-    this.#resolve(new Response(stream, { status: 200, headers: { ...SSE_HEADERS, ...this.#cors, ...headers } }))
+    this.#resolve(
+      new Response(stream, {
+        status: 200,
+        headers: { ...SSE_HEADERS, ...this.#cors, ...rateLimitHeaders(this.rateLimit), ...headers },
+      }),
+    )
   }
 
   write(message: string, eventId?: string): void {
@@ -183,6 +194,16 @@ class FetchExchange implements Exchange {
     controller.error(new Error('The reader of this stream is too slow.'))
     this.#disconnect()
   }
+  drained(): Promise<void> | undefined {
+    if (this.#controller === undefined || (this.#controller.desiredSize ?? 0) > 0) return undefined
+    return new Promise((resolve) => {
+      this.#onPull = () => {
+        this.#onPull = undefined
+        resolve()
+      }
+    })
+  }
+
   abandon(): void {
     if (this.head.acceptsStream) this.openStream()
     else this.respond(202, undefined)

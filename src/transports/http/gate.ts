@@ -5,8 +5,9 @@ const LOOPBACK = /^https?:\/\/(localhost|127(?:\.\d{1,3}){3}|\[::1\])(:\d{1,5})?
 
 /** Headers that browsers may send beside those that are always allowed. */
 const REQUEST_HEADERS =
-  /^(accept|authorization|content-type|last-event-id|mcp-(method|name|protocol-version|session-id|param-[!#$%&'*+.^_`|~0-9a-z-]+)|traceparent|tracestate|baggage)$/
-const EXPOSED_HEADERS = 'Mcp-Session-Id, MCP-Protocol-Version, Retry-After, WWW-Authenticate'
+  /^(accept|authorization|x-api-key|content-type|last-event-id|mcp-(method|name|protocol-version|session-id|param-[!#$%&'*+.^_`|~0-9a-z-]+)|traceparent|tracestate|baggage)$/
+const EXPOSED_HEADERS =
+  'Mcp-Session-Id, MCP-Protocol-Version, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate'
 
 /** Who may talk to this endpoint at all: the checks that need headers alone. Each stops an attack before anything is read. */
 export class Gate {

@@ -1,4 +1,4 @@
-import type { RequestHead } from '../../kernel/exchange.ts'
+import type { RateLimitFields, RequestHead } from '../../kernel/exchange.ts'
 
 /** Reads a header by its lower-case name. */
 export type HeaderReader = (name: string) => string | undefined
@@ -69,4 +69,11 @@ export const SSE_HEADERS: Readonly<Record<string, string>> = {
   'cache-control': 'no-cache, no-transform',
   // nginx would hold events back.
   'x-accel-buffering': 'no',
+}
+
+/** The fields that tell of limits (draft-ietf-httpapi-ratelimit-headers-11), where there is anything to tell. */
+export function rateLimitHeaders(fields: RateLimitFields | undefined): Readonly<Record<string, string>> | undefined {
+  if (fields === undefined || fields.policy === '') return undefined
+  const { policy, current } = fields
+  return { 'ratelimit-policy': policy, ...(current === '' ? {} : { ratelimit: current }) }
 }

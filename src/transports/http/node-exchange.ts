@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ANONYMOUS, type Principal } from '../../define/context.ts'
-import type { Body, Exchange } from '../../kernel/exchange.ts'
+import type { Body, Exchange, RateLimitFields } from '../../kernel/exchange.ts'
 import type { ClientAddress } from './client-address.ts'
-import { HttpHead, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
+import { HttpHead, rateLimitHeaders, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
 
 /** What an exchange needs of the handler that made it. */
 export interface NodeExchangeHost {
@@ -24,6 +24,8 @@ export class NodeExchange implements Exchange {
   /** Set by the handler once it is known. */
   principal: Principal = ANONYMOUS
   readonly head: HttpHead
+  rateLimit: RateLimitFields | undefined
+  isPrepaid = false
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #host: NodeExchangeHost
@@ -111,6 +113,8 @@ export class NodeExchange implements Exchange {
   #addHeaders(raw: (string | number)[], headers: Readonly<Record<string, string>> | undefined): void {
     const cors = this.#host.corsHeaders(this.#request.headers.origin)
     if (cors !== undefined) for (const name in cors) raw.push(name, cors[name]!)
+    const limits = rateLimitHeaders(this.rateLimit)
+    if (limits !== undefined) for (const name in limits) raw.push(name, limits[name]!)
     if (headers !== undefined) for (const name in headers) raw.push(name, headers[name]!)
   }
 
@@ -131,6 +135,20 @@ export class NodeExchange implements Exchange {
     if (response.writableLength <= this.#host.maxBufferedBytes) return void response.write(text)
     this.#host.onSlowReader()
     response.destroy()
+  }
+
+  drained(): Promise<void> | undefined {
+    const response = this.#response
+    if (!response.writableNeedDrain || response.destroyed) return undefined
+    return new Promise((resolve) => {
+      const done = (): void => {
+        response.off('drain', done)
+        response.off('close', done)
+        resolve()
+      }
+      response.on('drain', done)
+      response.on('close', done)
+    })
   }
 
   abandon(): void {

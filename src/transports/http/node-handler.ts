@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Authenticator } from '../../auth/authenticator.ts'
-import { refuseTokenInQuery } from '../../auth/query.ts'
 import { WELL_KNOWN, type ResourceMetadata } from '../../auth/resource-metadata.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
@@ -49,7 +48,7 @@ const DRAIN_BYTES = 64 * 1024
 
 /**
  * Serves the endpoint, the probes and the metrics. In this order: path, `Host` and `Origin`, method, who calls, content type,
- * whether there is room, declared length, and only then the body.
+ * whether there is room, limits, declared length, and only then the body.
  *
  * @param anyPath serve MCP on whatever path the request has, and nothing else: for frameworks that route themselves.
  */
@@ -75,8 +74,7 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
         .writeHead(204, preflightHeaders(headers.origin, headers['access-control-request-headers']))
         .end()
     if (authenticator === undefined) return onCaller(request, response, exchange, body)
-    refuseTokenInQuery(request.url!)
-    const principal = authenticator.authenticate(exchange)
+    const principal = authenticator.authenticate(exchange, request.url!)
     if (!isPromise(principal)) {
       exchange.principal = principal
       return onCaller(request, response, exchange, body)
@@ -97,18 +95,35 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     body: unknown,
   ): void => {
     const { method } = request
-    if (method === 'POST') return onPost(request, response, exchange, body)
-    if (method === 'GET') return kernel.openStream(exchange)
-    if (method === 'DELETE') return kernel.endSession(exchange)
-    throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
+    if (method === 'POST') checkPost(request, exchange)
+    else if (method !== 'GET' && method !== 'DELETE')
+      throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
+    const admitting = kernel.admit(exchange)
+    if (admitting === undefined) return onAdmitted(request, response, exchange, body)
+    admitting
+      .then(() => {
+        if (!response.destroyed) onAdmitted(request, response, exchange, body)
+      })
+      .catch((error: unknown) => refuse(request, exchange, error))
   }
-  const onPost = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange, body: unknown): void => {
+  const onAdmitted = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    exchange: NodeExchange,
+    body: unknown,
+  ): void => {
+    if (request.method === 'POST') return onPost(request, response, exchange, body)
+    return request.method === 'GET' ? kernel.openStream(exchange) : kernel.endSession(exchange)
+  }
+  const checkPost = (request: IncomingMessage, exchange: NodeExchange): void => {
     if (!isJson(request.headers['content-type']))
       throw new HoldfastError('unsupported_media_type', 'Send the body as `Content-Type: application/json`.')
     if (!exchange.head.acceptsJson && !exchange.head.acceptsStream)
       throw new HoldfastError('not_acceptable', 'Accept application/json and text/event-stream.')
     const declared = request.headers['content-length']
     kernel.screen(exchange, declared === undefined ? undefined : Number(declared))
+  }
+  const onPost = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange, body: unknown): void => {
     const before = bodyReadBefore(request, body, options.maxBodyBytes)
     if (before !== undefined) return kernel.receive(exchange, before)
     if (asksToContinue(request, options.maxBodyBytes)) response.writeContinue()

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
-import { ANONYMOUS } from '../../define/context.ts'
+import type { Principal } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { bodyText, type Body, type Connection, type Exchange } from '../../kernel/exchange.ts'
 import type { Kernel } from '../../kernel/kernel.ts'
@@ -9,6 +9,8 @@ import type { Kernel } from '../../kernel/kernel.ts'
 export interface StdioStreams {
   readonly input: Readable
   readonly output: Writable
+  /** Who is on the other end. */
+  readonly principal: Principal
   /** Bytes of one line. */
   readonly maxBodyBytes: number
   /** Bytes that may wait for the reader of the output: beyond them notifications are dropped, and no input is read. */
@@ -21,22 +23,31 @@ const NEWLINE = 0x0a
 
 /** Serves one client on a pair of streams; resolves when the input ends. */
 export async function serveStdio(kernel: Kernel, streams: StdioStreams): Promise<void> {
-  const { input, output, maxBodyBytes, maxBufferedBytes } = streams
+  const { input, output, principal, maxBodyBytes, maxBufferedBytes } = streams
   const send = (text: string): void => void output.write(`${text}\n`)
+  const onDropped = new Set<() => void>()
+  let hasDropped = false
   const notify = (text: string): void => {
-    if (output.writableLength <= maxBufferedBytes) send(text)
-    else streams.onDrop()
+    if (output.writableLength <= maxBufferedBytes) return send(text)
+    streams.onDrop()
+    if (hasDropped) return
+    hasDropped = true
+    output.once('drain', () => {
+      hasDropped = false
+      for (const tell of onDropped) tell()
+    })
   }
   const connection: Connection = {
     scope: `stdio-${randomUUID()}`,
     transport: 'stdio',
     write: notify,
+    onDropped,
     session: undefined,
   }
   // The client has closed its end: what is left to say has no reader.
   output.on('error', () => input.destroy())
   const receive = (line: Buffer): void => {
-    if (line.length > 0) kernel.receive(new LineExchange('stdio', connection, send, notify), line)
+    if (line.length > 0) kernel.receive(new LineExchange('stdio', connection, principal, send, notify), line)
   }
   let parts: Buffer[] = []
   let length = 0
@@ -48,7 +59,7 @@ export async function serveStdio(kernel: Kernel, streams: StdioStreams): Promise
       isSkipping = true
       parts = []
       kernel.refuse(
-        new LineExchange('stdio', connection, send, notify),
+        new LineExchange('stdio', connection, principal, send, notify),
         new HoldfastError('body_too_large', `A line is longer than ${maxBodyBytes} bytes.`),
         undefined,
       )
@@ -96,7 +107,7 @@ export class LineExchange implements Exchange {
   readonly transport: 'stdio' | 'memory'
   readonly connection: Connection
   readonly head = undefined
-  readonly principal = ANONYMOUS
+  readonly principal: Principal
   readonly address = undefined
   readonly port = undefined
   onDisconnect: (() => void) | undefined
@@ -107,11 +118,13 @@ export class LineExchange implements Exchange {
   constructor(
     transport: 'stdio' | 'memory',
     connection: Connection,
+    principal: Principal,
     send: (text: string) => void,
     notify: (text: string) => void = send,
   ) {
     this.transport = transport
     this.connection = connection
+    this.principal = principal
     this.#send = send
     this.#notify = notify
   }
@@ -122,6 +135,7 @@ export class LineExchange implements Exchange {
   write(message: string): void {
     this.#notify(message)
   }
+  drained(): undefined {}
   writeRetry(): void {}
   keepAlive(): void {}
   abandon(): void {}

@@ -67,6 +67,7 @@ export class FakeExchange implements Exchange {
     if (eventId !== undefined) this.eventIds.push(eventId)
     if (message.includes('"notifications/subscriptions/acknowledged"')) this.#leave()
   }
+  drained(): undefined {}
   writeRetry(retryMs: number): void {
     this.#expect('writeRetry', 'streaming')
     if (!Number.isInteger(retryMs)) this.violations.push(`retry ${retryMs}`)

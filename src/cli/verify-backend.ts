@@ -1,0 +1,59 @@
+import { randomBytes } from 'node:crypto'
+import { openRedis, type RedisBackends } from '../backends/redis/open.ts'
+import { parseRedisUrl, withPrefix } from '../backends/redis/url.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import {
+  eventBusContract,
+  eventBusFaultContract,
+  stateStoreContract,
+  stateStoreFaultContract,
+  type EventBusFixture,
+  type StateStoreFixture,
+} from '../testing/index.ts'
+import { runContracts, type TestOutcome } from './contract-runner.ts'
+
+/**
+ * `holdfast verify-backend`: runs the public contract suites against a running server, under a prefix of its own.
+ * @returns whether every test passed.
+ * @throws {HoldfastError} `invalid_option` for a URL that can't be used, `backend_failed` where nothing answers.
+ */
+export async function verifyBackend(url: string, flags: { json?: boolean }): Promise<boolean> {
+  const { shown } = parseRedisUrl(url)
+  const throwaway = withPrefix(url, `holdfast-verify-${randomBytes(4).toString('hex')}:`)
+  const open = async (): Promise<RedisBackends> => {
+    let failure: Error | undefined
+    const opened = await openRedis(throwaway, { onUp() {}, onDown: (error) => (failure = error) })
+    if (failure === undefined) return opened
+    await Promise.all([opened.state.close(), opened.bus.close()])
+    throw new HoldfastError('backend_failed', `Nothing answers at ${shown}: ${failure.message}`, { cause: failure })
+  }
+  const store = async (): Promise<StateStoreFixture> => {
+    const { state, bus } = await open()
+    await bus.close()
+    return { store: state, pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)) }
+  }
+  const buses = async (): Promise<EventBusFixture> => {
+    const [here, there] = await Promise.all([open(), open()])
+    await Promise.all([here.state.close(), there.state.close()])
+    return { here: here.bus, there: there.bus }
+  }
+  // Whether there is anything to test.
+  await (await store()).store.close()
+
+  const print = (line: object, text: string): void =>
+    void process.stdout.write(`${flags.json === true ? JSON.stringify(line) : text}\n`)
+  let suite = ''
+  const report = (outcome: TestOutcome): void => {
+    if (flags.json !== true && outcome.suite !== suite) process.stdout.write(`${(suite = outcome.suite)}\n`)
+    const { ok, test, durationMs, error } = outcome
+    print(outcome, `  ${ok ? 'ok  ' : 'FAIL'}  ${test} (${durationMs} ms)${ok ? '' : `\n        ${error}`}`)
+  }
+  const counts = await runContracts((runner) => {
+    stateStoreContract(runner, shown, store)
+    stateStoreFaultContract(runner, shown, store)
+    eventBusContract(runner, shown, buses)
+    eventBusFaultContract(runner, shown, buses)
+  }, report)
+  print(counts, `${counts.passed} passed, ${counts.failed} failed`)
+  return counts.failed === 0
+}

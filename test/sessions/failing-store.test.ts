@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest'
+import { MemoryEventBus } from '../../src/backends/memory/event-bus.ts'
+import { MemoryStateStore } from '../../src/backends/memory/state-store.ts'
+import { createRuntime, defineResource, defineServer } from '../../src/index.ts'
+import { systemClock } from '../../src/ports/clock.ts'
+import { openSession } from '../clients/raw.ts'
+
+const board = defineResource({ uri: 'board://one', name: 'board', read: () => '' })
+const server = defineServer({ name: 'failing-store', version: '1.0.0', resources: [board] })
+
+test('a stand-alone stream goes on following what its session follows when the record could not be read for a while', async () => {
+  const state = new MemoryStateStore(systemClock)
+  const bus = new MemoryEventBus()
+  const gaps: (() => void)[] = []
+  const subscribe = bus.subscribe.bind(bus)
+  bus.subscribe = (channel, onMessage, onGap) => {
+    if (channel.startsWith('session:')) gaps.push(onGap)
+    return subscribe(channel, onMessage, onGap)
+  }
+  const runtime = await createRuntime(server, { dataDir: false, logLevel: 'silent', state, bus })
+  const { url } = await runtime.listen({ port: 0 })
+  const session = await openSession(url)
+  await session.request('resources/subscribe', { uri: 'board://one' })
+  const stream = await session.listen()
+  await stream.next() // says where to resume from
+  const heard = async () => (await stream.next())?.json?.params
+
+  const getMany = state.getMany.bind(state)
+  const asked = Promise.withResolvers<void>()
+  state.getMany = () => {
+    asked.resolve()
+    return Promise.reject(new Error('the store is down'))
+  }
+  for (const gap of gaps) gap()
+  await asked.promise
+  runtime.notify.resourceUpdated('board://one')
+  expect(await heard()).toEqual({ uri: 'board://one' })
+
+  const again = Promise.withResolvers<void>()
+  state.getMany = (keys) => {
+    again.resolve()
+    return getMany(keys)
+  }
+  await again.promise // by itself
+  runtime.notify.resourceUpdated('board://one')
+  expect(await heard()).toEqual({ uri: 'board://one' })
+  await stream.close()
+  await runtime.close()
+  await Promise.all([state.close(), bus.close()])
+})
