@@ -106,6 +106,19 @@ test('values that the database refuses fail alone, whatever they went out with',
   await store.close()
 })
 
+test('creations of two nodes that meet with the same keys in opposite orders create each once', async () => {
+  const [one, other] = [await own.open(), await own.open()]
+  const queue = randomUUID()
+  for (let round = 0; round < 20; round++) {
+    const keys = Array.from({ length: 200 }, () => randomUUID())
+    const create = (store: TaskStore, order: readonly string[]) =>
+      Promise.all(order.map((idempotencyKey) => store.create(newTask(queue, { idempotencyKey }))))
+    const results = await Promise.all([create(one, keys), create(other, keys.toReversed())])
+    expect(results.flat().filter(({ created }) => created)).toHaveLength(keys.length)
+  }
+  await Promise.all([one.close(), other.close()])
+})
+
 test('an id of another owner’s task creates nothing, and shows nothing', async () => {
   const store = await own.open()
   const theirs = newTask(randomUUID())

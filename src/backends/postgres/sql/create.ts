@@ -31,7 +31,8 @@ placed as (
  * $13 digests of arguments · $14 revisions of handlers · $15 what is redriven · $16 arguments · $17 callers
  *
  * Where another transaction has just inserted the same id or key this waits for its end, and then inserts nothing: the other's
- * row is in no snapshot of this statement, so {@link findCreated} is a statement of its own.
+ * row is in no snapshot of this statement, so {@link findCreated} is a statement of its own. Rows go in by their keys, so that
+ * batches with the same keys do not wait for each other in a circle.
  */
 export const insertTasks = (schema: string) =>
   statement(
@@ -48,7 +49,7 @@ insert into ${schema}.hf_task as t (id, owner, tool, queue, state, run_at, order
 select id, owner, tool, queue, case when delay_ms > 0 then 2 else 0 end, now() + ${milliseconds('delay_ms')},
     now() + ${milliseconds('delay_ms')} + ${behind('before', 'weight')}, weight, max_attempts, max_crashes, fails_when_lost,
     now(), now(), now() + ${milliseconds('ttl_ms')}, retention_ms, idempotency_key, args_digest, handler_revision, redrive_of, args, caller
-  from placed order by ord
+  from placed order by owner, tool, idempotency_key, id
 on conflict do nothing
 returning ${columnsOf('t', TASK_COLUMNS)}`,
   )
