@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { openPostgres } from '../../src/backends/postgres/open.ts'
 import type { NewTask, TaskStore } from '../../src/ports/task-store.ts'
 import { inSchema, postgresSchema } from '../contracts/postgres.ts'
-import { startPostgres } from '../servers/postgres.ts'
+import { query, startPostgres } from '../servers/postgres.ts'
 import { needs, sharedServer } from '../servers/shared.ts'
 import { until } from '../servers/tools.ts'
 import { startToxiproxy } from '../servers/toxiproxy.ts'
@@ -117,6 +117,26 @@ test('creations of two nodes that meet with the same keys in opposite orders cre
     expect(results.flat().filter(({ created }) => created)).toHaveLength(keys.length)
   }
   await Promise.all([one.close(), other.close()])
+})
+
+test('any number of crashes has a wait that ends', async () => {
+  const store = await own.open()
+  const { task } = await store.create(newTask(randomUUID(), { maxCrashes: 100_000 }))
+  await store.claim({
+    worker: 'w',
+    token: randomUUID(),
+    queue: task.queue,
+    tools: ['work'],
+    handlerRevisions: [],
+    limit: 1,
+    leaseMs: 0,
+  })
+  await query(url, `update ${schema}.hf_task set crashes = 99998 where id = $1`, [task.id])
+  await sleep(10)
+  const options = { limit: 10, expiredError: bytes(''), lostError: bytes(''), crashBackoffMs: 1000, overdueMs: 60_000 }
+  expect((await store.sweep(options)).lost).toBe(1)
+  expect(await store.get(task.id, OWNER)).toMatchObject({ state: 'parked', crashes: 99_999 })
+  await store.close()
 })
 
 test('an id of another owner’s task creates nothing, and shows nothing', async () => {

@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto'
 import { Client } from 'pg'
 import { afterAll, afterEach, expect, test } from 'vitest'
+import { loadClients } from '../../src/backends/postgres/client.ts'
 import { migrate } from '../../src/backends/postgres/migrate.ts'
 import { MIGRATIONS } from '../../src/backends/postgres/migrations/index.ts'
 import type { Migration } from '../../src/backends/postgres/migrations/migration.ts'
 import { openPostgres } from '../../src/backends/postgres/open.ts'
+import { statementsOf } from '../../src/backends/postgres/sql/index.ts'
+import { parsePostgresUrl } from '../../src/backends/postgres/url.ts'
 import { inSchema } from '../contracts/postgres.ts'
 import { query } from '../servers/postgres.ts'
 import { sharedServer } from '../servers/shared.ts'
@@ -70,6 +73,38 @@ test('migrations that were released are never edited', () => {
   expect(prints).toMatchSnapshot()
   expect(MIGRATIONS.map(({ number }) => number)).toEqual(MIGRATIONS.map((_, index) => index + 1))
 })
+
+test.each(['never looked at', 'full'])(
+  'every statement finds its rows by the right index, in a table that is %s',
+  async (table) => {
+    await migrate(await client(), schema, MIGRATIONS)
+    if (table === 'full')
+      await query(
+        url,
+        `with filled as (
+        insert into ${schema}.hf_task (id, owner, tool, queue, state, run_at, order_at, weight, max_attempts, max_crashes, fails_when_lost,
+          created_at, updated_at, retention_ms, args_digest, args, caller, worker, lease_until)
+        select gen_random_uuid(), i % 50, 'tool', 'queue', i % 3, now(), now(), 1, 3, 3, false, now(), now(), 1000, '', '', '',
+          case when i % 3 = 1 then 'w' end, case when i % 3 = 1 then now() end from generate_series(1, 20000) i returning id)
+      insert into ${schema}.hf_journal (task_id, name, seq, kind, fence) select id, 'n', 1, 0, 1 from filled`,
+      )
+    if (table === 'full') await query(url, `analyze ${schema}.hf_task, ${schema}.hf_journal`)
+    const pool = (await loadClients(parsePostgresUrl(url))).pool()
+    const one = await pool.connect()
+    for (const { name, text } of Object.values(statementsOf(schema))) {
+      const parameters = new Set(text.match(/\$\d+/g))
+      await one.query(`prepare ${name} as ${text}`)
+      const values = parameters.size === 0 ? '' : `(${[...parameters].map(() => 'null').join(', ')})`
+      const { rows } = await one.query<{ 'QUERY PLAN': string }>(`explain execute ${name} ${values}`)
+      const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+      expect(plan, name).not.toMatch(/Seq Scan on hf_|Hash Join|Merge Join|Bitmap/)
+      // By worker go only who asks for a worker's tasks, and who looks through all leases.
+      if (!['hf_claim_tasks', 'hf_sweep_tasks'].includes(name)) expect(plan, name).not.toContain('hf_task_leased')
+    }
+    one.release()
+    await pool.end()
+  },
+)
 
 test('several migrations at once do each step once', async () => {
   const all = await Promise.all([client(), client(), client(), client()])

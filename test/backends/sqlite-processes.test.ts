@@ -9,6 +9,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Database, migrate } from '../../src/backends/sqlite/database.ts'
 import { MIGRATIONS, type Migration } from '../../src/backends/sqlite/migrations.ts'
+import * as sql from '../../src/backends/sqlite/sql.ts'
 import { openSqlite } from '../../src/backends/sqlite/task-store.ts'
 import { until } from '../servers/tools.ts'
 
@@ -213,6 +214,19 @@ test('the schema is the one on record, and migrations are never edited', () => {
   expect(migrate(db, MIGRATIONS)).toMatchObject({ from: 0, to: MIGRATIONS.length })
   expect(db.all('select name, sql from sqlite_schema where sql is not null order by name')).toMatchSnapshot()
   expect(MIGRATIONS).toMatchSnapshot()
+  db.close()
+})
+
+test('every statement finds its rows by an index, in their order', () => {
+  const db = new Database({ file, busyTimeoutMs: 1000 })
+  migrate(db, MIGRATIONS)
+  const statements = Object.entries(sql).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
+  expect(statements.length).toBeGreaterThan(30)
+  for (const [name, text] of [...statements, ['LIST', sql.listTasks(['true'], '10')] as const]) {
+    const plan = db.all<{ detail: string }>(`explain query plan ${text}`).map(({ detail }) => detail)
+    for (const step of plan) expect(step, name).not.toMatch(/^SCAN hf_\w+$/)
+    if (!['OPEN_ASKS', 'READ_JOURNAL'].includes(name)) expect(plan, name).not.toContain('USE TEMP B-TREE FOR ORDER BY')
+  }
   db.close()
 })
 

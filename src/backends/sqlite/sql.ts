@@ -95,9 +95,11 @@ export const OVERDUE = `select id from hf_task where state = 0 and queue = $queu
 export const PURGE = `delete from hf_task where id in (
   select id from hf_task where state > 2 and purge_at <= $now order by purge_at limit $limit) returning id`
 
+/** In the index alone. */
 export const BACKLOG = `select count(*) filter (where state = 0) as ready, count(*) filter (where state = 1) as leased,
-    count(*) filter (where state = 2) as parked, max(0, coalesce($now - min(run_at) filter (where state = 0), 0)) as oldest
-  from hf_task where queue = $queue and state < 3`
+    count(*) filter (where state = 2) as parked from hf_task where queue = $queue and state < 3`
+export const NEXT_TOOL = `select tool from hf_task where state = 0 and queue = $queue and tool > $tool order by tool limit 1`
+export const FIRST_READY = `select run_at from hf_task where state = 0 and queue = $queue and tool = $tool order by order_at limit 1`
 export const DEAD_LETTER = `select owner, tool, queue, weight, max_attempts, max_crashes, fails_when_lost, expires_at - created_at as ttl_ms,
     retention_ms, args_digest, handler_revision, args, caller from hf_task where id = $id and dead is not null`
 export const FIND_REDRIVEN = `select ${columns}, open_asks from hf_task where id = $new_id and redrive_of = $id`

@@ -104,11 +104,12 @@ export function list(at: At, filter: TaskFilter): { tasks: Task[]; cursor: strin
 
 export const backlog = ({ db, now }: At, queues: readonly string[]): QueueBacklog[] =>
   queues.map((queue) => {
-    const { oldest, ...counts } = db.get<{ ready: number; leased: number; parked: number; oldest: number }>(
-      sql.BACKLOG,
-      { queue, now },
-    )!
-    return { queue, ...counts, oldestReadyMs: oldest }
+    const counts = db.get<{ ready: number; leased: number; parked: number }>(sql.BACKLOG, { queue })!
+    let oldestMs = now
+    let next: { tool: string } | undefined = { tool: '' }
+    while ((next = db.get<{ tool: string }>(sql.NEXT_TOOL, { queue, tool: next.tool })) !== undefined)
+      oldestMs = Math.min(oldestMs, db.get<{ run_at: number }>(sql.FIRST_READY, { queue, tool: next.tool })!.run_at)
+    return { queue, ...counts, oldestReadyMs: now - oldestMs }
   })
 
 type DeadLetter = Record<'owner' | 'tool' | 'queue', string> &
