@@ -179,7 +179,7 @@ export function taskStoreFaultContract(
       const work = async (seed: number): Promise<void> => {
         const faulty = new FaultyTaskStore(sure, seededFaults(seed, 0.33, faults))
         for (const task of tasks.filter((_, index) => index % 3 === seed)) await again(() => faulty.create(task))
-        while (ends.size < tasks.length && attempts < MAX_ATTEMPTS) {
+        while (ends.size < tasks.length) {
           const token = randomUUID()
           for (const { id, fence } of await again(() => claim(faulty, `worker-${seed}`, token))) {
             const value = bytes(`${seed}`)
