@@ -17,8 +17,8 @@ const { values } = parseArgs({ options: { port: { type: 'string', short: 'p', de
 const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
 await using stack = new AsyncDisposableStack()
 
-let stateUrl = process.env['HOLDFAST_STATE_URL'] ?? process.env['REDIS_URL']
-if (stateUrl === undefined) {
+let stateUrl = process.env['HOLDFAST_STATE_URL'] || process.env['REDIS_URL']
+if (!stateUrl) {
   const hasRedis = (await which('redis-server')) !== undefined
   stateUrl = stack.use(await startRedis({ flavour: hasRedis ? 'redis' : 'valkey' })).url
 }

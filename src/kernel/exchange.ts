@@ -23,6 +23,8 @@ export interface Reply {
   openStream(): void
   /** Sends a notification on the stream. It may be dropped where the client reads too slowly. */
   write(message: string): void
+  /** Sends a request of the server's on the stream; it is never dropped, since somebody waits for its answer. */
+  writeRequest(message: string): void
   /** Sends what keeps proxies from cutting a quiet stream. */
   keepAlive(): void
   /** Ends the stream; the answer, where there is one, comes last and is never dropped. */

@@ -210,7 +210,7 @@ export class Invocation implements Ticking {
     if (this.#stage === 'done' || (this.#stage === 'pending' && !this.#stream(this.services.clock.monotonic())))
       return false
     this.#lastWriteMs = this.services.clock.monotonic()
-    this.#reply.write(request)
+    this.#reply.writeRequest(request)
     return true
   }
 

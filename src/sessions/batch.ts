@@ -87,6 +87,7 @@ class BatchReply {
       respond: (_status, body) => this.#answer(body),
       openStream: () => this.#stream(),
       write: (message) => this.#reply.write(message),
+      writeRequest: (message) => this.#reply.writeRequest(message),
       keepAlive: () => this.#reply.keepAlive(),
       end: (answer) => this.#answer(answer),
       abandon: () => this.#close(),

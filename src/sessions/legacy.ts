@@ -140,6 +140,7 @@ function withHeader(exchange: Exchange, name: string, value: string): Reply {
     respond: (status, body, headers) => exchange.respond(status, body, { ...headers, [name]: value }),
     openStream: () => exchange.openStream({ [name]: value }),
     write: (message) => exchange.write(message),
+    writeRequest: (message) => exchange.writeRequest(message),
     keepAlive: () => exchange.keepAlive(),
     end: (answer) => exchange.end(answer),
     abandon: () => exchange.abandon(),

@@ -156,10 +156,11 @@ export class ResumableStream {
     })
   }
 
-  write(message: string): void {
+  /** @param isRequest somebody waits for its answer: it is not dropped, however many wait. */
+  write(message: string, isRequest = false): void {
     if (this.#isEnding) return
     this.#lastWriteMs = this.#services.clock.monotonic()
-    if (this.#queue.length >= MAX_QUEUED) {
+    if (this.#queue.length >= MAX_QUEUED && !isRequest) {
       this.#hasDropped = true
       return this.#services.telemetry.count('dropped_notifications', 'stream_log')
     }

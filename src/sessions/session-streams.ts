@@ -203,6 +203,9 @@ class SessionReply implements Reply {
   write(message: string): void {
     this.#stream?.write(message)
   }
+  writeRequest(message: string): void {
+    this.#stream?.write(message, true)
+  }
   keepAlive(): void {
     this.#stream?.keepAlive()
   }

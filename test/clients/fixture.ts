@@ -1,4 +1,6 @@
 // The server that the client tests talk to: one small thing for each feature that a client can use.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { content, definePrompt, defineResource, defineServer, defineTool, jsonSchema, toolError } from 'holdfast'
 import * as z from 'zod'
@@ -59,12 +61,9 @@ const routed = defineTool({
   run: ({ region }) => region,
 })
 
-const confirmed = new Map<string, PromiseWithResolvers<void>>()
-function confirmation(key: string): PromiseWithResolvers<void> {
-  const known = confirmed.get(key) ?? Promise.withResolvers<void>()
-  confirmed.set(key, known)
-  return known
-}
+/** What calls tell each other stands in files, since the other call may be on another node: in this folder, if several share it. */
+const shared = process.env['FIXTURE_DIR'] ?? process.cwd()
+const fileOf = (kind: string, key: string): string => join(shared, `${kind}-${encodeURIComponent(key)}`)
 
 const work = defineTool({
   name: 'work',
@@ -77,7 +76,7 @@ const work = defineTool({
       await sleep(5, undefined, { signal })
     }
     // Official clients drop a notification that is read together with the result.
-    if (key !== undefined) await confirmation(key).promise
+    if (key !== undefined) while (!existsSync(fileOf('seen', key))) await sleep(5, undefined, { signal })
     return 'done'
   },
 })
@@ -86,7 +85,7 @@ const confirmSeen = defineTool({
   name: 'seen',
   description: 'Lets a call of `work` return',
   input: z.object({ key: z.string() }),
-  run: ({ key }) => confirmation(key).resolve(),
+  run: ({ key }) => writeFileSync(fileOf('seen', key), ''),
 })
 
 const chat = defineTool({
@@ -100,7 +99,6 @@ const chat = defineTool({
   },
 })
 
-const calls = new Map<string, 'running' | 'aborted'>()
 const callKey = z.object({ key: z.string() })
 
 const wait = defineTool({
@@ -108,10 +106,10 @@ const wait = defineTool({
   description: 'Waits until it is cancelled; `progress: true` makes it report something first',
   input: callKey.extend({ progress: z.boolean().default(false) }),
   async run(args, { progress, signal }) {
-    calls.set(args.key, 'running')
+    writeFileSync(fileOf('call', args.key), 'running')
     if (args.progress) progress(1)
     await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-    calls.set(args.key, 'aborted')
+    writeFileSync(fileOf('call', args.key), 'aborted')
     return 'never read'
   },
 })
@@ -120,7 +118,7 @@ const state = defineTool({
   name: 'state',
   description: 'Says what became of a call of `wait`',
   input: callKey,
-  run: ({ key }) => calls.get(key) ?? 'unknown',
+  run: ({ key }) => (existsSync(fileOf('call', key)) ? readFileSync(fileOf('call', key), 'utf8') : 'unknown'),
 })
 
 const touch = defineTool({

@@ -5,7 +5,15 @@ import { until } from '../servers/tools.ts'
 import type { TestCluster } from './cluster.ts'
 import { judge, type History, type Verdict } from './history.ts'
 import { hasResult, Load, seeded } from './load.ts'
-import { idempotentCall, longCall, sessionCalls, statelessCall, streamedCall } from './operations.ts'
+import {
+  idempotentCall,
+  longCall,
+  questionOfCall,
+  questionOfSession,
+  sessionCalls,
+  statelessCall,
+  streamedCall,
+} from './operations.ts'
 import { listenTo, StreamKeeper, streamOf, subscribeInit } from './stream-keeper.ts'
 
 /**
@@ -20,7 +28,7 @@ const CALM_MS = 1500
 type Fault = (cluster: TestCluster, random: () => number) => Promise<void>
 
 const someNode = ({ nodes }: TestCluster, random: () => number) => nodes[Math.floor(random() * nodes.length)]!
-const lasting = (random: () => number): Promise<void> => sleep(1500 + random() * 2500)
+const lasting = (random: () => number): Promise<void> => sleep(1500 + random() * 1000)
 
 /** What is done to a cluster. */
 export const FAULTS: Readonly<Record<string, Fault>> = {
@@ -107,6 +115,8 @@ export async function runChaos(
   for (let index = 0; index < 2; index++)
     load.add('2025 session', client++, 20, sessionCalls({ checkEnd: !breaksRedis }))
   for (let index = 0; index < 2; index++) load.add('2025 call with progress', client++, 20, streamedCall(8, 60))
+  load.add('2026 call that asks', client++, 50, questionOfCall)
+  load.add('2025 call that asks', client++, 50, questionOfSession)
   const endMs = performance.now() + durationMs
   try {
     do {

@@ -46,6 +46,18 @@ const count = defineTool({
   },
 })
 
+const ask = defineTool({
+  name: 'ask',
+  description: 'Asks for a color; says what it knew before, the color, and something new each time it ends',
+  needs: ['elicitation'],
+  async run(_args, { elicit, step }) {
+    const before = await step('before', () => randomUUID())
+    const schema = z.object({ color: z.string() })
+    const answer = await elicit('color', { message: before, schema })
+    return `${before} ${answer.action === 'accept' ? answer.content.color : answer.action} ${randomUUID()}`
+  },
+})
+
 const touch = defineTool({
   name: 'touch',
   description: 'Announces a change of the board',
@@ -60,6 +72,6 @@ const board = defineResource({ uri: 'board://one', name: 'board', read: () => 'n
 export default defineServer({
   name: 'cluster',
   version: '1.0.0',
-  tools: [add, node, token, work, count, touch],
+  tools: [add, node, token, work, count, ask, touch],
   resources: [board],
 })

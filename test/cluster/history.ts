@@ -1,5 +1,5 @@
 // What happened in a run: one JSON line an event, written by clients and by who does the damage. The verdict reads nothing else.
-import { appendFileSync, readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
 
 /** One end of an operation, one try of it, or a fault. */
 export interface HistoryEvent {
@@ -30,6 +30,7 @@ export class History {
 
   constructor(file: string) {
     this.file = file
+    writeFileSync(file, '')
   }
 
   nextOpId(): number {

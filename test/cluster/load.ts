@@ -95,6 +95,7 @@ export class Load {
           write('ok')
           return value
         } catch (error) {
+          if (error instanceof Failed) throw error // written down by the step that it came from
           const { outcome, message } =
             error instanceof Disturbed ? error : { outcome: 'bad' as const, message: String(error) }
           write(outcome, message)
@@ -150,6 +151,9 @@ export function disturbance(error: unknown, timeoutMs: number): Disturbed {
 export function unwanted(status: number, message: Message | undefined, text: string): Disturbed {
   // A stream that broke off before its answer reads as an answer without a message.
   if (status === 200 && message === undefined) return new Disturbed('broken', 'the stream ended without an answer')
+  // HAProxy's own words for a connection that broke.
+  if ([502, 503, 504].includes(status) && message === undefined)
+    return new Disturbed('broken', `${status} of the proxy`)
   const error = message?.error
   if (error?.data?.['retryable'] === true)
     return new Disturbed('retry', `${status} ${error.data['code'] ?? error.code}`)

@@ -1,9 +1,18 @@
 // What clients do to a cluster, each operation whole in itself.
-import { initializeMessage, modernInit, open, postInit, type SseEvent, type Stream } from '../clients/raw.ts'
+import {
+  initializeMessage,
+  modernInit,
+  open,
+  postInit,
+  type Message,
+  type SseEvent,
+  type Stream,
+} from '../clients/raw.ts'
 import { Disturbed, disturbance, hasResult, unwanted, type Init, type Operation } from './load.ts'
 
 const REVISION = '2025-11-25'
-const STREAM_TIMEOUT_MS = 10_000
+/** A resumed stream is silent until the sign of life of the node that ran it has run out, 15 s after the last one. */
+const STREAM_TIMEOUT_MS = 20_000
 /** A repeat waits for the first call's outcome; the claim of one whose node has died runs out after 30 s. */
 const CLAIM_TIMEOUT_MS = 45_000
 
@@ -36,9 +45,23 @@ export async function idempotentCall({ step }: Operation): Promise<void> {
   expectText(second.message?.result, (first.message!.result!['content'] as { text: string }[])[0]!.text)
 }
 
+/** 2026-07-28: a call that asks the user; its legs go to any node, and a repeated leg gets the first one's outcome. */
+export async function questionOfCall({ step }: Operation): Promise<void> {
+  const meta = { clientCapabilities: { elicitation: {} } }
+  const asked = await step(() => modernInit('tools/call', { name: 'ask' }, { meta }))
+  const { inputRequests, requestState } = asked.message!.result!
+  const before = (inputRequests as { color: { params: { message: string } } }).color.params.message
+  const inputResponses = { color: { action: 'accept', content: { color: 'blue' } } }
+  const leg = (): Init => modernInit('tools/call', { name: 'ask', inputResponses, requestState }, { meta })
+  const first = textOf((await step(leg, hasResult, CLAIM_TIMEOUT_MS)).message?.result)
+  if (!first?.startsWith(`${before} blue `)) throw new Error(`answered ${first} after ${before}`)
+  expectText((await step(leg, hasResult, CLAIM_TIMEOUT_MS)).message?.result, first)
+}
+
 /** The headers of a session that was just opened. */
-async function openSession({ step }: Operation): Promise<Record<string, string>> {
-  const reply = await step(() => postInit(initializeMessage(REVISION), {}))
+async function openSession({ step }: Operation, capabilities: object = {}): Promise<Record<string, string>> {
+  const initialize = initializeMessage(REVISION)
+  const reply = await step(() => postInit({ ...initialize, params: { ...initialize.params, capabilities } }, {}))
   const headers = { 'mcp-session-id': reply.headers.get('mcp-session-id')!, 'mcp-protocol-version': REVISION }
   await step(
     () => postInit({ jsonrpc: '2.0', method: 'notifications/initialized' }, headers),
@@ -79,29 +102,62 @@ export const streamedCall =
   async (operation: Operation): Promise<void> => {
     const headers = await openSession(operation)
     await operation.attempt(async () => {
-      const steps: number[] = []
+      const steps: unknown[] = []
       const init = callInit(headers, 'count', { to, everyMs }, { progressToken: 'p' })
-      let stream = await opened(operation.url, init)
-      let last: string | undefined
-      for (;;) {
-        const event = await nextOf(stream)
-        if (event?.id !== undefined) last = event.id
-        const message = event?.json
-        if (message?.method === 'notifications/progress') steps.push(message.params!['progress'] as number)
-        else if (message?.result !== undefined || message?.error !== undefined) {
-          await stream.close()
-          if (message.error !== undefined) throw unwanted(stream.status, message, JSON.stringify(message))
-          const expected = Array.from({ length: to }, (_, index) => index + 1)
-          if (steps.join() !== expected.join()) throw new Disturbed('bad', `the steps seen were ${steps.join()}`)
-          return
-        } else if (event === undefined) {
-          await stream.close()
-          if (last === undefined) throw new Disturbed('broken', 'the stream broke before there was anything to resume')
-          stream = await resumed(operation, headers, last)
-        }
-      }
+      await follow(operation, headers, init, async ({ method, params }) => {
+        if (method === 'notifications/progress') steps.push(params!['progress'])
+      })
+      const expected = Array.from({ length: to }, (_, index) => index + 1)
+      if (steps.join() !== expected.join()) throw new Disturbed('bad', `the steps seen were ${steps.join()}`)
     })
   }
+
+/** 2025-11-25: a call that asks the user on its stream; the answer goes to any node. */
+export async function questionOfSession(operation: Operation): Promise<void> {
+  const headers = await openSession(operation, { elicitation: {} })
+  await operation.attempt(async () => {
+    const asked: string[] = []
+    const result = await follow(operation, headers, callInit(headers, 'ask', {}), async ({ id, method, params }) => {
+      if (method !== 'elicitation/create') return
+      asked.push(params!['message'] as string)
+      const answer = { jsonrpc: '2.0', id, result: { action: 'accept', content: { color: 'blue' } } }
+      await operation.step(
+        () => postInit(answer, headers),
+        ({ status }) => status === 202,
+      )
+    })
+    const text = textOf(result)
+    if (asked.length !== 1 || !text?.startsWith(`${asked[0]} blue `))
+      throw new Disturbed('bad', `asked ${asked.length} times, answered ${text}`)
+  })
+}
+
+/** Reads a call's stream to its result, resuming it wherever it breaks. */
+async function follow(
+  operation: Operation,
+  headers: Record<string, string>,
+  init: Init,
+  onMessage: (message: Message) => Promise<void>,
+): Promise<Record<string, unknown>> {
+  let stream = await opened(operation.url, init)
+  let last: string | undefined
+  try {
+    for (;;) {
+      const event = await nextOf(stream)
+      if (event?.id !== undefined) last = event.id
+      const message = event?.json
+      if (message?.result !== undefined) return message.result
+      if (message?.error !== undefined) throw unwanted(stream.status, message, JSON.stringify(message))
+      if (message !== undefined) await onMessage(message)
+      if (event !== undefined) continue
+      if (last === undefined) throw new Disturbed('broken', 'the stream broke before there was anything to resume')
+      await stream.close()
+      stream = await resumed(operation, headers, last)
+    }
+  } finally {
+    await stream.close()
+  }
+}
 
 /** Resumes a stream as clients do, which try again for a while before they give the call up. */
 async function resumed({ url, random }: Operation, headers: Record<string, string>, last: string): Promise<Stream> {
@@ -150,7 +206,10 @@ async function nextOf(stream: Stream): Promise<SseEvent | undefined> {
   }
 }
 
+const textOf = (result: Record<string, unknown> | undefined): string | undefined =>
+  (result?.['content'] as { text?: string }[] | undefined)?.[0]?.text
+
 function expectText(result: Record<string, unknown> | undefined, expected: string): void {
-  const text = (result?.['content'] as { text?: string }[] | undefined)?.[0]?.text
+  const text = textOf(result)
   if (text !== expected) throw new Error(`answered ${JSON.stringify(text)} in place of ${JSON.stringify(expected)}`)
 }

@@ -5,6 +5,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Program } from './programs.ts'
 import { freePorts, run, until } from './tools.ts'
 import { guard, release, type Ward } from './watchdog.ts'
@@ -28,6 +29,7 @@ export interface Place {
 
 const STOP_TIMEOUT_MS = 10_000
 const START_TIMEOUT_MS = 20_000
+const END_TIMEOUT_MS = 30_000
 let counter = 0
 
 /** A running server. */
@@ -36,7 +38,7 @@ export class ServerProcess implements AsyncDisposable {
   readonly dir: string
   readonly #spec: ServerSpec
   #child: ChildProcess | undefined
-  #ward: Ward | undefined
+  #ended: Promise<number | NodeJS.Signals> | undefined
   #container: string | undefined
 
   private constructor(spec: ServerSpec, dir: string) {
@@ -96,14 +98,16 @@ export class ServerProcess implements AsyncDisposable {
       const [error] = (await once(child, 'error')) as [Error]
       throw new Error(`${name} could not be started: ${error.message}`, { cause: error })
     }
-    this.#ward =
+    const ward: Ward =
       this.#container === undefined
         ? { group: child.pid }
         : { container: this.#container, engine: program.container!.engine }
-    guard(this.#ward)
+    guard(ward)
     this.#child = child
-    child.once('exit', () => {
+    this.#ended = once(child, 'exit').then(async ([code, signal]) => {
       if (this.#child === child) this.#child = undefined
+      await release(ward) // also where it ended by itself: its number may be another process's soon
+      return (code ?? signal) as number | NodeJS.Signals
     })
     try {
       await until(`${name} being ready`, startTimeoutMs, async () => {
@@ -129,13 +133,12 @@ export class ServerProcess implements AsyncDisposable {
 
   /** Kills it at once, as a power failure does; resolves with its exit code, or the signal that ended it, when it has gone. */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<number | NodeJS.Signals | undefined> {
-    const child = this.#child
-    if (child === undefined) return undefined
-    const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
+    if (this.#child === undefined) return undefined
     this.signal(signal)
-    const [code, by] = await exited
-    await release(this.#ward!)
-    return code ?? by!
+    const late = sleep(END_TIMEOUT_MS, undefined, { ref: false }).then(() => {
+      throw new Error(`${this.#spec.name} did not end within ${END_TIMEOUT_MS} ms of ${signal}.\n${this.log()}`)
+    })
+    return Promise.race([this.#ended!, late])
   }
 
   /** Stops it in its tracks, as a stalled machine does; connections stay open. */

@@ -52,6 +52,16 @@ describe.each(['redis', 'valkey'] as const)('%s', (flavour) => {
   })
 })
 
+test('a server that ends by itself is noticed, and can be started again', async () => {
+  await using server = await startRedis()
+  const { pid } = server.process
+  process.kill(pid!, 'SIGKILL')
+  await until('The end being noticed', 5000, async () => server.process.pid === undefined)
+  await server.process.start()
+  expect(await server.command('PING')).toBe('PONG')
+  expect(server.process.pid).not.toBe(pid)
+})
+
 test('Redis listens by TLS, with a certificate of an authority of the run', async () => {
   await using server = await startRedis({ tls: true })
   expect(server.url).toMatch(/^rediss:/)

@@ -129,3 +129,26 @@ test('on standard output, what was dropped is made good once the client reads ag
   input.end()
   await served
 })
+
+test('a bound below what the output takes by itself does not stop the input', async () => {
+  const own = await createRuntime(
+    defineServer({
+      name: 'small',
+      version: '1.0.0',
+      tools: [defineTool({ name: 'say', description: 'Says much', run: () => 's'.repeat(1000) })],
+    }),
+    { dataDir: false, logLevel: 'silent', maxBufferedBytes: 100 },
+  )
+  const input = new PassThrough()
+  const output = new PassThrough({ readableHighWaterMark: 1, writableHighWaterMark: 64 * 1024 })
+  const served = own.serveStdio({ input, output })
+  const waiting = (): number => output.readableLength + output.writableLength
+  for (let id = 1; id <= 5; id++) {
+    input.write(`${JSON.stringify({ ...modern('tools/call', { name: 'say', arguments: {} }), id })}\n`)
+    await expect.poll(waiting).toBeGreaterThan(id * 1000)
+  }
+  output.resume()
+  input.end()
+  await served
+  await own.close()
+})

@@ -1,6 +1,6 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -119,6 +119,7 @@ function servingPid(url: string): number {
     `grep -lz -- "--port" /proc/[0-9]*/cmdline 2>/dev/null || true`,
   ]).toString()
   for (const path of listed.trim().split('\n')) {
+    if (!existsSync(path)) continue // grep itself, or another that has ended meanwhile
     const args = readFileSync(path, 'utf8').split('\0')
     if (args[0] === process.execPath && args.includes(port)) return Number(path.split('/')[2])
   }

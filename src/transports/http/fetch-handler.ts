@@ -176,6 +176,9 @@ class FetchExchange implements Exchange {
     )
   }
 
+  writeRequest(message: string): void {
+    this.write(message)
+  }
   write(message: string, eventId?: string): void {
     this.#send(sseEvent(message, eventId))
   }

@@ -118,6 +118,9 @@ export class NodeExchange implements Exchange {
     if (headers !== undefined) for (const name in headers) raw.push(name, headers[name]!)
   }
 
+  writeRequest(message: string): void {
+    this.write(message)
+  }
   write(message: string, eventId?: string): void {
     this.#send(sseEvent(message, eventId))
   }

@@ -25,10 +25,12 @@ const NEWLINE = 0x0a
 export async function serveStdio(kernel: Kernel, streams: StdioStreams): Promise<void> {
   const { input, output, principal, maxBodyBytes, maxBufferedBytes } = streams
   const send = (text: string): void => void output.write(`${text}\n`)
+  // Below its own mark the output gives no sign when it has been read.
+  const isFull = (): boolean => output.writableNeedDrain && output.writableLength > maxBufferedBytes
   const onDropped = new Set<() => void>()
   let hasDropped = false
   const notify = (text: string): void => {
-    if (output.writableLength <= maxBufferedBytes) return send(text)
+    if (!isFull()) return send(text)
     streams.onDrop()
     if (hasDropped) return
     hasDropped = true
@@ -77,7 +79,7 @@ export async function serveStdio(kernel: Kernel, streams: StdioStreams): Promise
         from = end + 1
       }
       take(chunk.subarray(from))
-      if (output.writableLength > maxBufferedBytes) await drained(output)
+      if (isFull()) await drained(output)
     }
   } catch (error) {
     // The input was ended by the client's going away, which is an end like any other.
@@ -134,6 +136,9 @@ export class LineExchange implements Exchange {
   openStream(): void {}
   write(message: string): void {
     this.#notify(message)
+  }
+  writeRequest(message: string): void {
+    this.#send(message)
   }
   drained(): undefined {}
   writeRetry(): void {}

@@ -61,6 +61,9 @@ export class FakeExchange implements Exchange {
     this.#state = 'streaming'
     if (this.#isStandAlone) this.#leave()
   }
+  writeRequest(message: string): void {
+    this.write(message)
+  }
   write(message: string, eventId?: string): void {
     this.#expect('write', 'streaming')
     this.messages.push(message)
