@@ -1,5 +1,3 @@
-import { extname } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type {
@@ -21,6 +19,9 @@ interface Call {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: Error) => void
 }
+
+/** Beside this file; once built, in a folder beside that of the chunks. */
+const THREAD = new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : '../threads/sqlite.js', import.meta.url)
 
 const OURS = ['invalid_option', 'backend_mismatch'] as const
 
@@ -51,8 +52,7 @@ export class SqliteTaskStore implements TaskStore, TaskAdmin {
   readonly opened: Promise<void>
 
   constructor(address: SqliteAddress) {
-    const script = fileURLToPath(new URL(`./thread${extname(import.meta.url)}`, import.meta.url))
-    this.#worker = new Worker(script, { workerData: address, name: 'holdfast-sqlite' })
+    this.#worker = new Worker(THREAD, { workerData: address, name: 'holdfast-sqlite' })
     this.#worker.on('message', (replies: readonly Reply[]) => replies.forEach(this.#settle))
     this.#worker.on('error', (error: Error) => this.#fail(error))
     this.#exited = new Promise((resolve) => {
