@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Client } from 'pg'
-import { openPostgres } from '../../src/backends/postgres/open.ts'
+import { openThrowaway } from '../../src/backends/postgres/open.ts'
 import { openSqlite } from '../../src/backends/sqlite/task-store.ts'
 import type { ClaimedTask, NewTask, TaskAdmin, TaskStore } from '../../src/ports/task-store.ts'
 import { table, whole } from '../lib/table.ts'
@@ -38,10 +38,7 @@ interface Subject {
 
 async function postgres(url: string): Promise<Subject> {
   const schema = `bench_${process.pid}`
-  const own = `${url}${url.includes('?') ? '&' : '?'}schema=${schema}`
-  const first = await openPostgres(own, { forMigration: true })
-  await first.migrate()
-  await first.close()
+  const own = await openThrowaway(url, schema)
   const admin = new Client({ connectionString: url })
   await admin.connect()
   const updates = async (): Promise<{ all: number; hot: number }> => {
@@ -52,7 +49,7 @@ async function postgres(url: string): Promise<Subject> {
     )
     return rows[0]!
   }
-  const store = await openPostgres(own)
+  const store = await own.open()
   return {
     name: 'postgres',
     store,
@@ -65,7 +62,7 @@ async function postgres(url: string): Promise<Subject> {
     },
     async remove() {
       await store.close()
-      await admin.query(`drop schema "${schema}" cascade`)
+      await own[Symbol.asyncDispose]()
       await admin.end()
     },
   }

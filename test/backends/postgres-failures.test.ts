@@ -2,9 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
-import { openPostgres } from '../../src/backends/postgres/open.ts'
+import { openPostgres, openThrowaway } from '../../src/backends/postgres/open.ts'
 import type { NewTask, TaskStore } from '../../src/ports/task-store.ts'
-import { inSchema, postgresSchema } from '../contracts/postgres.ts'
 import { query, startPostgres } from '../servers/postgres.ts'
 import { needs, sharedServer } from '../servers/shared.ts'
 import { until } from '../servers/tools.ts'
@@ -13,8 +12,8 @@ import { startToxiproxy } from '../servers/toxiproxy.ts'
 await needs('postgres', 'toxiproxy')
 const { url } = await sharedServer('postgres')
 const schema = `failures_${process.pid}`
-const own = await postgresSchema(url, schema)
-afterAll(() => own.drop())
+const own = await openThrowaway(url, schema)
+afterAll(() => own[Symbol.asyncDispose]())
 
 const bytes = (text: string): Buffer => Buffer.from(text)
 const OWNER = 'owner'
@@ -37,7 +36,7 @@ const claim = (store: TaskStore, queue: string, token: string = randomUUID(), li
   store.claim({ worker: 'w', token, queue, tools: ['work'], handlerRevisions: [], limit, leaseMs: 60_000 })
 
 test('9,000 answers that race for 3,000 questions: each question has one answer, and each task is ready once', async () => {
-  const store = await openPostgres(inSchema(url, schema, '&connectTimeoutMs=60000'))
+  const store = await openPostgres(`${own.url}&connectTimeoutMs=60000`)
   const queue = randomUUID()
   const count = 3000
   await Promise.all(Array.from({ length: count }, () => store.create(newTask(queue))))
@@ -61,7 +60,7 @@ test('9,000 answers that race for 3,000 questions: each question has one answer,
 }, 60_000)
 
 test('one connection serves hundreds of callers: nobody waits for what it holds itself', async () => {
-  const store = await openPostgres(inSchema(url, schema, '&connections=1&connectTimeoutMs=30000'))
+  const store = await openPostgres(`${own.url}&connections=1&connectTimeoutMs=30000`)
   const queue = randomUUID()
   const ids = await Promise.all(
     Array.from({ length: 200 }, async () => {
@@ -77,7 +76,7 @@ test('one connection serves hundreds of callers: nobody waits for what it holds 
 })
 
 test('what a locked row holds up is given up by the server, and the connection goes on', async () => {
-  const store = await openPostgres(inSchema(url, schema, '&connections=1&statementTimeoutMs=400'))
+  const store = await openPostgres(`${own.url}&connections=1&statementTimeoutMs=400`)
   const queue = randomUUID()
   const { task } = await store.create(newTask(queue))
   const other = new Client({ connectionString: url })
@@ -154,7 +153,7 @@ describe('a reply that is lost', () => {
     await using toxiproxy = await startToxiproxy()
     const { hostname, port } = new URL(url)
     const link = await toxiproxy.proxy('postgres', { host: hostname, port: Number(port) })
-    const through = new URL(inSchema(url, schema, '&connections=1&statementTimeoutMs=300&connectTimeoutMs=1000'))
+    const through = new URL(`${own.url}&connections=1&statementTimeoutMs=300&connectTimeoutMs=1000`)
     through.host = `${link.host}:${link.port}`
     const store = await openPostgres(through.href)
     const direct = await own.open()
@@ -188,7 +187,7 @@ describe('a reply that is lost', () => {
 
 test('a server that is killed under load, and comes back, has lost nothing that was acknowledged', async () => {
   await using server = await startPostgres()
-  const { open } = await postgresSchema(server.url, 'holdfast')
+  const { open } = await openThrowaway(server.url, 'holdfast')
   const store = await open()
   const queue = randomUUID()
   const acknowledged = new Set<string>()
@@ -232,7 +231,7 @@ test('a server that is killed under load, and comes back, has lost nothing that 
 
 test('a server that stands still costs a time-out, not a hang, and is used again when it goes on', async () => {
   await using server = await startPostgres()
-  const { url: at } = await postgresSchema(server.url, 'holdfast')
+  const { url: at } = await openThrowaway(server.url, 'holdfast')
   const store = await openPostgres(`${at}&statementTimeoutMs=300&connectTimeoutMs=500`)
   const queue = randomUUID()
   const { task } = await store.create(newTask(queue))

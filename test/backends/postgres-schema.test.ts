@@ -7,14 +7,13 @@ import { MIGRATIONS } from '../../src/backends/postgres/migrations/index.ts'
 import type { Migration } from '../../src/backends/postgres/migrations/migration.ts'
 import { openPostgres } from '../../src/backends/postgres/open.ts'
 import { statementsOf } from '../../src/backends/postgres/sql/index.ts'
-import { parsePostgresUrl } from '../../src/backends/postgres/url.ts'
-import { inSchema } from '../contracts/postgres.ts'
+import { parsePostgresUrl, withSchema } from '../../src/backends/postgres/url.ts'
 import { query } from '../servers/postgres.ts'
 import { sharedServer } from '../servers/shared.ts'
 
 const { url } = await sharedServer('postgres')
 const schema = `schema_${process.pid}`
-const own = inSchema(url, schema)
+const own = withSchema(url, schema)
 const clients: Client[] = []
 async function client(): Promise<Client> {
   const one = new Client({ connectionString: url })

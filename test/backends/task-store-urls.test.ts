@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { isPostgresUrl, parsePostgresUrl } from '../../src/backends/postgres/url.ts'
+import { isPostgresUrl, parsePostgresUrl, withSchema } from '../../src/backends/postgres/url.ts'
 import { isSqliteUrl, parseSqliteUrl } from '../../src/backends/sqlite/url.ts'
 
 describe('Postgres URLs', () => {
@@ -58,6 +58,11 @@ describe('Postgres URLs', () => {
         expect.not.objectContaining({ message: expect.stringContaining('secret') }),
       )
     expect(parsePostgresUrl('postgres://u:secret@host/app').shown).toBe('postgres://u:***@host/app')
+  })
+
+  test('take another schema in place of theirs', () => {
+    expect(withSchema('postgres://h/d', 'a')).toBe('postgres://h/d?schema=a')
+    expect(withSchema('postgres://h/d?schema=b&connections=2', 'a')).toBe('postgres://h/d?connections=2&schema=a')
   })
 
   test('are known by their scheme', () => {

@@ -1,10 +1,10 @@
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { loadClients } from './client.ts'
 import { isMistake, toBackendError } from './errors.ts'
-import { checkSchema } from './migrate.ts'
+import { checkSchema, quote } from './migrate.ts'
 import { MIGRATIONS } from './migrations/index.ts'
 import { PostgresTaskStore } from './task-store.ts'
-import { parsePostgresUrl } from './url.ts'
+import { parsePostgresUrl, withSchema } from './url.ts'
 
 /** How a store is opened. */
 export interface OpenOptions {
@@ -45,4 +45,39 @@ export async function openPostgres(
     })
   }
   return store
+}
+
+/** A schema that is there for a while. */
+export interface Throwaway extends AsyncDisposable {
+  readonly url: string
+  open(): Promise<PostgresTaskStore>
+}
+
+/**
+ * Makes an empty schema with its tables, for tests and `verify-backend`; disposing of it removes it with all that it holds.
+ * @throws {HoldfastError} as {@link openPostgres}.
+ */
+export async function openThrowaway(url: string, schema: string): Promise<Throwaway> {
+  const own = withSchema(url, schema)
+  const clients = await loadClients(parsePostgresUrl(own))
+  const drop = async (): Promise<void> => {
+    const client = clients.single()
+    client.on('error', () => undefined) // the statement under way is rejected with it
+    try {
+      await client.connect()
+      await client.query(`drop schema if exists ${quote(schema)} cascade`)
+    } catch (error) {
+      throw toBackendError('the removal of a schema', error)
+    } finally {
+      await client.end()
+    }
+  }
+  const store = await openPostgres(own, { forMigration: true })
+  try {
+    await drop()
+    await store.migrate()
+  } finally {
+    await store.close()
+  }
+  return { url: own, open: () => openPostgres(own), [Symbol.asyncDispose]: drop }
 }

@@ -106,6 +106,13 @@ export function parsePostgresUrl(url: string): PostgresAddress {
   }
 }
 
+/** The same URL with another schema. */
+export function withSchema(url: string, schema: string): string {
+  const [before = '', query = ''] = url.split(/\?(.*)/s)
+  const others = query.split('&').filter((pair) => pair !== '' && !pair.startsWith('schema='))
+  return `${before}?${[...others, `schema=${schema}`].join('&')}`
+}
+
 function readOptions(
   query: string,
   fail: (problem: string) => never,
