@@ -237,7 +237,10 @@ test('a server that stands still costs a time-out, not a hang, and is used again
   const { task } = await store.create(newTask(queue))
   await server.pause()
   const startedMs = performance.now()
-  const results = await Promise.allSettled(Array.from({ length: 30 }, () => store.get(task.id, OWNER)))
+  const results = await Promise.allSettled([
+    ...Array.from({ length: 30 }, () => store.get(task.id, OWNER)),
+    ...Array.from({ length: 3000 }, () => store.create(newTask(queue))),
+  ])
   expect(results.every(({ status }) => status === 'rejected')).toBe(true)
   expect(performance.now() - startedMs).toBeLessThan(10_000)
   await server.resume()

@@ -23,6 +23,7 @@ function gathered(maxInFlight: number) {
     maxInFlight,
     maxItems: 3,
     maxBytes: 100,
+    maxWaitMs: 0,
     sizeOf: (one) => one,
     isOnesFault: (error) => (error as Error).message === 'fault',
     send: (items) =>
@@ -62,6 +63,21 @@ test('an error of one is its own; an error of the batch is everybody’s', async
   batches[1]!.end(new Error('the connection broke'))
   expect((await lost).map(({ status }) => status)).toEqual(['rejected', 'rejected'])
   expect(batches).toHaveLength(2)
+})
+
+test('what has waited for too long behind a batch that fails, fails with it', async () => {
+  const { batches, add } = gathered(1)
+  const results = [add(1)]
+  await turn()
+  results.push(add(2), add(3))
+  await turn()
+  batches[0]!.end(new Error('nobody answers'))
+  expect((await Promise.allSettled(results)).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+  expect(batches).toHaveLength(1)
+  const next = add(4)
+  await turn()
+  batches[1]!.end([40])
+  expect(await next).toBe(40)
 })
 
 test('a batch that one of it has spoilt is tried one by one', async () => {

@@ -47,6 +47,7 @@ interface AskedRow extends TaskRow {
 
 const MOST_IN_BATCH = 200
 const MOST_BYTES_IN_BATCH = 4 * 1024 * 1024
+const MOST_WAIT_MS = 2000
 /** A row that was in the way may be purged before it can be read; then it is no longer in the way. */
 const CREATE_TRIES = 3
 
@@ -81,6 +82,7 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
       maxInFlight: 2,
       maxItems: MOST_IN_BATCH,
       maxBytes: MOST_BYTES_IN_BATCH,
+      maxWaitMs: MOST_WAIT_MS,
       isOnesFault: (error: unknown) => isDataError((error as Error).cause),
     }
     this.#creations = new Gatherer({

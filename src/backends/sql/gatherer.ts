@@ -9,10 +9,13 @@ export interface GathererOptions<In, Out> {
   readonly maxInFlight: number
   readonly maxItems: number
   readonly maxBytes: number
+  /** When a batch fails, what has waited for longer fails with it: in an outage each would wait for the time-outs of all before it. */
+  readonly maxWaitMs: number
 }
 
 interface Waiting<In, Out> {
   readonly one: In
+  readonly sinceMs: number
   readonly resolve: (outcome: Out) => void
   readonly reject: (error: unknown) => void
 }
@@ -34,7 +37,7 @@ export class Gatherer<In, Out> {
   /** Resolves, or rejects, as the batch that it went with. */
   add(one: In): Promise<Out> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ one, resolve, reject })
+      this.#waiting.push({ one, sinceMs: performance.now(), resolve, reject })
       this.#schedule()
     })
   }
@@ -73,8 +76,14 @@ export class Gatherer<In, Out> {
       }
     } catch (error) {
       if (batch.length > 1 && isOnesFault(error)) for (const alone of batch) await this.#send([alone])
-      else for (const { reject } of batch) reject(error)
+      else for (const { reject } of [...batch, ...this.#takeStale()]) reject(error)
     }
+  }
+
+  #takeStale(): Waiting<In, Out>[] {
+    const before = performance.now() - this.#options.maxWaitMs
+    const fresh = this.#waiting.findIndex(({ sinceMs }) => sinceMs > before)
+    return this.#waiting.splice(0, fresh === -1 ? this.#waiting.length : fresh)
   }
 
   #take(): Waiting<In, Out>[] {
