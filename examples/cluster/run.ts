@@ -17,11 +17,10 @@ const { values } = parseArgs({ options: { port: { type: 'string', short: 'p', de
 const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
 await using stack = new AsyncDisposableStack()
 
-let stateUrl = process.env['HOLDFAST_STATE_URL'] || process.env['REDIS_URL']
-if (!stateUrl) {
-  const hasRedis = (await which('redis-server')) !== undefined
-  stateUrl = stack.use(await startRedis({ flavour: hasRedis ? 'redis' : 'valkey' })).url
-}
+const givenUrl = process.env['HOLDFAST_STATE_URL'] || process.env['REDIS_URL']
+const flavour = (await which('redis-server')) === undefined ? 'valkey' : 'redis'
+const redis = givenUrl ? undefined : stack.use(await startRedis({ flavour }))
+const stateUrl = givenUrl || redis!.url
 const definition = resolve(import.meta.dirname, 'server.ts')
 // HAProxy looks every 500 ms and needs two bad answers.
 const env = { HOLDFAST_STATE_URL: stateUrl, HOLDFAST_DRAIN_DELAY_MS: '2000' }
@@ -47,11 +46,31 @@ ${nodes.map(({ origin, process }, index) => `  node ${index + 1}    ${origin}, p
   Kill a node (kill -9) or restart it in order (kill): it is started again. Ctrl-C ends everything.
 `)
 
-// What a process manager would do.
-const isOver = stopped.then(() => true)
-while (!(await Promise.race([isOver, sleep(LOOK_MS, false)])))
-  for (const [index, { process }] of nodes.entries())
-    if (process.pid === undefined) {
-      await process.start()
-      console.log(`  node ${index + 1} was started again, process ${process.pid}`)
+// What a process manager would do: whatever ends is started again, Redis too where it is ours.
+const kept = [
+  ...nodes.map(({ process }, index) => ({ name: `node ${index + 1}`, process })),
+  ...(redis === undefined ? [] : [{ name: 'Redis', process: redis.process }]),
+]
+const starting = new Set<string>()
+const startAgain = async ({ name, process }: (typeof kept)[number]): Promise<void> => {
+  starting.add(name)
+  try {
+    await process.start()
+    console.log(`  ${name} was started again, process ${process.pid}`)
+  } catch (error) {
+    if (!over.signal.aborted)
+      console.log(`  ${name} could not be started again: ${(error as Error).message.split('\n', 1)[0]!}`)
+  } finally {
+    starting.delete(name)
+  }
+}
+const over = new AbortController()
+void stopped.then(() => over.abort())
+while (!over.signal.aborted) {
+  await Promise.race([stopped, sleep(LOOK_MS)])
+  for (const one of kept)
+    if (!over.signal.aborted && one.process.pid === undefined && !starting.has(one.name)) {
+      console.log(`  ${one.name} has ended`)
+      void startAgain(one)
     }
+}

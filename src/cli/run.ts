@@ -63,6 +63,21 @@ function createProgram(onFailure: () => void): Command {
       if (!(await verifyBackend(url, flags))) onFailure()
     })
   program
+    .command('keys')
+    .description('Makes keys that seal session ids and what travels with clients.')
+    .helpOption('-h, --help', 'Print this help.')
+    .helpCommand(false)
+    .command('generate')
+    .description('Makes a key for HOLDFAST_KEYS, and prints it.')
+    .option('--id <id>', '1 to 8 letters or digits, another for each key of a ring', toKeyId, 'k1')
+    .option('--json', 'print it as a JSON object')
+    .helpOption('-h, --help', 'Print this help.')
+    .action(async ({ id, json }: { id: string; json?: boolean }) => {
+      const { generateKeys } = await import('../compose/options.ts')
+      const keys = generateKeys(id)
+      process.stdout.write(json === true ? `${JSON.stringify({ keys })}\n` : `${keys}\n`)
+    })
+  program
     .command('api-keys')
     .description('Makes API keys.')
     .helpOption('-h, --help', 'Print this help.')
@@ -110,6 +125,11 @@ function toDays(text: string): number {
   const days = Number(text)
   if (!/^\d{1,5}$/.test(text) || days < 1) throw new InvalidArgumentError('Give days as a whole number, 1 or more.')
   return days
+}
+
+function toKeyId(text: string): string {
+  if (!/^[A-Za-z0-9]{1,8}$/.test(text)) throw new InvalidArgumentError('An id is 1 to 8 letters or digits.')
+  return text
 }
 
 function toScopes(text: string): string[] {

@@ -27,7 +27,7 @@ export function createKeyRing(spec: string): KeyRing {
     if (match === null || key.length !== 32)
       throw new HoldfastError(
         'invalid_option',
-        'HOLDFAST_KEYS holds an entry that is not `id:base64` of 32 bytes. Make one with: openssl rand -base64 32',
+        'HOLDFAST_KEYS holds an entry that is not `id:base64` of 32 bytes. Make one with: holdfast keys generate',
       )
     if (keys.has(match[1]!))
       throw new HoldfastError(
@@ -64,7 +64,7 @@ export function createKeyRing(spec: string): KeyRing {
   }
 }
 
-/** A fresh ring of one key, as text. */
-export function generateKeys(): string {
-  return `k1:${randomBytes(32).toString('base64')}`
+/** A fresh ring of one key, as text. @param id 1–8 letters or digits, another for each key of a ring. */
+export function generateKeys(id = 'k1'): string {
+  return `${id}:${randomBytes(32).toString('base64')}`
 }

@@ -1,10 +1,17 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { PROGRAMS } from './catalog.ts'
+import { needs } from './shared.ts'
+import { isAlive, until } from './tools.ts'
+
+await needs('redis')
 
 const run = promisify(execFile)
 let dir: string
@@ -45,4 +52,31 @@ test('a running container engine goes before packages', async () => {
   expect(stdout).toContain('READY redis: redis:7 by docker')
   expect(stdout).toContain(`${Object.keys(PROGRAMS).length} passed, 0 failed`)
   expect(await readFile(join(dir, 'asked'), 'utf8')).toContain('image inspect redis:7')
+})
+
+test('a server in a container is started and ended by way of its engine, also when its owner is killed', async () => {
+  // An engine that runs the program here, under the arguments that it was given for the container.
+  await program(
+    'docker',
+    `case "$1" in
+run)
+  while [ "$1" != --name ]; do shift; done; echo $$ > ${dir}/$2.pid
+  while [ "$1" != --entrypoint ]; do shift; done; program=$2; shift 3; exec "$program" "$@" ;;
+kill) kill -s "$3" "$(cat ${dir}/$4.pid)" ;;
+rm) kill -s KILL "$(cat ${dir}/$3.pid)"; echo "$3" > ${dir}/removed ;;
+esac`,
+  )
+  const env = { ...process.env, PATH: `${dir}:${process.env['PATH']}`, TEST_CACHE_DIR: join(dir, 'cache') }
+  const owner = spawn(process.execPath, [join(import.meta.dirname, 'owner.ts')], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = (await once(createInterface(owner.stdout), 'line')) as [string]
+  const { pid } = JSON.parse(line) as { pid: number }
+  expect(isAlive(pid)).toBe(true)
+  const exited = once(owner, 'exit')
+  owner.kill('SIGKILL')
+  await exited
+  await until('The container being removed', 5000, async () => existsSync(join(dir, 'removed')) && !isAlive(pid))
+  expect(await readFile(join(dir, 'removed'), 'utf8')).toMatch(/^holdfast-test-/)
 })

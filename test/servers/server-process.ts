@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Program } from './programs.ts'
-import { freePorts, run, until } from './tools.ts'
+import { announce, freePorts, run, until } from './tools.ts'
 import { guard, release, type Ward } from './watchdog.ts'
 
 /** What to start, and how to know that it is up. */
@@ -126,9 +126,9 @@ export class ServerProcess implements AsyncDisposable {
     if (this.#child?.pid === undefined) throw new Error(`${this.#spec.name} does not run: it can't be sent ${signal}.`)
     if (this.#container === undefined) process.kill(-this.#child.pid, signal)
     else
-      void run(this.#spec.program.container!.engine, ['kill', '--signal', signal, this.#container], {
+      run(this.#spec.program.container!.engine, ['kill', '--signal', signal, this.#container], {
         timeoutMs: 10_000,
-      })
+      }).catch((error: unknown) => announce(`${this.#spec.name}: ${(error as Error).message}`))
   }
 
   /** Kills it at once, as a power failure does; resolves with its exit code, or the signal that ended it, when it has gone. */
