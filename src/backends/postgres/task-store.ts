@@ -21,9 +21,7 @@ import { Gatherer } from '../sql/gatherer.ts'
 import {
   duration,
   isTaskId,
-  keyHash,
   STATES,
-  stateNumber,
   toClaimed,
   toTask,
   type ClaimedRow,
@@ -34,6 +32,7 @@ import { fromText, toText } from '../sql/text.ts'
 import { isDataError, isUsableAfter, sqlState, toBackendError, UNIQUE_VIOLATION } from './errors.ts'
 import { migrate, quote } from './migrate.ts'
 import { MIGRATIONS } from './migrations/index.ts'
+import { endedColumns, hashOrNull, insertedColumns, jsonOrNull, textOrNull, toBuffer } from './columns.ts'
 import { listTasks } from './sql/admin.ts'
 import { statementsOf } from './sql/index.ts'
 import type { Statement } from './sql/statement.ts'
@@ -296,7 +295,8 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     for (let attempt = 0; attempt < CREATE_TRIES; attempt++) {
       const left = [...batch.entries()].filter(([index]) => outcomes[index] === undefined)
       const tasks = left.map(([, task]) => task)
-      const made = new Map((await this.#insert(tasks)).map((row) => [row.id, row]))
+      const rows = await this.#run<TaskRow>('create', this.#sql.insertTasks, insertedColumns(tasks))
+      const made = new Map(rows.map((row) => [row.id, row]))
       const others: [number, NewTask][] = []
       for (const [index, task] of left) {
         const row = made.get(task.id)
@@ -321,45 +321,13 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     )
   }
 
-  async #insert(tasks: readonly NewTask[]): Promise<TaskRow[]> {
-    const column = <Value>(valueOf: (task: NewTask) => Value): Value[] => tasks.map(valueOf)
-    return this.#run<TaskRow>('create', this.#sql.insertTasks, [
-      column(({ id }) => id),
-      column(({ owner }) => owner),
-      column(({ tool }) => tool),
-      column(({ queue }) => queue),
-      column(({ delayMs }) => duration(delayMs ?? 0)),
-      column(({ weight }) => weight ?? 1),
-      column(({ maxAttempts }) => maxAttempts),
-      column(({ maxCrashes }) => maxCrashes),
-      column(({ failsWhenLost }) => failsWhenLost),
-      column(({ ttlMs }) => (ttlMs === undefined ? null : duration(ttlMs))),
-      column(({ retentionMs }) => Math.round(duration(retentionMs))),
-      column(({ idempotencyKey }) => hashOrNull(idempotencyKey)),
-      column(({ argsDigest }) => toBuffer(argsDigest)),
-      column(({ handlerRevision }) => handlerRevision ?? null),
-      column(({ redriveOf }) => redriveOf ?? null),
-      column(({ args }) => toBuffer(args)),
-      column(({ caller }) => toBuffer(caller)),
-    ])
-  }
-
   async #finish(batch: readonly TaskEnd[]): Promise<('done' | 'lost')[]> {
     // Of two ends by one fence the first counts, as it would if they had not met.
     const first = new Map<string, number>()
     for (const [index, { id, fence }] of batch.entries())
       if (!first.has(`${id} ${fence}`)) first.set(`${id} ${fence}`, index)
     const ends = [...first.values()].map((index) => batch[index]!)
-    const column = <Value>(valueOf: (end: TaskEnd) => Value): Value[] => ends.map(valueOf)
-    const rows = await this.#run<{ id: string; fence: number }>('finish', this.#sql.finishTasks, [
-      column(({ id }) => id),
-      column(({ fence }) => fence),
-      column(({ state }) => stateNumber(state)),
-      column(({ result }) => (result === undefined ? null : toBuffer(result))),
-      column(({ error }) => (error === undefined ? null : toBuffer(error))),
-      column(({ dead }) => dead ?? null),
-      column(({ artifacts }) => jsonOrNull(artifacts)),
-    ])
+    const rows = await this.#run<{ id: string; fence: number }>('finish', this.#sql.finishTasks, endedColumns(ends))
     const done = new Set(rows.map(({ id, fence }) => first.get(`${id} ${fence}`)))
     return batch.map((_, index) => (done.has(index) ? 'done' : 'lost'))
   }
@@ -389,12 +357,6 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     }
   }
 }
-
-const toBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-const textOrNull = (text: string | undefined): string | null => (text === undefined ? null : toText(text))
-const hashOrNull = (key: string | undefined): Buffer | null => (key === undefined ? null : keyHash(key))
-const jsonOrNull = (names: readonly string[] | undefined): string | null =>
-  names === undefined || names.length === 0 ? null : JSON.stringify(names)
 
 function toAskedTask(row: AskedRow): Task {
   const names = row.ask_names ?? []
