@@ -355,6 +355,10 @@ export const ERRORS = {
     'Let go of what the handler holds; nothing else is to be done.',
   ),
   backend_failed: config('A backend answered with an error.', 'The log holds the cause.'),
+  backend_mismatch: config(
+    'A backend is not as this version needs it: tables, queues or topics are missing, or made otherwise.',
+    'The message says what differs and what to run.',
+  ),
   closed: config('The runtime, store or bus was used after close().', 'Create a new one.'),
 } as const satisfies Record<string, ErrorEntry>
 

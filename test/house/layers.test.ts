@@ -34,6 +34,15 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     folders: ['errors', 'ports'],
     packages: ['ioredis', 'node:crypto', 'node:events', 'node:fs'],
   },
+  'backends/sql': { folders: ['errors', 'ports'], packages: ['node:crypto'] },
+  'backends/postgres': {
+    folders: ['errors', 'ports', 'backends/sql'],
+    packages: ['pg', 'node:crypto', 'node:fs'],
+  },
+  'backends/sqlite': {
+    folders: ['errors', 'ports', 'backends/sql'],
+    packages: ['node:sqlite', 'node:fs', 'node:path', 'node:url', 'node:worker_threads'],
+  },
   compose: {
     folders: [
       'errors',

@@ -1,5 +1,6 @@
 // What can be asked for by name: programs to install, and servers that a run shares.
 import { haproxySource } from './haproxy.ts'
+import { postgresSource, startPostgres } from './postgres.ts'
 import type { ProgramSource } from './programs.ts'
 import { redisSource, startRedis, valkeySource } from './redis.ts'
 import { startCluster } from './redis-cluster.ts'
@@ -10,6 +11,7 @@ import { toxiproxySource } from './toxiproxy.ts'
 export const PROGRAMS = {
   redis: redisSource,
   valkey: valkeySource,
+  postgres: postgresSource,
   toxiproxy: toxiproxySource,
   haproxy: haproxySource,
 } satisfies Record<string, ProgramSource>
@@ -35,6 +37,7 @@ export const SHARED = {
   'redis-tls': { variable: 'TEST_REDIS_TLS_URL', start: () => startRedis({ tls: true }) },
   'redis-sentinel': { variable: 'TEST_REDIS_SENTINEL_URL', start: () => startSentinel() },
   'redis-cluster': { variable: 'TEST_REDIS_CLUSTER_URL', start: () => startCluster() },
+  postgres: { variable: 'TEST_POSTGRES_URL', start: () => startPostgres() },
   valkey: { variable: 'TEST_VALKEY_URL', start: () => startRedis({ flavour: 'valkey' }) },
   'valkey-sentinel': { variable: 'TEST_VALKEY_SENTINEL_URL', start: () => startSentinel({ flavour: 'valkey' }) },
   'valkey-cluster': { variable: 'TEST_VALKEY_CLUSTER_URL', start: () => startCluster({ flavour: 'valkey' }) },

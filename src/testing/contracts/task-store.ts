@@ -10,6 +10,7 @@ import type {
   TaskStore,
 } from '../../ports/task-store.ts'
 import type { TestRunner } from './suite.ts'
+import { taskStoreHostile } from './task-store-hostile.ts'
 import { taskStoreModel } from './task-store-model.ts'
 
 /** A task store under test, empty or shared, and how to let its time pass. */
@@ -609,6 +610,7 @@ export function taskStoreContract(runner: TestRunner, name: string, create: () =
       assert.equal(await store.redrive(newId, randomUUID()), undefined)
     })
 
+    taskStoreHostile(test, () => ({ store, queue, owner, newTask }))
     taskStoreModel(test, () => ({ store, queue, owner, newTask }))
 
     test('closing twice is closing once', async () => {
