@@ -325,6 +325,10 @@ export const ERRORS = {
     'The reason of `ctx.signal` when a call was put aside to ask the client; the handler runs again with the answer.',
     'Let go of what the handler holds; nothing else is to be done.',
   ),
+  backend_mismatch: config(
+    'What exists in a backend (a queue, a topic, a table) differs from what is needed.',
+    'The message names what differs: change it or the URL, or delete it where nothing is lost by that.',
+  ),
   backend_failed: config('A backend answered with an error.', 'The log holds the cause.'),
   closed: config('The runtime, store or bus was used after close().', 'Create a new one.'),
 } as const satisfies Record<string, ErrorEntry>

@@ -25,7 +25,11 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     folders: ['errors', 'ports', 'define', 'kernel', 'auth', 'limits'],
     packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
   },
-  'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache', 'node:crypto'] },
+  'backends/memory': { folders: ['errors', 'ports', 'backends/broker'], packages: ['lru-cache', 'node:crypto'] },
+  'backends/broker': { folders: ['errors', 'ports'], packages: ['node:crypto', 'node:fs'] },
+  'backends/rabbitmq': { folders: ['errors', 'ports', 'backends/broker'], packages: ['amqplib'] },
+  'backends/kafka': { folders: ['errors', 'ports', 'backends/broker'], packages: ['@platformatic/kafka'] },
+  'backends/sqs': { folders: ['errors', 'ports', 'backends/broker'], packages: ['@aws-sdk/client-sqs'] },
   'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
   'backends/redis': {
     folders: ['errors', 'ports'],
