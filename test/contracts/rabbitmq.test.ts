@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, afterEach, beforeEach, describe, test } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, test, vi } from 'vitest'
 import { connect } from 'amqplib'
 import { openRabbitmqQueue } from '../../src/backends/rabbitmq/task-queue.ts'
 import { taskQueueContract } from '../../src/testing/contracts/task-queue.ts'
 import { startRabbitmq } from '../servers/rabbitmq.ts'
 import { needs } from '../servers/shared.ts'
 
+vi.setConfig({ testTimeout: 120_000 }) // the broker is stopped and started
 await needs('rabbitmq')
 const server = await startRabbitmq()
 afterAll(() => server[Symbol.asyncDispose]())

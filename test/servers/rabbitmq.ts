@@ -1,5 +1,5 @@
 // RabbitMQ 3.10, one node, with an epmd of its own.
-import { access, readdir, readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { apt, have, type ProgramSource } from './programs.ts'
@@ -98,14 +98,12 @@ export async function startRabbitmq(settings: readonly string[] = []): Promise<R
     },
     async [Symbol.asyncDispose]() {
       const isLocal = program.container === undefined
-      const hasPid = await access(join(server.dir, 'pid')).then(
-        () => true,
-        () => false,
-      )
-      if (isLocal && server.pid !== undefined && hasPid) {
-        const pid = await beam()
-        process.kill(pid, 'SIGTERM')
-        await gone(pid)
+      if (isLocal && server.pid !== undefined) {
+        // The script that was started ends before the broker does.
+        const pid = await beam().catch(() => undefined) // it never got so far
+        server.resume()
+        await server.kill('SIGTERM')
+        if (pid !== undefined) await gone(pid)
       }
       // The port mapper is a daemon: it has left the process group.
       if (isLocal)
