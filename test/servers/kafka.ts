@@ -12,7 +12,8 @@ export const kafkaSource = maven(
   {
     name: 'kafka',
     image: 'apache/kafka:4.1.0',
-    remedy: 'Install Java 17 and Maven, start a container engine, or set TEST_KAFKA_URL to kafka://host:port/ of yours.',
+    remedy:
+      'Install Java 17 and Maven, start a container engine, or set TEST_KAFKA_URL to kafka://host:port/ of yours.',
   },
   'org.apache.kafka:kafka_2.13:4.4.0',
 )

@@ -224,10 +224,7 @@ export function goModule(
  * `java` inside an image: give it to {@link java}.
  * @param coordinates `group:artifact:version`
  */
-export function maven(
-  source: Pick<ProgramSource, 'name' | 'image' | 'remedy'>,
-  coordinates: string,
-): ProgramSource {
+export function maven(source: Pick<ProgramSource, 'name' | 'image' | 'remedy'>, coordinates: string): ProgramSource {
   const [group, artifact, version] = coordinates.split(':')
   const folder = `${source.name}-${version}`
   // `find` falls back to the name on PATH, and no program is called like this one.
@@ -235,7 +232,8 @@ export function maven(
   const jars = cached({ ...source, command, package: `Maven artifact ${coordinates}` }, folder, '.', async (dir) => {
     const pom = `${dir}.xml`
     const dependency = `<groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version>`
-    const project = '<modelVersion>4.0.0</modelVersion><groupId>test</groupId><artifactId>test</artifactId><version>1</version>'
+    const project =
+      '<modelVersion>4.0.0</modelVersion><groupId>test</groupId><artifactId>test</artifactId><version>1</version>'
     const xml = `<project>${project}<packaging>pom</packaging><dependencies><dependency>${dependency}</dependency></dependencies></project>`
     await writeFile(pom, xml)
     const copy = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies'

@@ -39,9 +39,7 @@ export function readQueueUrl(url: string, form: QueueUrlForm): QueueUrl {
   }
   const parts = PARTS.exec(url)
   if (parts === null || !form.schemes.includes(parts[1]!))
-    return fail(
-      `is malformed. Write ${form.example}; in user and password, percent-encode what is no letter or digit.`,
-    )
+    return fail(`is malformed. Write ${form.example}; in user and password, percent-encode what is no letter or digit.`)
   const [, scheme, credentials, authority = '', path, query = ''] = parts
   const decode = (text: string, what: string): string => {
     try {

@@ -33,9 +33,7 @@ export class Claims {
     const before = this.#tried.get(request.token)
     if (before !== undefined) {
       const items = await this.#rows(before)
-      const ours = items.filter(
-        (item) => text(item['token']) === request.token && text(item['state']) === 'leased',
-      )
+      const ours = items.filter((item) => text(item['token']) === request.token && text(item['state']) === 'leased')
       if (ours.length > 0) return ours
     }
     const tried: string[] = before ?? []

@@ -5,10 +5,10 @@ import { indexed } from './row.ts'
 import { createdKey, IDEMPOTENCY, idempotencyKey, openKey, QUEUES, ROW, shardOf, taskKey } from './schema.ts'
 import { B, N, S, type DynamodbTable, type Item } from './table.ts'
 
-/** Between two places in a queue, for each task that an owner has open already. */
-const QUANTUM_MS = 10
-/** Counted up to this: further behind nobody is put, and the count costs no more. */
+/** Open tasks of an owner are counted up to this, since a count is paid for by what it reads. */
 const MOST_COUNTED = 200
+/** Between two places in a queue, for each task that an owner has open already: ten seconds at most. */
+const QUANTUM_MS = 50
 
 /**
  * Writes a task and its idempotency key, both or neither.

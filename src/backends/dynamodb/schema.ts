@@ -147,7 +147,8 @@ function compare(wanted: CreateTableCommandInput, found: TableDescription): stri
     (keys ?? []).map(({ AttributeName, KeyType }) => `${AttributeName} ${KeyType}`).join(', ')
   const differences: string[] = []
   const same = (what: string, is: string | undefined, must: string | undefined): void => {
-    if (is !== must) differences.push(`${what} is ${is === undefined || is === '' ? 'not there' : is}, and ${must} is needed`)
+    if (is !== must)
+      differences.push(`${what} is ${is === undefined || is === '' ? 'not there' : is}, and ${must} is needed`)
   }
   same('the key', keysOf(found.KeySchema), keysOf(wanted.KeySchema))
   for (const index of wanted.GlobalSecondaryIndexes!) {

@@ -87,7 +87,7 @@ export class DynamodbTable {
       ExpressionAttributeNames: namesOf(attributes.map((name) => `#${name}`).join(' ')),
     }
     let left: Item[] = keys.map(({ pk, sk }) => key(pk, sk))
-    for (let attempt = 0; left.length > 0; ) {
+    for (let attempt = 0; left.length > 0;) {
       const [now, later] = [left.slice(0, MAX_BATCH_GET), left.slice(MAX_BATCH_GET)]
       const RequestItems: BatchGetItemCommandInput['RequestItems'] = {
         [table]: { Keys: now, ConsistentRead: true, ...projection },
@@ -104,11 +104,15 @@ export class DynamodbTable {
   }
 
   /** Items of one partition, or of an index's. */
-  async query(query: Omit<QueryCommandInput, 'TableName'>): Promise<{ items: Item[]; count: number; next: Item | undefined }> {
+  async query(
+    query: Omit<QueryCommandInput, 'TableName'>,
+  ): Promise<{ items: Item[]; count: number; next: Item | undefined }> {
     const command = new this.library.QueryCommand({ TableName: this.address.table, ...query })
-    const { Items = [], Count = 0, LastEvaluatedKey } = await this.#send('a query', (client, bound) =>
-      client.send(command, bound),
-    )
+    const {
+      Items = [],
+      Count = 0,
+      LastEvaluatedKey,
+    } = await this.#send('a query', (client, bound) => client.send(command, bound))
     return { items: Items, count: Count, next: LastEvaluatedKey }
   }
 
@@ -161,7 +165,9 @@ export class DynamodbTable {
   }
 
   /** Writes all or nothing. @returns for each part whose condition failed what was there, or `undefined` when it was done. */
-  async transact(parts: readonly TransactWriteItem[]): Promise<({ found: Item | undefined } | undefined)[] | undefined> {
+  async transact(
+    parts: readonly TransactWriteItem[],
+  ): Promise<({ found: Item | undefined } | undefined)[] | undefined> {
     const { TransactWriteItemsCommand, TransactionCanceledException } = this.library
     for (let attempt = 1; ; attempt++)
       try {
@@ -184,7 +190,7 @@ export class DynamodbTable {
     const { BatchWriteItemCommand } = this.library
     const { table } = this.address
     let left = [...requests]
-    for (let attempt = 0; left.length > 0; ) {
+    for (let attempt = 0; left.length > 0;) {
       const [now, later] = [left.slice(0, MAX_BATCH_WRITE), left.slice(MAX_BATCH_WRITE)]
       const { UnprocessedItems } = await this.#send('a write', (client, bound) =>
         client.send(new BatchWriteItemCommand({ RequestItems: { [table]: now } }), bound),
@@ -241,9 +247,12 @@ export class DynamodbTable {
       try {
         return await send(this.#client, { abortSignal: AbortSignal.timeout(this.address.commandTimeoutMs) })
       } catch (cause) {
+        const { table, commandTimeoutMs } = this.address
+        const isLate = (cause as Error).name === 'AbortError'
+        const reason = isLate ? `no answer within ${commandTimeoutMs} ms` : (cause as Error).message
         const error = new HoldfastError(
           'backend_failed',
-          `DynamoDB did not carry out ${what} on ${JSON.stringify(this.address.table)}: ${(cause as Error).message}`,
+          `DynamoDB did not carry out ${what} on ${JSON.stringify(table)}: ${reason}`,
           { cause },
         )
         if (!BUSY.includes((cause as Error).name)) throw error
@@ -253,7 +262,9 @@ export class DynamodbTable {
 
   async #backOff(what: string, attempt: number, error?: unknown): Promise<void> {
     if (attempt >= MAX_ATTEMPTS)
-      throw error ?? new HoldfastError('backend_failed', `DynamoDB is too busy for ${what}: raise the table's capacity.`)
+      throw (
+        error ?? new HoldfastError('backend_failed', `DynamoDB is too busy for ${what}: raise the table's capacity.`)
+      )
     await sleep(backoffMs(attempt, 10, 1000))
   }
 }

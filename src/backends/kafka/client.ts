@@ -8,7 +8,7 @@ export type KafkaLibrary = Pick<
   'Admin' | 'Consumer' | 'Producer' | 'findErrorBy' | 'ConfigResourceTypes' | 'ListOffsetTimestamps'
 >
 /** A consumer of plain bytes. */
-export type BytesConsumer = Consumer<Buffer, Buffer, Buffer, Buffer>
+export type BytesConsumer = Consumer
 
 /** Between two attempts of one operation. */
 const RETRY_DELAY_MS = 200
@@ -31,7 +31,7 @@ export class KafkaClients {
    * Idempotent, acknowledged by all replicas in sync. With fewer than two retries the library takes an idempotent producer's for
    * endless, and a ring would hang for as long as the broker is away.
    */
-  producer(): Producer<Buffer, Buffer, Buffer, Buffer> {
+  producer(): Producer {
     const retries = 2
     return quiet(new this.library.Producer({ ...this.#options(retries), idempotent: true, acks: -1 }))
   }

@@ -7,7 +7,7 @@ import type { BytesConsumer, KafkaClients } from './client.ts'
 import { Offsets } from './offsets.ts'
 import { topicName } from './topology.ts'
 
-type BytesMessage = Message<Buffer, Buffer, Buffer, Buffer>
+type BytesMessage = Message
 type BytesStream = MessagesStream<Buffer, Buffer, Buffer, Buffer>
 
 /** What a listener needs of the queue that it belongs to. */
@@ -164,7 +164,8 @@ class Member {
       stream.on('close', () => reject(new Error('The stream of messages has ended.')))
       stream.on('data', (message: BytesMessage) => {
         if (this.#stream !== stream) return // not committed, so it goes to who comes next
-        if (offsets.open(message.partition, message.offset, message.leaderEpoch)) this.#take(message, offsets, committer)
+        if (offsets.open(message.partition, message.offset, message.leaderEpoch))
+          this.#take(message, offsets, committer)
         this.flow()
       })
       this.#stream = stream

@@ -30,7 +30,13 @@ export async function declare(clients: KafkaClients, admin: Admin, queues: reado
   const { address } = clients
   const names = queues.map((queue) => topicName(address, queue))
   for (const name of names)
-    await create(clients, admin, name, address.partitions ?? DEFAULT_PARTITIONS, address.retentionMs ?? DEFAULT_RETENTION_MS)
+    await create(
+      clients,
+      admin,
+      name,
+      address.partitions ?? DEFAULT_PARTITIONS,
+      address.retentionMs ?? DEFAULT_RETENTION_MS,
+    )
   await create(clients, admin, deadName(address), 1, DEAD_RETENTION_MS)
   await check(clients, admin, names)
 }
@@ -71,10 +77,10 @@ async function known(admin: Admin, names: string[]): Promise<ClusterMetadata['to
 export const isUnknownTopic = (error: unknown): boolean => (error as { code?: string }).code === 'PLT_KFK_USER'
 
 async function check({ address, library }: KafkaClients, admin: Admin, names: string[]): Promise<void> {
-  const differs = (name: string, what: string, is: unknown, must: unknown, remedy: string): never => {
+  const differs = (name: string, what: string, is: unknown, must: string | number, remedy: string): never => {
     throw new HoldfastError(
       'backend_mismatch',
-      `The Kafka topic ${JSON.stringify(name)} has ${what} ${is}, and ${must} is needed: ${remedy}`,
+      `The Kafka topic ${JSON.stringify(name)} has ${what} ${String(is)}, and ${must} is needed: ${remedy}`,
     )
   }
   const topics = await known(admin, names)

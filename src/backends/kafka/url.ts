@@ -52,8 +52,7 @@ export function parseKafkaUrl(url: string): KafkaAddress {
     ...commonOptions(options),
     brokers: hosts.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`),
     topic: prefixOf(path === '' ? undefined : path, fail),
-    sasl:
-      username === undefined ? undefined : { mechanism: mechanism ?? 'PLAIN', username, password: password! },
+    sasl: username === undefined ? undefined : { mechanism: mechanism ?? 'PLAIN', username, password: password! },
     tls: tlsOptions(parsed, scheme === 'kafkas'),
     partitions: options.number('partitions', 1, 1000),
     replicas: options.number('replicas', 1, 100),

@@ -62,12 +62,12 @@ export class RabbitmqListener implements QueueListener {
 
   pause(): void {
     this.#isPaused = true
-    this.#change()
+    void this.#change()
   }
 
   resume(): void {
     this.#isPaused = false
-    this.#change()
+    void this.#change()
   }
 
   async close(): Promise<void> {

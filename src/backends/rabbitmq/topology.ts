@@ -10,7 +10,8 @@ const MAX_NAME = 200
 const PRECONDITION_FAILED = 406
 
 /** What a queue is called on the broker. */
-export const queueName = ({ prefix }: RabbitmqAddress, queue: string): string => `${prefix}.${safeName(queue, MAX_NAME)}`
+export const queueName = ({ prefix }: RabbitmqAddress, queue: string): string =>
+  `${prefix}.${safeName(queue, MAX_NAME)}`
 /** Of the exchange and the queue for messages that came too often. */
 export const deadName = ({ prefix }: RabbitmqAddress): string => `${prefix}-dead`
 
@@ -47,7 +48,11 @@ export async function declare(model: ChannelModel, address: RabbitmqAddress, que
 }
 
 /** On a channel of its own: a refusal closes it. */
-async function declaring(model: ChannelModel, name: string, act: (channel: Channel) => Promise<unknown>): Promise<void> {
+async function declaring(
+  model: ChannelModel,
+  name: string,
+  act: (channel: Channel) => Promise<unknown>,
+): Promise<void> {
   const channel = await model.createChannel()
   channel.on('error', () => undefined) // comes back from the operation too
   try {

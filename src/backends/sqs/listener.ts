@@ -66,15 +66,13 @@ export class SqsListener implements QueueListener {
   async #run(queue: string): Promise<void> {
     const { signal } = this.#ended
     const name = queueName(this.#commands.address, queue)
-    let url: string | undefined
-    for (let attempt = 0; !signal.aborted; )
+    for (let attempt = 0; !signal.aborted; attempt++)
       try {
-        if (url === undefined) {
-          await declare(this.#commands, [queue])
-          url = await this.#commands.urlOf(name)
-          this.#events.onReady()
-        }
-        while (!signal.aborted && url !== undefined) {
+        await declare(this.#commands, [queue])
+        const url = await this.#commands.urlOf(name)
+        if (url === undefined) continue // deleted in between
+        this.#events.onReady()
+        while (!signal.aborted) {
           if (this.#isPaused || this.#deliveries.free <= 0) await this.#sleep()
           else this.#take(url, await this.#receive(url))
           attempt = 0
@@ -82,9 +80,8 @@ export class SqsListener implements QueueListener {
       } catch (error) {
         if (signal.aborted) return
         this.#commands.forget(name)
-        url = undefined
         this.#events.onTrouble(error as Error)
-        await pause(backoffMs(attempt++), signal)
+        await pause(backoffMs(attempt), signal)
       }
   }
 

@@ -106,7 +106,10 @@ class SqsTaskQueue implements TaskQueue {
     )
     const [failed] = Failed
     if (failed !== undefined)
-      throw new HoldfastError('backend_failed', `SQS took ${messages.length - Failed.length} of ${messages.length} messages: ${failed.Code}`)
+      throw new HoldfastError(
+        'backend_failed',
+        `SQS took ${messages.length - Failed.length} of ${messages.length} messages: ${failed.Code}`,
+      )
   }
 
   async #guarded<T>(operation: string, act: () => Promise<T>): Promise<T> {
