@@ -15,11 +15,11 @@ interface Opened extends AsyncDisposable {
 
 process.env['AWS_ACCESS_KEY_ID'] ??= 'test'
 process.env['AWS_SECRET_ACCESS_KEY'] ??= 'test'
-const quiet = { onUp() {}, onDown() {} }
+const quiet = { onUp() {}, onDown() {}, onRefused() {} }
 const nothing = async (): Promise<void> => undefined
 const BROKERS: Record<string, () => Promise<Opened>> = {
   async memory() {
-    const queue = new MemoryTaskQueue()
+    const queue = new MemoryTaskQueue(() => undefined)
     return { open: async () => queue, [Symbol.asyncDispose]: nothing }
   },
   async rabbitmq() {

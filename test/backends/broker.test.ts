@@ -91,7 +91,12 @@ test('a refused bell is given back after a wait that grows, and keeps its credit
   vi.useFakeTimers()
   try {
     const givenBack: number[] = []
-    const deliveries = new Deliveries(() => Promise.reject(new Error('no')), 1)
+    const refusals: unknown[] = []
+    const deliveries = new Deliveries(
+      () => Promise.reject(new Error('no')),
+      1,
+      (error) => refusals.push(error),
+    )
     const take = (attempt: number): void =>
       deliveries.take({
         bell: { queue: 'q', taskIds: [] },
@@ -112,6 +117,7 @@ test('a refused bell is given back after a wait that grows, and keeps its credit
     expect(givenBack).toHaveLength(1)
     await vi.advanceTimersByTimeAsync(2502)
     expect(givenBack).toHaveLength(2)
+    expect(refusals).toEqual([new Error('no'), new Error('no')])
   } finally {
     vi.useRealTimers()
   }

@@ -3,6 +3,6 @@ import { MemoryTaskQueue } from '../../src/backends/memory/task-queue.ts'
 import { taskQueueContract } from '../../src/testing/contracts/task-queue.ts'
 
 taskQueueContract({ describe, test, beforeEach, afterEach }, 'memory', async () => {
-  const queue = new MemoryTaskQueue({ maxDeliveries: 3 })
+  const queue = new MemoryTaskQueue(() => undefined, { maxDeliveries: 3 })
   return { here: queue, there: queue, maxDeliveries: 3 }
 })

@@ -24,16 +24,26 @@ export class Deliveries {
   readonly #onRing: (bell: Bell) => Promise<void>
   readonly #credits: number
   readonly #onFree: () => void
+  readonly #onRefused: (error: unknown) => void
   /** Taken over the credits: brokers that can't be told a number across queues send some more. Bounded by what they send. */
   readonly #waiting: Delivery[] = []
   readonly #timers = new Set<NodeJS.Timeout>()
   #running = 0
   #isStopped = false
 
-  /** @param onFree called whenever there is a free credit again. */
-  constructor(onRing: (bell: Bell) => Promise<void>, credits: number, onFree: () => void = () => undefined) {
+  /**
+   * @param onRefused told why a listener has rejected
+   * @param onFree called whenever there is a free credit again
+   */
+  constructor(
+    onRing: (bell: Bell) => Promise<void>,
+    credits: number,
+    onRefused: (error: unknown) => void,
+    onFree: () => void = () => undefined,
+  ) {
     this.#onRing = onRing
     this.#credits = credits
+    this.#onRefused = onRefused
     this.#onFree = onFree
   }
 
@@ -62,8 +72,8 @@ export class Deliveries {
       await this.#onRing(delivery.bell)
       if (!this.#isStopped) delivery.ack()
       this.#end()
-    } catch {
-      // Why it was refused is the listener's to tell; here it means only: once more, later.
+    } catch (error) {
+      this.#onRefused(error)
       if (this.#isStopped) return
       const timer = setTimeout(
         () => {

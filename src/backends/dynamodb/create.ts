@@ -28,11 +28,15 @@ export async function createTask(
   }
   const item = await toItem(table, nowMs, task)
   const idempotent = task.idempotencyKey === undefined ? undefined : idempotencyKey(owner, tool, task.idempotencyKey)
-  if (idempotent !== undefined) item['idempotency'] = S(idempotent)
+  if (idempotent === undefined) {
+    const refused = await table.put(item)
+    return refused === undefined ? { item, created: true } : { item: refused.found!, created: false }
+  }
+  item['idempotency'] = S(idempotent)
   for (;;) {
     const refused = await table.transact([
       table.toPut(item),
-      ...(idempotent === undefined ? [] : [table.toPut({ pk: S(idempotent), sk: S(IDEMPOTENCY), id: S(id) })]),
+      table.toPut({ pk: S(idempotent), sk: S(IDEMPOTENCY), id: S(id) }),
     ])
     if (refused === undefined) return { item, created: true }
     const known = refused[1]?.found?.['id']?.S ?? id
@@ -42,7 +46,7 @@ export async function createTask(
       return { item: found, created: false }
     }
     // The key of a task that was purged: its row goes first, and the one that purges may have died between the two.
-    await table.writeMany([{ DeleteRequest: { Key: { pk: S(idempotent!), sk: S(IDEMPOTENCY) } } }])
+    await table.transact([table.toDelete(idempotent, IDEMPOTENCY, known)])
   }
 }
 

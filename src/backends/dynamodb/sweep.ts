@@ -114,11 +114,8 @@ export class Sweeper {
     const purge = number(row?.['purge'])
     if (row === undefined || purge === undefined || purge > nowMs) return false
     const rest = items.filter((item) => item !== row).map((item) => ({ pk: item['pk']!, sk: item['sk']! }))
-    const idempotency = row['idempotency']
-    if (idempotency !== undefined) {
-      const held = await this.#table.get(idempotency.S!, IDEMPOTENCY)
-      if (text(held?.['id']) === id) rest.push({ pk: idempotency, sk: S(IDEMPOTENCY) })
-    }
+    const idempotency = text(row['idempotency'])
+    if (idempotency !== undefined) await this.#table.transact([this.#table.toDelete(idempotency, IDEMPOTENCY, id)])
     await this.#table.writeMany(rest.map((Key) => ({ DeleteRequest: { Key } })))
     await this.#table.writeMany([{ DeleteRequest: { Key: { pk: row['pk']!, sk: row['sk']! } } }])
     return true

@@ -148,18 +148,45 @@ export class DynamodbTable {
     }
   }
 
+  /** Writes an item that must not be there yet; else says what is there. */
+  async put(item: Item): Promise<{ found: Item | undefined } | undefined> {
+    const { PutItemCommand, ConditionalCheckFailedException } = this.library
+    try {
+      const command = new PutItemCommand(this.toPut(item).Put)
+      await this.#send('a write', (client, bound) => client.send(command, bound))
+      return undefined
+    } catch (error) {
+      const cause = (error as Error).cause
+      if (cause instanceof ConditionalCheckFailedException) return { found: cause.Item }
+      throw error
+    }
+  }
+
   /** As one part of {@link transact}. */
   toUpdate(pk: string, sk: string, change: Change): TransactWriteItem {
     return { Update: this.#update(pk, sk, change) as TransactWriteItem['Update'] & object }
   }
   /** As one part of {@link transact}: an item that must not be there yet. */
-  toPut(item: Item): TransactWriteItem {
+  toPut(item: Item): Required<Pick<TransactWriteItem, 'Put'>> {
     return {
       Put: {
         TableName: this.address.table,
         Item: item,
         ConditionExpression: 'attribute_not_exists(pk)',
         ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+      },
+    }
+  }
+
+  /** As one part of {@link transact}: an item that goes where it still belongs to this task. */
+  toDelete(pk: string, sk: string, id: string): TransactWriteItem {
+    return {
+      Delete: {
+        TableName: this.address.table,
+        Key: key(pk, sk),
+        ConditionExpression: '#id = :id',
+        ExpressionAttributeNames: { '#id': 'id' },
+        ExpressionAttributeValues: { ':id': S(id) },
       },
     }
   }

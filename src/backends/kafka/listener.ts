@@ -17,6 +17,7 @@ export interface ListenerHost {
   bury(message: Buffer): Promise<void>
   onReady(): void
   onTrouble(error: Error): void
+  onRefused(error: unknown): void
   onClose(): void
 }
 
@@ -44,7 +45,7 @@ export class KafkaListener implements QueueListener {
   ) {
     this.#host = host
     const flow = (): void => this.#members.forEach((member) => member.flow())
-    this.#deliveries = new Deliveries(onRing, credits, flow)
+    this.#deliveries = new Deliveries(onRing, credits, host.onRefused, flow)
     this.#members = queues.map((queue) => new Member(clients, queue, this.#deliveries, host))
   }
 

@@ -76,6 +76,7 @@ class KafkaTaskQueue implements TaskQueue {
       ensureTopology: (names) => this.ensureTopology(names),
       bury: (message) => this.#send(deadName(this.#clients.address), [message]),
       onReady: () => this.#presence.up(),
+      onRefused: this.#presence.refused,
       onTrouble: (error) => this.#presence.down(error),
       onClose: () => this.#listeners.delete(listener),
     })

@@ -20,13 +20,18 @@ interface Hearer {
 
 /** Bells within one process: the embedded default. What was rung and not heard goes with the process; the store rings again. */
 export class MemoryTaskQueue implements TaskQueue {
+  readonly #onError: (error: unknown) => void
   readonly #maxDeliveries: number
   readonly #waiting = new Map<string, Message[]>()
   readonly #listeners = new Map<Hearer, QueueListener>()
   #isClosed = false
 
-  /** @param options.maxDeliveries so often a bell comes whose listener rejects; then it is dropped. */
-  constructor({ maxDeliveries = 10 }: { maxDeliveries?: number } = {}) {
+  /**
+   * @param onError told why a listener has rejected
+   * @param options.maxDeliveries so often such a bell comes; then it is dropped. Default 10
+   */
+  constructor(onError: (error: unknown) => void, { maxDeliveries = 10 }: { maxDeliveries?: number } = {}) {
+    this.#onError = onError
     this.#maxDeliveries = maxDeliveries
   }
 
@@ -53,7 +58,7 @@ export class MemoryTaskQueue implements TaskQueue {
     this.#check()
     const held = new Set<Message>()
     let isPaused = false
-    const deliveries = new Deliveries(onRing, credits, () => this.#deliverAll(queues))
+    const deliveries = new Deliveries(onRing, credits, this.#onError, () => this.#deliverAll(queues))
     const hearer: Hearer = {
       queues,
       isFree: () => !isPaused && deliveries.free > 0,

@@ -11,6 +11,7 @@ interface ListenerEvents {
   /** Its consumers are in place. */
   onReady(): void
   onTrouble(error: Error): void
+  onRefused(error: unknown): void
   onClose(): void
 }
 
@@ -45,7 +46,7 @@ export class RabbitmqListener implements QueueListener {
     this.#onRing = onRing
     this.#credits = credits
     this.#events = events
-    this.#deliveries = new Deliveries(onRing, credits)
+    this.#deliveries = new Deliveries(onRing, credits, events.onRefused)
   }
 
   /** A connection has come to stand. Resolves when the consumers are in place. */
@@ -76,12 +77,11 @@ export class RabbitmqListener implements QueueListener {
     const channel = this.#channel
     this.#forget()
     this.#events.onClose()
-    await this.#changes
+    if (channel === undefined) return
     // With its channel go its messages: back into their queues.
-    if (channel !== undefined)
-      await within(this.#address.commandTimeoutMs, 'The end of a channel', channel.close()).catch(
-        () => undefined, // it has ended already
-      )
+    await within(this.#address.commandTimeoutMs, 'The end of a channel', channel.close()).catch(
+      () => undefined, // it has ended already, or will with the connection
+    )
   }
 
   async #open(model: ChannelModel): Promise<void> {
@@ -93,7 +93,7 @@ export class RabbitmqListener implements QueueListener {
         channel.on('error', (error: Error) => this.#events.onTrouble(error))
         channel.on('close', () => this.#lost(channel))
         await channel.prefetch(this.#credits)
-        this.#deliveries = new Deliveries(this.#onRing, this.#credits)
+        this.#deliveries = new Deliveries(this.#onRing, this.#credits, this.#events.onRefused)
         this.#channel = channel
         await this.#change()
         this.#events.onReady()

@@ -46,11 +46,11 @@ class RabbitmqTaskQueue implements TaskQueue {
     this.#publishing = new Link(library, address, 'rings', {
       onUp: (model) => {
         this.#publisher = new Publisher(model)
-        this.#presence.up()
+        this.#presence.up('rings')
       },
       onDown: (error) => {
         this.#publisher = undefined
-        this.#presence.down(error)
+        this.#presence.down(error, 'rings')
       },
     })
   }
@@ -82,8 +82,9 @@ class RabbitmqTaskQueue implements TaskQueue {
     this.#check()
     const listener = new RabbitmqListener(this.#address, queues, onRing, credits, {
       onClose: () => this.#listeners.delete(listener),
-      onReady: () => this.#presence.up(),
-      onTrouble: (error) => this.#presence.down(error),
+      onReady: () => this.#presence.up('listens'),
+      onRefused: this.#presence.refused,
+      onTrouble: (error) => this.#presence.down(error, 'listens'),
     })
     this.#listeners.add(listener)
     const model = this.#listeningModel
@@ -96,7 +97,7 @@ class RabbitmqTaskQueue implements TaskQueue {
       onDown: (error) => {
         this.#listeningModel = undefined
         for (const one of this.#listeners) one.detach()
-        this.#presence.down(error)
+        this.#presence.down(error, 'listens')
       },
     })
     return listener

@@ -9,6 +9,7 @@ import { declare, queueName, type SqsCommands } from './topology.ts'
 interface ListenerEvents {
   onReady(): void
   onTrouble(error: Error): void
+  onRefused(error: unknown): void
   onClose(): void
 }
 
@@ -40,7 +41,7 @@ export class SqsListener implements QueueListener {
   ) {
     this.#commands = commands
     this.#events = events
-    this.#deliveries = new Deliveries(onRing, credits, () => this.#wake())
+    this.#deliveries = new Deliveries(onRing, credits, events.onRefused, () => this.#wake())
     this.#loops = Promise.all(queues.map((queue) => this.#run(queue)))
   }
 
@@ -70,7 +71,7 @@ export class SqsListener implements QueueListener {
       try {
         await declare(this.#commands, [queue])
         const url = await this.#commands.urlOf(name)
-        if (url === undefined) continue // deleted in between
+        if (url === undefined) throw new Error(`The queue ${name} was deleted while it was being declared.`)
         this.#events.onReady()
         while (!signal.aborted) {
           if (this.#isPaused || this.#deliveries.free <= 0) await this.#sleep()

@@ -62,6 +62,7 @@ class SqsTaskQueue implements TaskQueue {
     this.#check()
     const listener = new SqsListener(this.#commands, queues, onRing, credits, {
       onReady: () => this.#presence.up(),
+      onRefused: this.#presence.refused,
       onTrouble: (error) => this.#presence.down(error),
       onClose: () => this.#listeners.delete(listener),
     })
