@@ -262,16 +262,17 @@ export interface SweepSettings {
   readonly crashBackoffMs: number
   readonly expiredError: string
   readonly lostError: string
+  readonly sparesLeases?: boolean
 }
 
 /** What time does to a row; `purged` means that it is gone. */
 export function sweep(
   row: Row,
-  { crashBackoffMs, expiredError, lostError }: SweepSettings,
+  { crashBackoffMs, expiredError, lostError, sparesLeases = false }: SweepSettings,
   nowMs: number,
 ): Step<'woken' | 'expired' | 'lost' | 'purged' | undefined> {
   if (isFinal(row)) return stay(row, nowMs >= row.purgeMs! ? 'purged' : undefined)
-  const isLost = row.state === 'leased' && nowMs >= row.leaseUntilMs
+  const isLost = !sparesLeases && row.state === 'leased' && nowMs >= row.leaseUntilMs
   const isExpired = row.expiresMs !== undefined && nowMs >= row.expiresMs
   // A worker in the middle of its last moments may still end the task well.
   if (isExpired && (row.state !== 'leased' || isLost)) {

@@ -180,6 +180,7 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
       crashBackoffMs: options.crashBackoffMs,
       expiredError: text(options.expiredError),
       lostError: text(options.lostError),
+      sparesLeases: options.sparesLeases === true,
     }
     const counts = { woken: 0, expired: 0, lost: 0, purged: 0 }
     const changed: { id: string; version: number }[] = []

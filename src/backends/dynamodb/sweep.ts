@@ -69,6 +69,7 @@ export class Sweeper {
       crashBackoffMs: options.crashBackoffMs,
       expiredError: toText(options.expiredError),
       lostError: toText(options.lostError),
+      sparesLeases: options.sparesLeases === true,
     }
     const counts = { woken: 0, expired: 0, lost: 0, purged: 0 }
     const changed: { id: string; version: number }[] = []

@@ -152,7 +152,7 @@ export class DynamodbTable {
   async put(item: Item): Promise<{ found: Item | undefined } | undefined> {
     const { PutItemCommand, ConditionalCheckFailedException } = this.library
     try {
-      const command = new PutItemCommand(this.toPut(item).Put)
+      const command = new PutItemCommand(this.toPut(item).Put!)
       await this.#send('a write', (client, bound) => client.send(command, bound))
       return undefined
     } catch (error) {
@@ -167,7 +167,7 @@ export class DynamodbTable {
     return { Update: this.#update(pk, sk, change) as TransactWriteItem['Update'] & object }
   }
   /** As one part of {@link transact}: an item that must not be there yet. */
-  toPut(item: Item): Required<Pick<TransactWriteItem, 'Put'>> {
+  toPut(item: Item): TransactWriteItem {
     return {
       Put: {
         TableName: this.address.table,

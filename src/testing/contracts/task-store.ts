@@ -533,6 +533,15 @@ export function taskStoreContract(runner: TestRunner, name: string, create: () =
       assert.ok(!later.rings.some((ring) => ring.queue === queue))
     })
 
+    test('a sweep that spares leases takes none, and does the rest', async () => {
+      const id = await add()
+      await claimOne({ leaseMs: 20 })
+      const expired = await add({ ttlMs: 20 })
+      await pass(60)
+      await sweep({ sparesLeases: true })
+      assert.deepEqual([await stateOf(id), await stateOf(expired)], ['leased', 'failed'])
+    })
+
     test('sweeps that run at once do each thing once', async () => {
       const id = await add({ maxCrashes: 5 })
       await claimOne({ leaseMs: 20 })
