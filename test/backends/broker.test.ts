@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import { fromMessage, toMessages } from '../../src/backends/broker/bell.ts'
 import { Deliveries } from '../../src/backends/broker/deliveries.ts'
+import { Presence } from '../../src/backends/broker/events.ts'
 import { safeName } from '../../src/backends/broker/names.ts'
 import { loadClient } from '../../src/backends/broker/url.ts'
 import { Offsets } from '../../src/backends/kafka/offsets.ts'
@@ -121,6 +122,23 @@ test('a refused bell is given back after a wait that grows, and keeps its credit
   } finally {
     vi.useRealTimers()
   }
+})
+
+test('each change of a broker is told once; it is up when none of its connections is down', () => {
+  const told: string[] = []
+  const presence = new Presence({
+    onUp: () => told.push('up'),
+    onDown: ({ message }) => told.push(message),
+    onRefused: () => expect.unreachable(),
+  })
+  presence.up('a')
+  presence.up('a')
+  presence.down(new Error('a is lost'), 'a')
+  presence.down(new Error('b is lost'), 'b')
+  presence.up('b')
+  expect(told).toEqual(['up', 'a is lost'])
+  presence.up('a')
+  expect(told).toEqual(['up', 'a is lost', 'up'])
 })
 
 test('a client that is not installed is named', async () => {

@@ -106,6 +106,17 @@ test('a queue that is full refuses rings, until somebody listens', async () => {
   await vi.waitUntil(async () => (await ring()) === 'rung', 10_000)
 })
 
+test('a wrong password is told, by whoever needs the broker', async () => {
+  const down: string[] = []
+  const wrong = url.replace(/\/\/[^@]*@/, '//guest:wrong@')
+  const queue = await openRabbitmqQueue(wrong, { ...anything, onDown: ({ message }) => down.push(message) })
+  const refused = { code: 'backend_failed', message: expect.stringContaining('ACCESS_REFUSED') }
+  await expect(queue.ensureTopology(['any'])).rejects.toMatchObject(refused)
+  await expect(queue.ring('any', [])).rejects.toMatchObject(refused)
+  expect(down).toEqual([expect.stringContaining('ACCESS_REFUSED')])
+  await queue.close()
+})
+
 async function disposable(more: Record<string, number> = {}) {
   const queue = await open(more)
   return Object.assign(queue, { [Symbol.asyncDispose]: () => queue.close() })

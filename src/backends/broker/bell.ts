@@ -39,6 +39,7 @@ export const closedError = (): HoldfastError => new HoldfastError('closed', 'The
 /** The error of a broker's operation: ours, with the client's as its cause. */
 export function toQueueError(broker: string, operation: string, cause: unknown): HoldfastError {
   if (cause instanceof HoldfastError) return cause
-  const reason = cause instanceof Error ? `: ${cause.message}` : ''
+  const isLate = cause instanceof Error && cause.name === 'AbortError'
+  const reason = isLate ? ': no answer in time' : cause instanceof Error ? `: ${cause.message}` : ''
   return new HoldfastError('backend_failed', `${broker} did not carry out ${operation}${reason}`, { cause })
 }

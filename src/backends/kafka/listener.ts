@@ -214,7 +214,9 @@ class Member {
       await within(commandTimeoutMs, 'Leaving the group', consumer.close(true))
     } catch {
       stream?.destroy()
-      await consumer.connections.close()
+      await within(commandTimeoutMs, 'The end of the connections', consumer.connections.close()).catch(
+        () => undefined, // what still waits for the broker ends with its request's time-out
+      )
     }
   }
 }

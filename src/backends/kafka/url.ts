@@ -57,7 +57,7 @@ export function parseKafkaUrl(url: string): KafkaAddress {
     partitions: options.number('partitions', 1, 1000),
     replicas: options.number('replicas', 1, 100),
     retentionMs: options.number('retentionMs', 60_000, 7 * 86_400_000),
-    sessionTimeoutMs: options.number('sessionTimeoutMs', 1000, 300_000) ?? 30_000,
+    sessionTimeoutMs: options.number('sessionTimeoutMs', 1000, 300_000) ?? 10_000,
     shown,
   }
 }
