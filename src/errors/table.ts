@@ -354,11 +354,11 @@ export const ERRORS = {
     'The reason of `ctx.signal` when a call was put aside to ask the client; the handler runs again with the answer.',
     'Let go of what the handler holds; nothing else is to be done.',
   ),
-  backend_failed: config('A backend answered with an error.', 'The log holds the cause.'),
   backend_mismatch: config(
-    'A backend is not as this version needs it: tables, queues or topics are missing, or made otherwise.',
-    'The message says what differs and what to run.',
+    'What exists in a backend (a queue, a topic, a table) differs from what is needed.',
+    'The message names what differs: change it or the URL, or delete it where nothing is lost by that.',
   ),
+  backend_failed: config('A backend answered with an error.', 'The log holds the cause.'),
   closed: config('The runtime, store or bus was used after close().', 'Create a new one.'),
 } as const satisfies Record<string, ErrorEntry>
 

@@ -28,7 +28,15 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     folders: ['errors', 'ports', 'define', 'kernel', 'auth', 'limits'],
     packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
   },
-  'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache', 'node:crypto'] },
+  'backends/memory': { folders: ['errors', 'ports', 'backends/broker'], packages: ['lru-cache', 'node:crypto'] },
+  'backends/broker': { folders: ['errors', 'ports'], packages: ['node:crypto', 'node:fs'] },
+  'backends/rabbitmq': { folders: ['errors', 'ports', 'backends/broker'], packages: ['amqplib'] },
+  'backends/kafka': { folders: ['errors', 'ports', 'backends/broker'], packages: ['@platformatic/kafka'] },
+  'backends/dynamodb': {
+    folders: ['errors', 'ports', 'tasks', 'backends/broker'],
+    packages: ['@aws-sdk/client-dynamodb', 'node:crypto', 'node:timers'],
+  },
+  'backends/sqs': { folders: ['errors', 'ports', 'backends/broker'], packages: ['@aws-sdk/client-sqs'] },
   'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
   'backends/redis': {
     folders: ['errors', 'ports'],

@@ -1,78 +1,136 @@
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { QueueListener, TaskQueue } from '../../ports/task-queue.ts'
+import { closedError, type Bell } from '../broker/bell.ts'
+import { Deliveries } from '../broker/deliveries.ts'
 
-type OnRing = Parameters<TaskQueue['listen']>[1]
-interface Listening {
-  readonly queues: ReadonlySet<string>
-  readonly onRing: OnRing
-  isPaused: boolean
-  /** Tasks rung for while it was paused, by queue. */
-  missed: Map<string, Set<string>>
+/** Bells that wait for a listener, of one queue. Whoever listens next looks into the store anyway. */
+const MAX_WAITING = 10_000
+
+interface Message {
+  readonly bell: Bell
+  readonly attempt: number
 }
 
-/** Tasks remembered for a listener that is paused; more are found by looking. */
-const MAX_MISSED = 1000
+interface Hearer {
+  readonly queues: readonly string[]
+  /** Whether it takes a message now. */
+  isFree(): boolean
+  take(message: Message): void
+}
 
-/** Doorbells within one process. A bell goes to every listener: they share a store, and looking costs little. */
+/** Bells within one process: the embedded default. What was rung and not heard goes with the process; the store rings again. */
 export class MemoryTaskQueue implements TaskQueue {
-  readonly #listeners = new Set<Listening>()
   readonly #onError: (error: unknown) => void
+  readonly #maxDeliveries: number
+  readonly #waiting = new Map<string, Message[]>()
+  readonly #listeners = new Map<Hearer, QueueListener>()
   #isClosed = false
 
-  /** @param onError hears of claims that failed; the next bell, or the next look of the worker, tries again. */
-  constructor(onError: (error: unknown) => void) {
+  /**
+   * @param onError told why a listener has rejected
+   * @param options.maxDeliveries so often such a bell comes; then it is dropped. Default 10
+   */
+  constructor(onError: (error: unknown) => void, { maxDeliveries = 10 }: { maxDeliveries?: number } = {}) {
     this.#onError = onError
+    this.#maxDeliveries = maxDeliveries
   }
 
   async ensureTopology(): Promise<void> {
     this.#check()
   }
 
+  /** @throws {HoldfastError} `backend_failed` where too many bells wait already. */
   async ring(queue: string, taskIds: readonly string[]): Promise<void> {
     this.#check()
-    for (const listening of this.#listeners)
-      if (listening.queues.has(queue)) {
-        if (listening.isPaused) this.#remember(listening, queue, taskIds)
-        else this.#tell(listening, queue, taskIds)
-      }
+    if ((this.#waiting.get(queue)?.length ?? 0) >= MAX_WAITING)
+      throw new HoldfastError(
+        'backend_failed',
+        `${MAX_WAITING} bells of the queue ${JSON.stringify(queue)} wait already: nobody listens, or too few do.`,
+      )
+    this.#put({ bell: { queue, taskIds: [...taskIds] }, attempt: 1 })
   }
 
-  async listen(queues: readonly string[], onRing: OnRing): Promise<QueueListener> {
+  async listen(
+    queues: readonly string[],
+    onRing: (bell: Bell) => Promise<void>,
+    { credits }: { readonly credits: number },
+  ): Promise<QueueListener> {
     this.#check()
-    const listening: Listening = { queues: new Set(queues), onRing, isPaused: false, missed: new Map() }
-    this.#listeners.add(listening)
-    return {
-      pause: () => void (listening.isPaused = true),
-      resume: () => {
-        listening.isPaused = false
-        const missed = listening.missed
-        listening.missed = new Map()
-        for (const [queue, ids] of missed) this.#tell(listening, queue, [...ids])
+    const held = new Set<Message>()
+    let isPaused = false
+    const deliveries = new Deliveries(onRing, credits, this.#onError, () => this.#deliverAll(queues))
+    const hearer: Hearer = {
+      queues,
+      isFree: () => !isPaused && deliveries.free > 0,
+      take: (message) => {
+        held.add(message)
+        deliveries.take({
+          ...message,
+          ack: () => held.delete(message),
+          giveBack: () => {
+            held.delete(message)
+            if (message.attempt < this.#maxDeliveries) this.#put({ ...message, attempt: message.attempt + 1 })
+          },
+        })
       },
-      close: async () => void this.#listeners.delete(listening),
     }
+    const listener: QueueListener = {
+      pause: () => void (isPaused = true),
+      resume: () => {
+        isPaused = false
+        this.#deliverAll(queues)
+      },
+      close: async () => {
+        if (!this.#listeners.delete(hearer)) return
+        deliveries.stop()
+        for (const message of held) this.#put(message)
+        held.clear()
+      },
+    }
+    this.#listeners.set(hearer, listener)
+    this.#deliverAll(queues)
+    return listener
   }
 
-  async depth(queue: string): Promise<number | undefined> {
-    return Math.max(0, ...[...this.#listeners].map(({ missed }) => missed.get(queue)?.size ?? 0))
+  async depth(queue: string): Promise<number> {
+    this.#check()
+    return this.#waiting.get(queue)?.length ?? 0
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
-    this.#listeners.clear()
+    for (const listener of this.#listeners.values()) await listener.close()
+    this.#waiting.clear()
   }
 
-  #tell({ onRing }: Listening, queue: string, taskIds: readonly string[]): void {
-    onRing({ queue, taskIds }).catch(this.#onError)
+  #put(message: Message): void {
+    const { queue } = message.bell
+    const waiting = this.#waiting.get(queue) ?? []
+    this.#waiting.set(queue, waiting)
+    waiting.push(message)
+    this.#deliver(queue)
   }
 
-  #remember({ missed }: Listening, queue: string, taskIds: readonly string[]): void {
-    const ids = missed.get(queue) ?? new Set()
-    missed.set(queue, ids)
-    for (const id of taskIds) if (ids.size < MAX_MISSED) ids.add(id)
+  #deliverAll(queues: readonly string[]): void {
+    for (const queue of queues) this.#deliver(queue)
+  }
+
+  #deliver(queue: string): void {
+    const waiting = this.#waiting.get(queue)
+    if (waiting === undefined) return
+    while (waiting.length > 0) {
+      const hearer = [...this.#listeners.keys()].find((one) => one.queues.includes(queue) && one.isFree())
+      if (hearer === undefined) return
+      // The last in the row next time, so that listeners take turns.
+      const listener = this.#listeners.get(hearer)!
+      this.#listeners.delete(hearer)
+      this.#listeners.set(hearer, listener)
+      hearer.take(waiting.shift()!)
+    }
+    this.#waiting.delete(queue)
   }
 
   #check(): void {
-    if (this.#isClosed) throw new HoldfastError('closed', 'The task queue was closed.')
+    if (this.#isClosed) throw closedError()
   }
 }

@@ -1,0 +1,27 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeEach, describe, test, vi } from 'vitest'
+import { openDynamodbTasks } from '../../src/backends/dynamodb/task-store.ts'
+import { systemClock } from '../../src/ports/clock.ts'
+import { taskStoreContract } from '../../src/testing/contracts/task-store.ts'
+import { startDynamodb } from '../servers/dynamodb.ts'
+import { needs } from '../servers/shared.ts'
+
+vi.stubEnv('AWS_ACCESS_KEY_ID', 'test')
+vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test')
+await needs('dynamodb')
+const server = await startDynamodb()
+afterAll(() => server[Symbol.asyncDispose]())
+
+taskStoreContract({ describe, test, beforeEach, afterEach }, 'DynamoDB', async () => {
+  const url = server.url.replace('dynamodb://', `dynamodb://t${randomUUID()}`)
+  const store = await openDynamodbTasks(url, systemClock)
+  await store.migrate()
+  return {
+    store,
+    async pass(ms) {
+      // A lease has run out for who has seen it stand still.
+      await store.observe()
+      await new Promise((resolve) => setTimeout(resolve, ms))
+    },
+  }
+})
