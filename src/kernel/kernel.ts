@@ -12,21 +12,12 @@ import { errorHeaders } from './invocation.ts'
 import { parseJson } from './json.ts'
 import { keepSubscribed } from './keep-subscribed.ts'
 import { CANCEL_CHANNEL } from './keys.ts'
-import { checkId, claimOf, isId } from './message.ts'
+import { checkId, claimOf, isAnswerOrNotification, isId } from './message.ts'
+import { draining, unsupported } from './refusals.ts'
 import { DISCOVER, isAlwaysTaken, takesSlot } from './methods.ts'
 import { serveModern } from './modern.ts'
 import { OpenStreams } from './open-streams.ts'
-import {
-  isLegacy,
-  isModern,
-  isObject,
-  LEGACY,
-  META,
-  MODERN,
-  type JsonObject,
-  type LegacyRevision,
-  type RequestId,
-} from './protocol.ts'
+import { isLegacy, isModern, isObject, META, type JsonObject, type LegacyRevision, type RequestId } from './protocol.ts'
 import { errorBody, resultBody, type Era } from './rpc.ts'
 import type { Services } from './services.ts'
 import { StreamLimit } from './stream-limit.ts'
@@ -400,21 +391,3 @@ const MAYBE_ANSWER_BYTES = 64 * 1024
 
 /** Where a refusal can go. */
 export type Refusable = Pick<Exchange, 'respond'> & Partial<Pick<Exchange, 'head' | 'transport' | 'address'>>
-
-/** What a draining node still takes: neither begins anything. */
-const isAnswerOrNotification = (message: unknown): boolean =>
-  Array.isArray(message)
-    ? message.length > 0 && message.every(isAnswerOrNotification)
-    : isObject(message) && ('method' in message ? !('id' in message) : 'result' in message || 'error' in message)
-
-const draining = (): HoldfastError =>
-  new HoldfastError('draining', 'The node is shutting down.', { data: { retryAfterMs: 1000 } })
-
-const unsupported = (version: string): HoldfastError =>
-  new HoldfastError(
-    'unsupported_protocol_version',
-    `Revision ${JSON.stringify(version.slice(0, 40))} is not served here.`,
-    {
-      data: { supported: [...MODERN, ...LEGACY], requested: version },
-    },
-  )

@@ -84,6 +84,7 @@ export class Membership {
     await this.#unsubscribe?.().catch(() => this.#parts.telemetry.count('degraded', 'membership'))
   }
 
+  /** Until {@link close}, whose abort also ends the wait between two heartbeats: nothing has failed then. */
   async #beat(): Promise<void> {
     const { signal } = this.#closed
     while (!signal.aborted) {
@@ -93,6 +94,7 @@ export class Membership {
     }
   }
 
+  /** Answers newcomers after a short wait, which {@link close} ends early. */
   async #answer(): Promise<void> {
     if (this.#isAnswering) return
     this.#isAnswering = true

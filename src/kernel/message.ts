@@ -14,3 +14,9 @@ export function checkId(id: unknown): asserts id is RequestId {
 export function claimOf(params: unknown): unknown {
   return isObject(params) && isObject(params._meta) ? params._meta[META.protocolVersion] : undefined
 }
+
+/** What a draining node still takes: neither begins anything. */
+export const isAnswerOrNotification = (message: unknown): boolean =>
+  Array.isArray(message)
+    ? message.length > 0 && message.every(isAnswerOrNotification)
+    : isObject(message) && ('method' in message ? !('id' in message) : 'result' in message || 'error' in message)
