@@ -149,7 +149,8 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
     owner: string,
     answers: readonly { name: string; value: Uint8Array }[],
   ): Promise<{ open: number; state: TaskState; queue: string } | undefined> {
-    const given = new Map(answers.map(({ name, value }) => [name, value]))
+    // A name that is given twice: the first counts.
+    const given = new Map(answers.toReversed().map(({ name, value }) => [name, value]))
     for (let conflict = 0; conflict < MAX_CONFLICTS; conflict++) {
       const item = await this.#table.get(taskKey(id), ROW)
       if (item === undefined || text(item['owner']) !== owner) return undefined
