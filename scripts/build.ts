@@ -8,7 +8,12 @@ import { rolldown } from 'rolldown'
 rmSync('dist', { recursive: true, force: true })
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], { stdio: 'inherit' })
 const bundle = await rolldown({
-  input: { index: 'src/index.ts', 'testing/index': 'src/testing/index.ts', 'cli/main': 'src/cli/main.ts' },
+  input: {
+    index: 'src/index.ts',
+    'testing/index': 'src/testing/index.ts',
+    'cli/main': 'src/cli/main.ts',
+    'threads/sqlite': 'src/backends/sqlite/thread.ts', // found by its place, seen from chunks/
+  },
   platform: 'node',
   external: /^[^./]/, // packages are installed beside, not packed in
 })

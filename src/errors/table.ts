@@ -342,9 +342,21 @@ export const ERRORS = {
     'A call has recorded more steps and answers than may be kept for it.',
     'Record references instead of contents.',
   ),
+  task_lost: config(
+    'The reason of `ctx.signal` when a task was taken from its worker: another one has it, or may have it.',
+    'Stop; nothing that the handler still does is recorded.',
+  ),
+  task_cancelled: config(
+    'The reason of `ctx.signal` when the owner of a task has cancelled it, or its time is up.',
+    'Stop; what the handler still returns is dropped, unless it is done.',
+  ),
   suspended: config(
     'The reason of `ctx.signal` when a call was put aside to ask the client; the handler runs again with the answer.',
     'Let go of what the handler holds; nothing else is to be done.',
+  ),
+  backend_mismatch: config(
+    'What exists in a backend (a queue, a topic, a table) differs from what is needed.',
+    'The message names what differs: change it or the URL, or delete it where nothing is lost by that.',
   ),
   backend_failed: config('A backend answered with an error.', 'The log holds the cause.'),
   closed: config('The runtime, store or bus was used after close().', 'Create a new one.'),

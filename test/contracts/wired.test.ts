@@ -7,8 +7,9 @@ const ROOT = join(import.meta.dirname, '../..')
 const SUITES: Readonly<Record<string, readonly string[]>> = {
   'state-store.ts': ['stateStoreContract(', 'stateStoreFaultContract('],
   'event-bus.ts': ['eventBusContract(', 'eventBusFaultContract('],
+  'task-store.ts': ['taskStoreContract(', 'taskStoreFaultContract('],
 }
-const backends = globSync('src/backends/*/{state-store,event-bus}.ts', { cwd: ROOT })
+const backends = globSync('src/backends/*/{state-store,event-bus,task-store}.ts', { cwd: ROOT })
 
 test('there are backends to look at', () => {
   expect(backends.length).toBeGreaterThan(4)

@@ -28,11 +28,28 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     folders: ['errors', 'ports', 'define', 'kernel', 'auth', 'limits'],
     packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
   },
-  'backends/memory': { folders: ['errors', 'ports'], packages: ['lru-cache', 'node:crypto'] },
+  'backends/memory': { folders: ['errors', 'ports', 'backends/broker'], packages: ['lru-cache', 'node:crypto'] },
+  'backends/broker': { folders: ['errors', 'ports'], packages: ['node:crypto', 'node:fs'] },
+  'backends/rabbitmq': { folders: ['errors', 'ports', 'backends/broker'], packages: ['amqplib'] },
+  'backends/kafka': { folders: ['errors', 'ports', 'backends/broker'], packages: ['@platformatic/kafka'] },
+  'backends/dynamodb': {
+    folders: ['errors', 'ports', 'tasks', 'backends/broker'],
+    packages: ['@aws-sdk/client-dynamodb', 'node:crypto', 'node:timers'],
+  },
+  'backends/sqs': { folders: ['errors', 'ports', 'backends/broker'], packages: ['@aws-sdk/client-sqs'] },
   'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
   'backends/redis': {
     folders: ['errors', 'ports'],
     packages: ['ioredis', 'node:crypto', 'node:events', 'node:fs'],
+  },
+  'backends/sql': { folders: ['errors', 'ports'], packages: ['node:crypto'] },
+  'backends/postgres': {
+    folders: ['errors', 'ports', 'backends/sql'],
+    packages: ['pg', 'node:crypto', 'node:fs'],
+  },
+  'backends/sqlite': {
+    folders: ['errors', 'ports', 'backends/sql'],
+    packages: ['node:sqlite', 'node:fs', 'node:path', 'node:url', 'node:worker_threads'],
   },
   compose: {
     folders: [
@@ -51,9 +68,10 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     ],
     packages: ['node:crypto', 'node:fs', 'node:os', 'node:path', 'node:stream'],
   },
+  tasks: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'node:worker_threads'] },
   testing: {
-    folders: ['errors', 'ports', 'define', 'kernel', 'transports', 'compose', 'backends/memory'],
-    packages: ['node:assert'],
+    folders: ['errors', 'ports', 'define', 'kernel', 'tasks', 'transports', 'compose', 'backends/memory'],
+    packages: ['node:assert', 'node:crypto'],
   },
   cli: {
     folders: [

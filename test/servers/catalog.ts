@@ -1,6 +1,11 @@
 // What can be asked for by name: programs to install, and servers that a run shares.
+import { dynamodbSource, startDynamodb } from './dynamodb.ts'
+import { elasticmqSource, startElasticmq } from './elasticmq.ts'
 import { haproxySource } from './haproxy.ts'
+import { kafkaSource, startKafka } from './kafka.ts'
+import { postgresSource, startPostgres } from './postgres.ts'
 import type { ProgramSource } from './programs.ts'
+import { rabbitmqSource, startRabbitmq } from './rabbitmq.ts'
 import { redisSource, startRedis, valkeySource } from './redis.ts'
 import { startCluster } from './redis-cluster.ts'
 import { startSentinel } from './redis-sentinel.ts'
@@ -10,8 +15,13 @@ import { toxiproxySource } from './toxiproxy.ts'
 export const PROGRAMS = {
   redis: redisSource,
   valkey: valkeySource,
+  postgres: postgresSource,
   toxiproxy: toxiproxySource,
   haproxy: haproxySource,
+  rabbitmq: rabbitmqSource,
+  kafka: kafkaSource,
+  elasticmq: elasticmqSource,
+  dynamodb: dynamodbSource,
 } satisfies Record<string, ProgramSource>
 /** Name of a program. */
 export type ProgramName = keyof typeof PROGRAMS
@@ -35,9 +45,14 @@ export const SHARED = {
   'redis-tls': { variable: 'TEST_REDIS_TLS_URL', start: () => startRedis({ tls: true }) },
   'redis-sentinel': { variable: 'TEST_REDIS_SENTINEL_URL', start: () => startSentinel() },
   'redis-cluster': { variable: 'TEST_REDIS_CLUSTER_URL', start: () => startCluster() },
+  postgres: { variable: 'TEST_POSTGRES_URL', start: () => startPostgres() },
   valkey: { variable: 'TEST_VALKEY_URL', start: () => startRedis({ flavour: 'valkey' }) },
   'valkey-sentinel': { variable: 'TEST_VALKEY_SENTINEL_URL', start: () => startSentinel({ flavour: 'valkey' }) },
   'valkey-cluster': { variable: 'TEST_VALKEY_CLUSTER_URL', start: () => startCluster({ flavour: 'valkey' }) },
+  rabbitmq: { variable: 'TEST_RABBITMQ_URL', start: () => startRabbitmq() },
+  kafka: { variable: 'TEST_KAFKA_URL', start: () => startKafka() },
+  sqs: { variable: 'TEST_SQS_URL', start: () => startElasticmq() },
+  dynamodb: { variable: 'TEST_DYNAMODB_URL', start: () => startDynamodb() },
 } satisfies Record<string, SharedKind>
 /** Name of a shared server. */
 export type SharedName = keyof typeof SHARED

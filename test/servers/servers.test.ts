@@ -3,7 +3,11 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { describe, expect, test } from 'vitest'
+import { startDynamodb } from './dynamodb.ts'
+import { startElasticmq } from './elasticmq.ts'
 import { startHaproxy } from './haproxy.ts'
+import { startKafka } from './kafka.ts'
+import { startRabbitmq } from './rabbitmq.ts'
 import { startRedis } from './redis.ts'
 import { startCluster } from './redis-cluster.ts'
 import { command } from './resp.ts'
@@ -12,7 +16,7 @@ import { needs, sharedServer } from './shared.ts'
 import { isAlive, until } from './tools.ts'
 import { startToxiproxy } from './toxiproxy.ts'
 
-await needs('redis', 'valkey', 'toxiproxy', 'haproxy')
+await needs('redis', 'valkey', 'toxiproxy', 'haproxy', 'rabbitmq', 'kafka', 'elasticmq', 'dynamodb')
 
 describe.each(['redis', 'valkey'] as const)('%s', (flavour) => {
   test('keeps its data when it is killed and started again', async () => {
@@ -90,6 +94,24 @@ test('a link through Toxiproxy is slowed down, cut, and mended', async () => {
   await link.clear()
   expect(await ping()).toBe('PONG')
 })
+
+test.each([
+  ['RabbitMQ', startRabbitmq],
+  ['Kafka', startKafka],
+  ['ElasticMQ', startElasticmq],
+  ['DynamoDB Local', startDynamodb],
+])(
+  '%s leaves nothing behind, also when it stands still at its end',
+  async (_, start) => {
+    const server = await start()
+    const { pid, dir } = server.process
+    server.process.pause()
+    await server[Symbol.asyncDispose]()
+    expect(isAlive(pid!)).toBe(false)
+    expect(existsSync(dir)).toBe(false)
+  },
+  90_000,
+)
 
 test('HAProxy that finds no node fails, says so, and leaves nothing behind', async () => {
   await expect(startHaproxy(['127.0.0.1:1'])).rejects.toThrow('haproxy being ready did not come about')

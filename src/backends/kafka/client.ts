@@ -1,0 +1,82 @@
+import type { Admin, BaseOptions, Consumer, Producer } from '@platformatic/kafka'
+import { loadClient } from '../broker/url.ts'
+import type { KafkaAddress } from './url.ts'
+
+/** The part of the client library that is used. */
+export type KafkaLibrary = Pick<
+  typeof import('@platformatic/kafka'),
+  'Admin' | 'Consumer' | 'Producer' | 'findErrorBy' | 'ConfigResourceTypes' | 'ListOffsetTimestamps'
+>
+/** A consumer of plain bytes. */
+export type BytesConsumer = Consumer
+
+/** Between two attempts of one operation. */
+const RETRY_DELAY_MS = 200
+
+/** Makes clients as a {@link KafkaAddress} says. */
+export class KafkaClients {
+  readonly library: KafkaLibrary
+  readonly address: KafkaAddress
+
+  constructor(library: KafkaLibrary, address: KafkaAddress) {
+    this.library = library
+    this.address = address
+  }
+
+  admin(): Admin {
+    return quiet(new this.library.Admin(this.#options(1)))
+  }
+
+  /**
+   * Idempotent, acknowledged by all replicas in sync. With fewer than two retries the library takes an idempotent producer's for
+   * endless, and a ring would hang for as long as the broker is away.
+   */
+  producer(): Producer {
+    const retries = 2
+    return quiet(new this.library.Producer({ ...this.#options(retries), idempotent: true, acks: -1 }))
+  }
+
+  /** Cooperative: when a listener comes or goes, the others keep what stays theirs. */
+  consumer(groupId: string): BytesConsumer {
+    const { sessionTimeoutMs } = this.address
+    return quiet(
+      new this.library.Consumer({
+        ...this.#options(3),
+        groupId,
+        sessionTimeout: sessionTimeoutMs,
+        rebalanceTimeout: 2 * sessionTimeoutMs,
+        heartbeatInterval: Math.min(3000, Math.ceil(sessionTimeoutMs / 5)),
+        protocols: [{ name: 'cooperative-sticky', version: 1 }],
+        maxWaitTime: 1000,
+        maxBytes: 1024 * 1024,
+      }),
+    )
+  }
+
+  #options(retries: number): BaseOptions {
+    const { brokers, connectTimeoutMs, commandTimeoutMs, sasl, tls } = this.address
+    return {
+      clientId: 'holdfast',
+      bootstrapBrokers: [...brokers],
+      connectTimeout: connectTimeoutMs,
+      requestTimeout: commandTimeoutMs,
+      timeout: commandTimeoutMs,
+      retries,
+      retryDelay: () => RETRY_DELAY_MS * (0.5 + Math.random()),
+      ...(sasl && { sasl }),
+      ...(tls && { tls }),
+    }
+  }
+}
+
+/** Errors come back from the operations; an event of that name without a listener would end the process. */
+function quiet<Client extends { on(event: never, listener: () => void): unknown }>(client: Client): Client {
+  client.on('error' as never, () => undefined)
+  return client
+}
+
+/** Loads the client library. @throws {HoldfastError} `invalid_option` where the package is not installed. */
+export async function loadKafka(address: KafkaAddress): Promise<KafkaClients> {
+  const library = await loadClient(() => import('@platformatic/kafka'), '@platformatic/kafka@2', address.shown)
+  return new KafkaClients(library, address)
+}

@@ -1,0 +1,265 @@
+import type { Message, MessagesStream } from '@platformatic/kafka'
+import type { QueueListener } from '../../ports/task-queue.ts'
+import { fromMessage, type Bell } from '../broker/bell.ts'
+import { Deliveries } from '../broker/deliveries.ts'
+import { backoffMs, pause, within } from '../broker/wait.ts'
+import type { BytesConsumer, KafkaClients } from './client.ts'
+import { Offsets } from './offsets.ts'
+import { topicName } from './topology.ts'
+
+type BytesMessage = Message
+type BytesStream = MessagesStream<Buffer, Buffer, Buffer, Buffer>
+
+/** What a listener needs of the queue that it belongs to. */
+export interface ListenerHost {
+  ensureTopology(queues: readonly string[]): Promise<void>
+  /** Puts a message that came too often aside. */
+  bury(message: Buffer): Promise<void>
+  onReady(): void
+  onTrouble(error: Error): void
+  onRefused(error: unknown): void
+  onClose(): void
+}
+
+/** Offsets are committed together, at most so often. */
+const COMMIT_EVERY_MS = 20
+/** Read ahead of those under way; small, since another listener could have them. */
+const READ_AHEAD = 4
+
+/**
+ * One listener: a consumer group's member for each queue, all under the same credits. Kafka brings no message again by itself, so
+ * one that was refused is kept here and rung again; if this process dies first, its offset was not committed.
+ */
+export class KafkaListener implements QueueListener {
+  readonly #host: ListenerHost
+  readonly #deliveries: Deliveries
+  readonly #members: readonly Member[]
+  #isClosed = false
+
+  constructor(
+    clients: KafkaClients,
+    queues: readonly string[],
+    onRing: (bell: Bell) => Promise<void>,
+    credits: number,
+    host: ListenerHost,
+  ) {
+    this.#host = host
+    const flow = (): void => this.#members.forEach((member) => member.flow())
+    this.#deliveries = new Deliveries(onRing, credits, host.onRefused, flow)
+    this.#members = queues.map((queue) => new Member(clients, queue, this.#deliveries, host))
+  }
+
+  /** Resolves when every member had its first assignment, or its first failure. */
+  async started(): Promise<void> {
+    await Promise.all(this.#members.map(({ started }) => started))
+  }
+
+  pause(): void {
+    for (const member of this.#members) member.setPaused(true)
+  }
+
+  resume(): void {
+    for (const member of this.#members) member.setPaused(false)
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#deliveries.stop()
+    this.#host.onClose()
+    await Promise.all(this.#members.map((member) => member.close()))
+  }
+}
+
+/** A member of one queue's group, made anew whenever its stream ends. */
+class Member {
+  readonly started: Promise<void>
+  readonly #clients: KafkaClients
+  readonly #queue: string
+  readonly #topic: string
+  readonly #deliveries: Deliveries
+  readonly #host: ListenerHost
+  readonly #ended = new AbortController()
+  readonly #running: Promise<void>
+  #hasStarted: () => void = () => undefined
+  #stream: BytesStream | undefined
+  #isPaused = false
+
+  constructor(clients: KafkaClients, queue: string, deliveries: Deliveries, host: ListenerHost) {
+    this.#clients = clients
+    this.#queue = queue
+    this.#topic = topicName(clients.address, queue)
+    this.#deliveries = deliveries
+    this.#host = host
+    this.started = new Promise((resolve) => (this.#hasStarted = resolve))
+    this.#running = this.#run()
+  }
+
+  setPaused(isPaused: boolean): void {
+    this.#isPaused = isPaused
+    this.flow()
+  }
+
+  /** Reads while there is a free credit. A stream that is not read stops fetching; its heartbeats go on. */
+  flow(): void {
+    const stream = this.#stream
+    if (stream === undefined) return
+    if (this.#isPaused || this.#deliveries.free <= 0) stream.pause()
+    else stream.resume()
+  }
+
+  async close(): Promise<void> {
+    this.#ended.abort()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    for (let attempt = 0; !this.#ended.signal.aborted; attempt++) {
+      const startedMs = performance.now()
+      try {
+        await this.#session()
+      } catch (error) {
+        if (!this.#ended.signal.aborted) this.#host.onTrouble(error as Error)
+      }
+      this.#hasStarted()
+      if (performance.now() - startedMs > 60_000) attempt = 0
+      await pause(backoffMs(attempt), this.#ended.signal)
+    }
+  }
+
+  /** From joining the group to the end of the stream. */
+  async #session(): Promise<void> {
+    await this.#host.ensureTopology([this.#queue])
+    const consumer = this.#clients.consumer(this.#topic)
+    const offsets = new Offsets()
+    const committer = new Committer(consumer, this.#topic, offsets)
+    let stream: BytesStream | undefined
+    try {
+      consumer.on('consumer:group:join', ({ assignments }) => {
+        offsets.keep(assignments?.find(({ topic }) => topic === this.#topic)?.partitions ?? [])
+      })
+      stream = await consumer.consume({
+        topics: [this.#topic],
+        mode: 'committed',
+        fallbackMode: 'earliest', // a new group hears what was rung before it came to be
+        autocommit: false,
+        highWaterMark: READ_AHEAD,
+      })
+      if (!this.#ended.signal.aborted) {
+        this.#host.onReady()
+        this.#hasStarted()
+        await this.#consume(stream, offsets, committer)
+      }
+    } finally {
+      this.#stream = undefined
+      await committer.end(this.#clients.address.commandTimeoutMs)
+      await this.#leave(consumer, stream)
+    }
+  }
+
+  #consume(stream: BytesStream, offsets: Offsets, committer: Committer): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const end = (): void => resolve()
+      this.#ended.signal.addEventListener('abort', end, { once: true })
+      stream.on('error', reject)
+      stream.on('close', () => reject(new Error('The stream of messages has ended.')))
+      stream.on('data', (message: BytesMessage) => {
+        if (this.#stream !== stream) return // not committed, so it goes to who comes next
+        if (offsets.open(message.partition, message.offset, message.leaderEpoch))
+          this.#take(message, offsets, committer)
+        this.flow()
+      })
+      this.#stream = stream
+      this.flow()
+    })
+  }
+
+  #take(message: BytesMessage, offsets: Offsets, committer: Committer): void {
+    const done = (): void => {
+      offsets.close(message.partition, message.offset)
+      committer.soon()
+    }
+    const bury = (): void => void this.#bury(message.value).then((isBuried) => isBuried && done())
+    const bell = fromMessage(message.value)
+    if (bell === undefined) return bury()
+    const deliver = (attempt: number): void =>
+      this.#deliveries.take({
+        bell,
+        attempt,
+        ack: done,
+        giveBack: () => (attempt < this.#clients.address.maxDeliveries ? deliver(attempt + 1) : bury()),
+      })
+    deliver(1)
+  }
+
+  /** Puts a message aside, however often that takes. @returns whether it was, when this member ended. */
+  async #bury(message: Buffer): Promise<boolean> {
+    for (let attempt = 0; !this.#ended.signal.aborted; attempt++)
+      try {
+        await this.#host.bury(message)
+        return true
+      } catch (error) {
+        this.#host.onTrouble(error as Error)
+        await pause(backoffMs(attempt), this.#ended.signal)
+      }
+    return false
+  }
+
+  /** Leaves the group, so that its partitions go to others at once; a broker that is away finds out by itself. */
+  async #leave(consumer: BytesConsumer, stream: BytesStream | undefined): Promise<void> {
+    const { commandTimeoutMs } = this.#clients.address
+    stream?.on('error', () => undefined)
+    try {
+      if (stream !== undefined) await within(commandTimeoutMs, 'The end of a stream', stream.close())
+      await within(commandTimeoutMs, 'Leaving the group', consumer.close(true))
+    } catch {
+      stream?.destroy()
+      await within(commandTimeoutMs, 'The end of the connections', consumer.connections.close()).catch(
+        () => undefined, // what still waits for the broker ends with its request's time-out
+      )
+    }
+  }
+}
+
+/** Commits what is done, one commit after the other. */
+class Committer {
+  readonly #consumer: BytesConsumer
+  readonly #topic: string
+  readonly #offsets: Offsets
+  #timer: NodeJS.Timeout | undefined
+  #running: Promise<void> | undefined
+  #isEnded = false
+
+  constructor(consumer: BytesConsumer, topic: string, offsets: Offsets) {
+    this.#consumer = consumer
+    this.#topic = topic
+    this.#offsets = offsets
+  }
+
+  soon(): void {
+    if (this.#isEnded || this.#timer !== undefined) return
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      if (this.#running !== undefined) return this.soon()
+      this.#running = this.#commit().finally(() => (this.#running = undefined))
+    }, COMMIT_EVERY_MS)
+  }
+
+  /** Commits the last, while there is time. */
+  async end(timeoutMs: number): Promise<void> {
+    this.#isEnded = true
+    clearTimeout(this.#timer)
+    await this.#running
+    await within(timeoutMs, 'The last commit', this.#commit()).catch(() => undefined) // those messages come once more
+  }
+
+  async #commit(): Promise<void> {
+    const commits = this.#offsets.take()
+    if (commits.length === 0) return
+    try {
+      await this.#consumer.commit({ offsets: commits.map((commit) => ({ topic: this.#topic, ...commit })) })
+    } catch {
+      // During a rebalance, or without a broker. What was not committed comes again; the next commit covers it, or nobody need.
+    }
+  }
+}

@@ -1,0 +1,82 @@
+import type { Clock } from '../ports/clock.ts'
+import type { TaskQueue } from '../ports/task-queue.ts'
+import type { SweepOptions, TaskStore } from '../ports/task-store.ts'
+
+/** What a sweeper works with. */
+export interface SweeperParts {
+  readonly store: Pick<TaskStore, 'sweep'>
+  readonly queue: Pick<TaskQueue, 'ring'>
+  readonly clock: Clock
+  /** Between two sweeps, more or less: several sweepers should not come together. */
+  readonly everyMs: number
+  /** Owners of leases renew in this time; see rule 2. */
+  readonly renewMs: number
+  readonly sweep: Omit<SweepOptions, 'limit'>
+  readonly onChanged: (id: string) => void
+  readonly onError: (message: string, error: unknown) => void
+}
+
+const LIMIT = 500
+/** Of a renewal period, in which the store must have answered before a sweeper believes that its silence was the owners'. */
+const TRUST_AFTER_PERIODS = 1.5
+
+/**
+ * Does what time has made due, and rings for it. Any number may run.
+ *
+ * 1. A sweep that did as much as it may is followed by another at once.
+ * 2. After an outage of the store owners renew first: a sweeper takes no leases until the store has answered it for one and a
+ *    half renewal periods. Otherwise each restart of the store would run everything again.
+ */
+export class Sweeper {
+  readonly #parts: SweeperParts
+  readonly #stop = new AbortController()
+  #running: Promise<void> | undefined
+  /** Since when the store has answered without a break; `undefined`: it has not. */
+  #answersSinceMs: number | undefined
+
+  constructor(parts: SweeperParts) {
+    this.#parts = parts
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { clock, everyMs } = this.#parts
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      const isMore = await this.#sweep()
+      try {
+        if (!isMore) await clock.sleep(everyMs * (0.5 + Math.random()), signal)
+      } catch {
+        return // closed
+      }
+    }
+  }
+
+  async #sweep(): Promise<boolean> {
+    const { store, queue, clock, sweep, renewMs, onChanged, onError } = this.#parts
+    const nowMs = clock.monotonic()
+    const isTrusted =
+      this.#answersSinceMs !== undefined && nowMs - this.#answersSinceMs >= renewMs * TRUST_AFTER_PERIODS
+    try {
+      const report = await store.sweep({ ...sweep, limit: LIMIT, sparesLeases: !isTrusted })
+      this.#answersSinceMs ??= nowMs
+      for (const { id } of report.changed) onChanged(id)
+      for (const { queue: name, ids } of report.rings)
+        // A bell that is lost rings again at the next sweep.
+        await queue.ring(name, ids).catch((error: unknown) => onError('Workers could not be told of tasks.', error))
+      return [report.woken, report.expired, report.lost, report.purged].some((count) => count >= LIMIT)
+    } catch (error) {
+      this.#answersSinceMs = undefined
+      onError('Due tasks could not be looked for.', error)
+      return false
+    }
+  }
+}

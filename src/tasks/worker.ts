@@ -1,0 +1,307 @@
+import { randomUUID } from 'node:crypto'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { QueueListener, TaskQueue } from '../ports/task-queue.ts'
+import type { ClaimedTask, DeadReason, TaskEnd, TaskStore } from '../ports/task-store.ts'
+import { Gather } from './gather.ts'
+import type { Lease, LeaseKeeper } from './lease-keeper.ts'
+import { persistently } from './persistent.ts'
+
+/** What became of one attempt. */
+export type AttemptOutcome =
+  | { readonly kind: 'completed'; readonly result: Uint8Array; readonly artifacts?: readonly string[] }
+  | { readonly kind: 'failed'; readonly error: Uint8Array; readonly dead?: DeadReason }
+  | { readonly kind: 'cancelled' }
+  | { readonly kind: 'asked'; readonly asks: readonly { name: string; request: Uint8Array }[] }
+  | { readonly kind: 'sleeping'; readonly wakeAfterMs: number }
+  | { readonly kind: 'retry'; readonly runAfterMs: number; readonly statusMessage?: string }
+  /** Not done, and not to be charged: the worker stops. */
+  | { readonly kind: 'released' }
+
+/** One attempt at a task, as its runner sees it. */
+export interface Attempt {
+  readonly task: ClaimedTask
+  /** Aborts with a `HoldfastError`: `task_lost`, `task_cancelled`, `draining`. */
+  readonly signal: AbortSignal
+  /** Puts a step on record; `lost` has aborted {@link signal}. */
+  recordStep(name: string, value: Uint8Array, artifacts?: readonly string[]): Promise<'recorded' | 'exists' | 'lost'>
+  /** Tells the owner how far it is. */
+  report(statusMessage: string): void
+}
+
+/** What a worker works with. */
+export interface WorkerParts {
+  readonly name: string
+  readonly store: TaskStore
+  readonly queue: TaskQueue
+  readonly keeper: LeaseKeeper
+  readonly clock: Clock
+  /** Runs an attempt to its outcome; never rejects. */
+  readonly run: (attempt: Attempt) => Promise<AttemptOutcome>
+  /** Told of each change that somebody may be waiting for. */
+  readonly onChanged: (id: string) => void
+  readonly onError: (message: string, error: unknown) => void
+  readonly tools: readonly string[]
+  readonly queues: readonly string[]
+  readonly handlerRevisions: readonly string[]
+  /** Tasks at once. */
+  readonly concurrency: number
+  readonly leaseMs: number
+  /** Looks for tasks this often, in case no bell rang. */
+  readonly pollMs: number
+}
+
+interface Running {
+  readonly lease: Lease
+  readonly controller: AbortController
+  readonly ended: Promise<void>
+}
+
+/**
+ * Runs tasks. Stages:
+ *
+ *     starting → working → draining → stopped
+ *
+ * Working, it goes round: a bell or the time to look → slots free? → claim as many → acknowledge the bell → run each →
+ * write what became of it → and again, without a bell, while claims come back full.
+ *
+ * 1. A bell wakes, it does not choose; it is acknowledged once the claim that it led to has committed, or no slot is free
+ *    (then the next free slot looks by itself).
+ * 2. One claim is under way at a time: together with free slots it takes as many tasks as there are.
+ * 3. Every write carries the fence of its claim, and is repeated until it is known to be carried out, or the lease is lost.
+ * 4. A handler whose lease is lost is told so, and nothing that it still does is written.
+ */
+export class Worker {
+  readonly #parts: WorkerParts
+  readonly #running = new Map<string, Running>()
+  readonly #finishing: Gather<TaskEnd, 'done' | 'lost'>
+  readonly #stop = new AbortController()
+  readonly #mayHaveMore = new Set<string>()
+  #listener: QueueListener | undefined
+  #claiming: Promise<void> | undefined
+  #isPaused = false
+  #polling: Promise<void> | undefined
+
+  constructor(parts: WorkerParts) {
+    this.#parts = parts
+    this.#finishing = new Gather((ends) => parts.store.finish(ends), 500)
+  }
+
+  /** Tasks that run now. */
+  get running(): number {
+    return this.#running.size
+  }
+
+  async start(): Promise<void> {
+    const { queue, queues, concurrency } = this.#parts
+    for (const name of queues) this.#mayHaveMore.add(name)
+    this.#listener = await queue.listen(queues, (bell) => this.#onRing(bell.queue, bell.taskIds), {
+      credits: concurrency,
+    })
+    this.#polling = this.#poll()
+  }
+
+  /** Takes no more tasks; resolves when those that run have ended, or `deadlineMs` has passed and they have been told to stop. */
+  async drain(deadlineMs: number): Promise<void> {
+    const { clock } = this.#parts
+    this.#stop.abort()
+    await this.#listener?.close()
+    await this.#claiming
+    await this.#polling
+    const all = Promise.all([...this.#running.values()].map(({ ended }) => ended))
+    const waited = new AbortController()
+    const deadline = clock.sleep(deadlineMs, waited.signal).catch(() => undefined)
+    await Promise.race([all, deadline])
+    waited.abort()
+    const reason = new HoldfastError('draining', 'The worker is stopping.')
+    for (const { controller } of this.#running.values()) controller.abort(reason)
+  }
+
+  /** Resolves when no handler runs any more. */
+  async idle(): Promise<void> {
+    await Promise.all([...this.#running.values()].map(({ ended }) => ended))
+  }
+
+  async #poll(): Promise<void> {
+    const { clock, pollMs, queues } = this.#parts
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      await this.#claim()
+      try {
+        await clock.sleep(pollMs * (0.5 + Math.random()), signal)
+      } catch {
+        return // stopped
+      }
+      for (const name of queues) this.#mayHaveMore.add(name)
+    }
+  }
+
+  async #onRing(queue: string, ids: readonly string[]): Promise<void> {
+    this.#mayHaveMore.add(queue)
+    if (this.#stop.signal.aborted) throw new HoldfastError('draining', 'The worker is stopping.')
+    await this.#claim(queue, ids)
+  }
+
+  /** Claims until no slot is free or nothing is left; a call during another one waits for that one and its own. */
+  #claim(hinted?: string, ids?: readonly string[]): Promise<void> {
+    const before = this.#claiming ?? Promise.resolve()
+    const round = before.then(() => this.#claimRound(hinted, ids))
+    this.#claiming = round
+    return round
+  }
+
+  async #claimRound(hinted: string | undefined, ids: readonly string[] | undefined): Promise<void> {
+    const { concurrency, leaseMs, store, tools, handlerRevisions, name, clock, onError } = this.#parts
+    const { signal } = this.#stop
+    while (this.#mayHaveMore.size > 0 && !signal.aborted) {
+      const limit = concurrency - this.#running.size
+      if (limit <= 0) return this.#pause()
+      const [queue] = hinted !== undefined && this.#mayHaveMore.has(hinted) ? [hinted] : this.#mayHaveMore
+      this.#mayHaveMore.delete(queue!)
+      const request = {
+        worker: name,
+        token: randomUUID(),
+        queue: queue!,
+        tools,
+        handlerRevisions,
+        limit,
+        leaseMs,
+        ...(queue === hinted && ids !== undefined ? { ids } : {}),
+      }
+      let claimed: readonly ClaimedTask[]
+      const sentMs = clock.monotonic()
+      try {
+        claimed = await persistently(
+          clock,
+          signal,
+          () => store.claim(request),
+          (error) => onError('Tasks could not be claimed.', error),
+        )
+      } catch {
+        return // stopped while the store was away; a claim that was carried out runs out by itself
+      }
+      // A claim that took long may have run out already: what it gave is another's before it has begun.
+      if (clock.monotonic() - sentMs > leaseMs / 2) {
+        this.#mayHaveMore.add(queue!)
+        await store.release(claimed).catch((error: unknown) => onError('Tasks could not be given back.', error))
+        continue
+      }
+      if (claimed.length === limit) this.#mayHaveMore.add(queue!)
+      for (const task of claimed) this.#begin(task)
+    }
+  }
+
+  #pause(): void {
+    if (this.#isPaused) return
+    this.#isPaused = true
+    this.#listener?.pause()
+  }
+  #resume(): void {
+    if (!this.#isPaused || this.#stop.signal.aborted) return
+    this.#isPaused = false
+    this.#listener?.resume()
+  }
+
+  #begin(task: ClaimedTask): void {
+    const { keeper } = this.#parts
+    const lease = { id: task.id, fence: task.fence }
+    const controller = new AbortController()
+    keeper.hold(lease, (loss) =>
+      controller.abort(
+        loss === 'lost'
+          ? new HoldfastError('task_lost', 'Another worker has the task, or may have it.')
+          : new HoldfastError('task_cancelled', 'The task was cancelled, or its time is up.'),
+      ),
+    )
+    if (task.cancel) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
+    const key = `${task.id} ${task.fence}`
+    const ended = this.#attempt(task, lease, controller).finally(() => {
+      keeper.drop(lease)
+      this.#running.delete(key)
+      this.#resume()
+      if (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) void this.#claim()
+    })
+    this.#running.set(key, { lease, controller, ended })
+  }
+
+  async #attempt(task: ClaimedTask, lease: Lease, controller: AbortController): Promise<void> {
+    const { run, keeper, store, leaseMs, onError, clock } = this.#parts
+    const { signal } = controller
+    const isLost = (): boolean => isReason(signal, 'task_lost')
+    /** Aborts when the lease is lost, and for no other reason: a cancelled or draining attempt still writes its end. */
+    const lost = new AbortController()
+    const onAbort = (): void => {
+      if (isLost()) lost.abort(signal.reason)
+    }
+    signal.addEventListener('abort', onAbort)
+    const write = <T>(work: () => Promise<T>): Promise<T> =>
+      persistently(clock, lost.signal, work, (error) => onError(`The task ${task.id} could not be written.`, error))
+    const lose = (): void => controller.abort(new HoldfastError('task_lost', 'Another worker has the task.'))
+    try {
+      const outcome = await run({
+        task,
+        signal,
+        report: (statusMessage) => keeper.report(lease, statusMessage),
+        recordStep: async (name, value, artifacts = []) => {
+          if (isLost()) return 'lost'
+          const recorded = await write(() => store.recordStep({ ...lease, name, value, leaseMs, artifacts }))
+          if (recorded === 'lost') lose()
+          return recorded
+        },
+      })
+      if (!isLost()) await this.#write(task, lease, outcome, write)
+    } catch (error) {
+      if (!lost.signal.aborted) onError(`The task ${task.id} ended without an outcome.`, error)
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  /** Writes what became of an attempt. What is lost on the way is another's to end. */
+  async #write(
+    { id, owner, queue: queueName }: ClaimedTask,
+    { fence }: Lease,
+    outcome: AttemptOutcome,
+    write: <T>(work: () => Promise<T>) => Promise<T>,
+  ): Promise<void> {
+    const { store, onChanged, queue } = this.#parts
+    const finish = async (end: TaskEnd): Promise<void> => {
+      const done = await write(() => this.#finishing.add(end))
+      // A first try whose reply was lost has ended it: then the fence of the end is ours.
+      if (done === 'lost' && (await write(() => store.get(id, owner)))?.doneFence !== fence) return
+      onChanged(id)
+    }
+    switch (outcome.kind) {
+      case 'completed': {
+        const { result, artifacts = [] } = outcome
+        return finish({ id, fence, state: 'completed', result, artifacts })
+      }
+      case 'failed': {
+        const { error, dead = 'error' } = outcome
+        return finish({ id, fence, state: 'failed', error, dead })
+      }
+      case 'cancelled':
+        return finish({ id, fence, state: 'cancelled' })
+      case 'asked':
+      case 'sleeping': {
+        const until = outcome.kind === 'asked' ? { asks: outcome.asks } : { wakeAfterMs: outcome.wakeAfterMs }
+        const parked = await write(() => store.park(id, fence, until))
+        if (parked === 'cancelled') return finish({ id, fence, state: 'cancelled' })
+        return onChanged(id)
+      }
+      case 'retry': {
+        const { runAfterMs, statusMessage } = outcome
+        await write(() => store.retry(id, fence, runAfterMs, statusMessage))
+        return onChanged(id)
+      }
+      case 'released': {
+        const released = await write(() => store.release([{ id, fence }]))
+        // Others may take it at once; a bell that is lost is rung again by the sweeper.
+        if (released.length > 0) await queue.ring(queueName, released).catch(() => undefined)
+      }
+    }
+  }
+}
+
+const isReason = (signal: AbortSignal, code: string): boolean =>
+  signal.aborted && signal.reason instanceof HoldfastError && signal.reason.code === code

@@ -1,0 +1,260 @@
+import { randomUUID } from 'node:crypto'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { MemoryTaskQueue } from '../../src/backends/memory/task-queue.ts'
+import type { NewTask, Task } from '../../src/ports/task-store.ts'
+import { LoopLeaseKeeper } from '../../src/tasks/lease-keeper.ts'
+import { Worker, type Attempt, type AttemptOutcome } from '../../src/tasks/worker.ts'
+import { FakeClock } from '../../src/testing/index.ts'
+import { ReferenceTaskStore } from '../../src/testing/reference-task-store.ts'
+
+const bytes = (text: string): Uint8Array => Buffer.from(text)
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+const done: AttemptOutcome = { kind: 'completed', result: bytes('"done"') }
+
+let clock: FakeClock
+let store: ReferenceTaskStore
+let queue: MemoryTaskQueue
+let workers: { worker: Worker; keeper: LoopLeaseKeeper }[]
+let errors: unknown[]
+
+beforeEach(() => {
+  clock = new FakeClock()
+  store = new ReferenceTaskStore(clock)
+  queue = new MemoryTaskQueue((error) => errors.push(error))
+  workers = []
+  errors = []
+})
+afterEach(async () => {
+  for (const { worker, keeper } of workers) {
+    const draining = worker.drain(0)
+    await clock.advance(10)
+    await draining
+    await keeper.close()
+  }
+})
+
+async function start(
+  run: (attempt: Attempt) => Promise<AttemptOutcome>,
+  more: { concurrency?: number; name?: string; store?: ReferenceTaskStore } = {},
+): Promise<Worker> {
+  const { name = `worker-${workers.length}`, concurrency = 2 } = more
+  const onError = (error: unknown): void => void errors.push(error)
+  const keeper = new LoopLeaseKeeper(more.store ?? store, name, { leaseMs: 30_000, renewMs: 10_000 }, clock, onError)
+  const worker = new Worker({
+    name,
+    store: more.store ?? store,
+    queue,
+    keeper,
+    clock,
+    run,
+    onChanged: () => undefined,
+    onError: (_message, error) => errors.push(error),
+    tools: ['work'],
+    queues: ['q'],
+    handlerRevisions: [],
+    concurrency,
+    leaseMs: 30_000,
+    pollMs: 5_000,
+  })
+  workers.push({ worker, keeper })
+  await worker.start()
+  await settle()
+  return worker
+}
+const settle = async (): Promise<void> => {
+  for (let index = 0; index < 10; index++) await turn()
+}
+
+async function add(more: Partial<NewTask> = {}): Promise<string> {
+  const { task } = await store.create({
+    id: randomUUID(),
+    owner: 'ann',
+    tool: 'work',
+    queue: 'q',
+    maxAttempts: 3,
+    maxCrashes: 2,
+    failsWhenLost: false,
+    ttlMs: undefined,
+    retentionMs: 3_600_000,
+    argsDigest: bytes(''),
+    args: bytes('{}'),
+    caller: bytes(''),
+    ...more,
+  })
+  return task.id
+}
+const read = async (id: string): Promise<Task> => (await store.get(id, 'ann'))!
+const ring = async (...ids: string[]): Promise<void> => {
+  await queue.ring('q', ids)
+  await settle()
+}
+
+test('a bell brings a task to its end', async () => {
+  await start(async () => done)
+  const id = await add()
+  await ring(id)
+  expect(await read(id)).toMatchObject({ state: 'completed', doneFence: 1 })
+})
+
+test('without a bell a task is found by looking', async () => {
+  await start(async () => done)
+  const id = await add()
+  await clock.advance(7_500)
+  await settle()
+  expect((await read(id)).state).toBe('completed')
+})
+
+test('no more tasks run at once than there are slots, and the rest follow without a bell', async () => {
+  let running = 0
+  let most = 0
+  const gates: PromiseWithResolvers<void>[] = []
+  const worker = await start(
+    async () => {
+      most = Math.max(most, ++running)
+      const gate = Promise.withResolvers<void>()
+      gates.push(gate)
+      await gate.promise
+      running--
+      return done
+    },
+    { concurrency: 3 },
+  )
+  const ids = await Promise.all(Array.from({ length: 10 }, () => add()))
+  await ring(...ids)
+  expect(worker.running).toBe(3)
+  while (gates.length > 0) {
+    gates.shift()!.resolve()
+    await settle()
+  }
+  expect(most).toBe(3)
+  for (const id of ids) expect((await read(id)).state).toBe('completed')
+})
+
+test('leases are renewed while a handler runs, however long', async () => {
+  const gate = Promise.withResolvers<void>()
+  await start(async () => {
+    await gate.promise
+    return done
+  })
+  const id = await add()
+  await ring(id)
+  for (let round = 0; round < 20; round++) {
+    await clock.advance(10_000)
+    await store.sweep({ limit: 10, expiredError: bytes(''), lostError: bytes(''), crashBackoffMs: 1, overdueMs: 1e9 })
+  }
+  expect((await read(id)).state).toBe('leased')
+  gate.resolve()
+  await settle()
+  expect(await read(id)).toMatchObject({ state: 'completed', fence: 1 })
+})
+
+test('a worker that cannot reach its store stops its handler before another may have the task', async () => {
+  class Cut extends ReferenceTaskStore {
+    isCut = false
+    override heartbeat(
+      ...args: Parameters<ReferenceTaskStore['heartbeat']>
+    ): ReturnType<ReferenceTaskStore['heartbeat']> {
+      return this.isCut ? Promise.reject(new Error('cut off')) : super.heartbeat(...args)
+    }
+  }
+  const cut = new Cut(clock)
+  store = cut
+  let abortedMs: number | undefined
+  await start(
+    async ({ signal }) => {
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+      abortedMs = clock.monotonic()
+      return done
+    },
+    { store: cut },
+  )
+  const id = await add()
+  await ring(id)
+  const startedMs = clock.monotonic()
+  cut.isCut = true
+  for (let round = 0; round < 40; round++) await clock.advance(1_000)
+  expect(abortedMs! - startedMs).toBeLessThanOrEqual(30_000)
+  expect(await read(id)).toMatchObject({ state: 'leased', fence: 1 }) // what it returned was not written
+})
+
+test('a cancel reaches the handler, which ends the task', async () => {
+  await start(async ({ signal }) => {
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+    return { kind: 'cancelled' }
+  })
+  const id = await add()
+  await ring(id)
+  expect(await store.cancel(id, 'ann')).toBe('signalled')
+  await clock.advance(10_000)
+  await settle()
+  expect((await read(id)).state).toBe('cancelled')
+})
+
+test('a drain lets handlers end, and gives back what did not', async () => {
+  const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  let index = 0
+  const worker = await start(async ({ signal }) => {
+    const gate = gates[index++]!
+    const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+    await Promise.race([gate.promise, aborted])
+    return signal.aborted ? { kind: 'released' } : done
+  })
+  const ids = [await add(), await add()]
+  await ring(...ids)
+  const draining = worker.drain(10_000)
+  const late = await add()
+  gates[0]!.resolve()
+  await settle()
+  await clock.advance(10_000)
+  await draining
+  await worker.idle()
+  const states = await Promise.all(ids.map(async (id) => (await read(id)).state))
+  expect(states.toSorted()).toEqual(['completed', 'ready'])
+  expect(await read(late)).toMatchObject({ state: 'ready', fence: 0 })
+})
+
+test('an end whose reply was lost is known by its fence, and told', async () => {
+  class Forgetful extends ReferenceTaskStore {
+    finishes = 0
+    override async finish(...args: Parameters<ReferenceTaskStore['finish']>): ReturnType<ReferenceTaskStore['finish']> {
+      const results = await super.finish(...args)
+      if (this.finishes++ === 0) throw new Error('the reply was lost')
+      return results
+    }
+  }
+  const forgetful = new Forgetful(clock)
+  store = forgetful
+  await start(async () => done, { store: forgetful })
+  const id = await add()
+  await ring(id)
+  await clock.advance(1_000)
+  await settle()
+  expect(await read(id)).toMatchObject({ state: 'completed', doneFence: 1 })
+  expect(forgetful.finishes).toBe(2)
+})
+
+test('an attempt is tried again after its wait, and parks until it is answered', async () => {
+  const seen: string[] = []
+  await start(async ({ task, recordStep }) => {
+    seen.push(`attempt ${task.attempts}, journal ${task.journal.map(({ name }) => name).join(' ')}`)
+    if (task.attempts === 0) return { kind: 'retry', runAfterMs: 1_000, statusMessage: 'busy' }
+    if (task.journal.length === 0) {
+      expect(await recordStep('s', bytes('1'))).toBe('recorded')
+      return { kind: 'asked', asks: [{ name: 'q', request: bytes('?') }] }
+    }
+    return done
+  })
+  const sweep = (): Promise<unknown> =>
+    store.sweep({ limit: 10, expiredError: bytes(''), lostError: bytes(''), crashBackoffMs: 1, overdueMs: 1e9 })
+  const id = await add()
+  await ring(id)
+  expect(await read(id)).toMatchObject({ state: 'parked', statusMessage: 'busy' })
+  await clock.advance(1_100)
+  await sweep()
+  await ring(id)
+  expect((await read(id)).asks.map(({ name }) => name)).toEqual(['q'])
+  await store.answer(id, 'ann', [{ name: 'q', value: bytes('!') }])
+  await ring(id)
+  expect((await read(id)).state).toBe('completed')
+  expect(seen).toEqual(['attempt 0, journal ', 'attempt 1, journal ', 'attempt 1, journal s q'])
+})
