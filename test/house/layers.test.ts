@@ -37,6 +37,11 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     packages: ['@aws-sdk/client-dynamodb', 'node:crypto', 'node:timers'],
   },
   'backends/sqs': { folders: ['errors', 'ports', 'backends/broker'], packages: ['@aws-sdk/client-sqs'] },
+  'backends/object': { folders: [], packages: [] },
+  'backends/filesystem': {
+    folders: ['errors', 'ports', 'backends/object'],
+    packages: ['node:crypto', 'node:fs', 'node:path'],
+  },
   'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
   'backends/redis': {
     folders: ['errors', 'ports'],
@@ -68,6 +73,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     ],
     packages: ['node:crypto', 'node:fs', 'node:os', 'node:path', 'node:stream'],
   },
+  artifacts: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto'] },
   tasks: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'node:worker_threads'] },
   testing: {
     folders: ['errors', 'ports', 'define', 'kernel', 'tasks', 'transports', 'compose', 'backends/memory'],
