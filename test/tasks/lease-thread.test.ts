@@ -63,8 +63,8 @@ interface Settings {
   hungAfterMs?: number
   entry?: URL
 }
-/** Times as `holdfast worker` has them, some thirty times as fast. */
-const LEASE_MS = 1_000
+/** Times as `holdfast worker` has them, twenty times as fast. */
+const LEASE_MS = 1_500
 let errors: unknown[] = []
 let deaths: Error[] = []
 async function keep(url: string, store: TaskStore, settings: Settings = {}): Promise<LeaseKeeper> {
