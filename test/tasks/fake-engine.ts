@@ -45,7 +45,7 @@ export class FakeEngine implements TaskEngine {
   }
 
   tell(id: string): void {
-    for (const { onChange } of [...(this.#watchers.get(id) ?? [])]) onChange()
+    for (const { onChange } of Array.from(this.#watchers.get(id) ?? [])) onChange()
   }
 
   forget(id: string): void {
