@@ -3,6 +3,8 @@ import { ERRORS, type ErrorCode } from './table.ts'
 /** What an error may carry beside its message. */
 interface HoldfastErrorOptions {
   data?: Record<string, unknown>
+  /** JSON-RPC code, where it is not that of the table. */
+  rpc?: number
   headers?: Record<string, string>
   cause?: unknown
 }
@@ -18,6 +20,8 @@ export class HoldfastError extends Error {
   readonly code: ErrorCode
   /** Extra facts for the client, merged into `error.data`. */
   readonly data: Readonly<Record<string, unknown>> | undefined
+  /** JSON-RPC code, where it is not that of the table. */
+  readonly rpc: number | undefined
   /** Headers of the HTTP answer that go with it, such as `www-authenticate`. */
   readonly headers: Readonly<Record<string, string>> | undefined
 
@@ -25,6 +29,7 @@ export class HoldfastError extends Error {
     super(message ?? ERRORS[code].summary, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.data = options.data
+    this.rpc = options.rpc
     this.headers = options.headers
   }
 

@@ -35,6 +35,9 @@ export const OWN_META = {
   question: 'dev.holdfast/question',
 } as const
 
+/** The extension by which clients are given handles of tasks (SEP-2663). */
+export const TASKS_EXTENSION = 'io.modelcontextprotocol/tasks'
+
 /** A JSON object. */
 export type JsonObject = { [key: string]: unknown }
 export type RequestId = string | number
