@@ -1,13 +1,14 @@
+import { quote } from '../define/names.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { readIdempotencyKey } from './idempotency.ts'
 import type { Invocation, Outcome } from './invocation.ts'
-import { isObject, OWN_META, TASKS_EXTENSION, type JsonObject } from './protocol.ts'
+import { OWN_META, type JsonObject } from './protocol.ts'
 import type { ClientRequest } from './question.ts'
 import { toInputRequired } from './input-required.ts'
 import { answersOf, sealRequestState, type Entry } from './request-state.ts'
 import { ClientRefusal, type TaskEngine, type TaskView } from './task-engine.ts'
-import { createTaskOutcome } from './task-methods.ts'
+import { createTaskOutcome, declaresTasks, requireTasks } from './task-methods.ts'
 
 /** Entry of a record that names the task that a call waits for. */
 const TASK_ENTRY = '~task'
@@ -16,21 +17,6 @@ const READ_AGAIN_MS = 1000
 const MAX_ASKS = 3
 /** A question that is out, in place of how often it was. */
 const BUSY = -1
-
-/** Whether this request says that its client can be given the handle of a task. 2025 has no such extension, whatever is listed. */
-export function declaresTasks({ facts: { era, client } }: Pick<Invocation, 'facts'>): boolean {
-  const { extensions } = client.capabilities
-  return era === 'modern' && isObject(extensions) && isObject(extensions[TASKS_EXTENSION])
-}
-
-/** @throws {HoldfastError} `client_capability_missing` that names the extension. */
-export function missingTasks(): HoldfastError {
-  return new HoldfastError(
-    'client_capability_missing',
-    `This needs a client with the extension \`${TASKS_EXTENSION}\`; yours did not declare it in this request.`,
-    { data: { requiredCapabilities: { extensions: { [TASKS_EXTENSION]: {} } } } },
-  )
-}
 
 /**
  * Serves the call of a tool that runs as a task. A client that declares the extension gets the handle; for another the node
@@ -45,7 +31,8 @@ export function callAsTask(
   runInPlace: () => Outcome | PromiseLike<Outcome>,
 ): Outcome | PromiseLike<Outcome> {
   const { support, start } = tool.task!
-  if (support === 'required' && invocation.facts.era === 'modern' && !declaresTasks(invocation)) throw missingTasks()
+  if (support === 'required' && invocation.facts.era === 'modern')
+    requireTasks(invocation.facts.client, `The tool ${quote(tool.name)}`)
   const waitsFor = invocation.record.find(([name]) => name === TASK_ENTRY)?.[2] as string | undefined
   if (waitsFor !== undefined) return goOnWaiting(invocation, waitsFor)
   invocation.detachable = { tool, arguments: args }
@@ -59,7 +46,7 @@ export function detachCall(invocation: Invocation, entries: readonly Entry[]): P
 
 async function startTask(invocation: Invocation, entries: readonly Entry[]): Promise<Outcome> {
   const { facts, principal, requestId, detachable, signal } = invocation
-  const isAttended = !declaresTasks(invocation)
+  const isAttended = !declaresTasks(facts.client)
   const key = facts.meta[OWN_META.idempotencyKey]
   const { traceparent } = facts.meta
   const task = await engineOf(invocation).start({

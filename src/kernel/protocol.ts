@@ -27,6 +27,9 @@ export const META = {
   subscriptionId: 'io.modelcontextprotocol/subscriptionId',
 } as const
 
+/** The extension by which calls of tools become tasks (SEP-2663), as both sides declare it. */
+export const TASKS_EXTENSION = 'io.modelcontextprotocol/tasks'
+
 /** Keys of `_meta` of our own. */
 export const OWN_META = {
   /** On `tools/call`: a repeated call with the same key and arguments gets the first outcome. */
@@ -34,9 +37,6 @@ export const OWN_META = {
   /** On a request to a client of a 2025 session: the name that the handler gave the question. */
   question: 'dev.holdfast/question',
 } as const
-
-/** The extension by which clients are given handles of tasks (SEP-2663). */
-export const TASKS_EXTENSION = 'io.modelcontextprotocol/tasks'
 
 /** A JSON object. */
 export type JsonObject = { [key: string]: unknown }

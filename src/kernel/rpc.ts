@@ -26,7 +26,7 @@ export function rpcCode({ code, rpc }: HoldfastError, era: Era): number {
 }
 
 /** The `error` member: code, message, and our data: `{ code, retryable, retryAfterMs?, requestId }`. */
-function errorObject(
+export function errorObject(
   error: HoldfastError,
   requestId: string,
   era: Era,
