@@ -367,6 +367,10 @@ export const ERRORS = {
     'The reason of `ctx.signal` when a task was taken from its worker: another one has it, or may have it.',
     'Stop; nothing that the handler still does is recorded.',
   ),
+  task_timeout: config(
+    'The reason of `ctx.signal` when an attempt at a task has taken longer than its `timeoutMs`.',
+    'Stop; the task is tried again, if it has attempts left.',
+  ),
   task_cancelled: config(
     'The reason of `ctx.signal` when the owner of a task has cancelled it, or its time is up.',
     'Stop; what the handler still returns is dropped, unless it is done.',
