@@ -325,6 +325,13 @@ export const ERRORS = {
     'The state that nodes share cannot be reached now, and the request needs it.',
     'Try again after `retryAfterMs`.',
   ),
+  artifact_too_large: wire(
+    -32602,
+    200,
+    false,
+    'The artifact is larger than may be read, or written, at once.',
+    'To read: download `data.url`, where it is given; by ranges, if need be. To write: raise `maxArtifactBytes`.',
+  ),
   stream_interrupted: wire(-32603, 200, true, 'The node that ran the call is gone; its answer is lost.', 'Call again.'),
 
   invalid_definition: config(
