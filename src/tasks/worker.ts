@@ -112,6 +112,12 @@ export class Worker {
     this.#polling = this.#poll()
   }
 
+  /** Has a task stop that its owner has cancelled; nothing where it is not here. */
+  cancel(id: string): void {
+    for (const { lease, controller } of this.#running.values())
+      if (lease.id === id) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
+  }
+
   /** Takes no more tasks; resolves when those that run have ended, or `deadlineMs` has passed and they have been told to stop. */
   async drain(deadlineMs: number): Promise<void> {
     const { clock } = this.#parts
