@@ -147,7 +147,14 @@ test('leases are renewed while a handler runs, however long', async () => {
   await ring(id)
   for (let round = 0; round < 20; round++) {
     await clock.advance(10_000)
-    await store.sweep({ limit: 10, expiredError: bytes(''), lostError: bytes(''), crashBackoffMs: 1, overdueMs: 1e9 })
+    await store.sweep({
+      limit: 10,
+      expiredError: bytes(''),
+      lostError: bytes(''),
+      expiredAnswer: bytes('null'),
+      crashBackoffMs: 1,
+      overdueMs: 1e9,
+    })
   }
   expect((await read(id)).state).toBe('leased')
   gate.resolve()
@@ -252,7 +259,14 @@ test('an attempt is tried again after its wait, and parks until it is answered',
     return done
   })
   const sweep = (): Promise<unknown> =>
-    store.sweep({ limit: 10, expiredError: bytes(''), lostError: bytes(''), crashBackoffMs: 1, overdueMs: 1e9 })
+    store.sweep({
+      limit: 10,
+      expiredError: bytes(''),
+      lostError: bytes(''),
+      expiredAnswer: bytes('null'),
+      crashBackoffMs: 1,
+      overdueMs: 1e9,
+    })
   const id = await add()
   await ring(id)
   expect(await read(id)).toMatchObject({ state: 'parked', statusMessage: 'busy' })
