@@ -74,10 +74,12 @@ export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
 export async function prepareSchema(client: ClientBase, name: string): Promise<void> {
   const schema = quote(name)
   const version = async (): Promise<number> => {
-    const { rows: found } = await client.query<{ exists: boolean }>('select to_regclass($1) is not null as exists', [
-      `${schema}.migrations`,
-    ])
-    if (!found[0]!.exists) return 0
+    // Not `to_regclass`, which may remember from before the wait for the lock that there was none.
+    const { rows: found } = await client.query(
+      `select from pg_catalog.pg_tables where schemaname = $1 and tablename = 'migrations'`,
+      [name],
+    )
+    if (found.length === 0) return 0
     const { rows } = await client.query<{ version: number }>(
       `select coalesce(max(number), 0)::int as version from ${schema}.migrations`,
     )

@@ -12,10 +12,8 @@ export function statements(schema: string) {
 
     list: `${summary} order by lower(d.title collate "C"), d.id collate "C"`,
     /** id or title */
-    find: `with by_id as (${summary} where d.id = $1)
-      select * from by_id union all
-      (${summary} where lower(d.title collate "C") = lower($1 collate "C") and not exists (select from by_id))
-      order by id collate "C"`,
+    find: `${summary} where d.id = $1 or (lower(d.title collate "C") = lower($1 collate "C")
+      and not exists (select from ${schema}.documents where id = $1)) order by d.id collate "C"`,
     /** id */
     text: `select text from ${schema}.documents where id = $1`,
     /** source */

@@ -8,7 +8,7 @@ import { databaseVersion } from './database-version.ts'
 import { passageHash } from './document-store.ts'
 import type { DocumentStore, DocumentSummary, Hit, Passage, StoredDocument, Unembedded } from './document-store.ts'
 import { indexedTexts } from './index-words.ts'
-import { SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts'
+import { PASSAGE_INDEX, SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts'
 import { fromBlob, toBlob, VectorMatrix } from './vector-matrix.ts'
 
 const BUSY_TIMEOUT_MS = 5_000
@@ -30,11 +30,27 @@ export function openSqliteStore(file: string): DocumentStore {
 function prepareSchema(database: DatabaseSync, file: string): void {
   const version = database.prepare('PRAGMA user_version').get()?.['user_version']
   if (version === 0) database.exec(SCHEMA)
+  else if (version === 1) indexAnew(database)
   else if (version !== SCHEMA_VERSION)
     throw new DeskError(
       'invalid_settings',
       `${file} has schema version ${String(version)}, and this is version ${SCHEMA_VERSION}. Move the file away and ingest again.`,
     )
+}
+
+/** The index of version 1 kept no texts; they are made again from the passages. */
+function indexAnew(database: DatabaseSync): void {
+  database.exec(`DROP TABLE passage_index; ${PASSAGE_INDEX}`)
+  const rows = database.prepare(
+    `SELECT chunk, title, source, heading_path, passages.text, start, "end"
+     FROM passages JOIN documents ON documents.id = passages.document`,
+  )
+  const add = database.prepare('INSERT INTO passage_index (rowid, title, headings, body) VALUES (?, ?, ?, ?)')
+  for (const row of rows.all()) {
+    const passage = toPassage(row)
+    const { title, headings, body } = indexedTexts(passage, passage)
+    add.run(passage.chunk, title, headings, body)
+  }
 }
 
 /** Runs a change in one transaction. The write lock is taken at once, so that a busy file is waited for, not failed on. */
