@@ -9,14 +9,25 @@ import { persistently } from './persistent.ts'
 
 /** What became of one attempt. */
 export type AttemptOutcome =
-  | { readonly kind: 'completed'; readonly result: Uint8Array; readonly artifacts?: readonly string[] }
+  | {
+      readonly kind: 'completed'
+      readonly result: Uint8Array
+      readonly artifacts?: readonly string[]
+      readonly dead?: DeadReason
+    }
   | { readonly kind: 'failed'; readonly error: Uint8Array; readonly dead?: DeadReason }
   | { readonly kind: 'cancelled' }
-  | { readonly kind: 'asked'; readonly asks: readonly { name: string; request: Uint8Array }[] }
+  | {
+      readonly kind: 'asked'
+      readonly asks: readonly { name: string; request: Uint8Array }[]
+      readonly expireAfterMs: number
+    }
   | { readonly kind: 'sleeping'; readonly wakeAfterMs: number }
   | { readonly kind: 'retry'; readonly runAfterMs: number; readonly statusMessage?: string }
   /** Not done, and not to be charged: the worker stops. */
   | { readonly kind: 'released' }
+  /** Its handler runs on, although it was told to stop: nothing is written, and the task is another's when the lease has run out. */
+  | { readonly kind: 'abandoned' }
 
 /** One attempt at a task, as its runner sees it. */
 export interface Attempt {
@@ -40,8 +51,12 @@ export interface WorkerParts {
   readonly run: (attempt: Attempt) => Promise<AttemptOutcome>
   /** Told of each change that somebody may be waiting for. */
   readonly onChanged: (id: string) => void
+  /** Told after which time a task that was put aside is due again. */
+  readonly onDue?: (afterMs: number) => void
   readonly onError: (message: string, error: unknown) => void
   readonly tools: readonly string[]
+  /** Attempts at once of the tools that are bounded; the others may take all slots. */
+  readonly toolConcurrency?: ReadonlyMap<string, number>
   readonly queues: readonly string[]
   readonly handlerRevisions: readonly string[]
   /** Tasks at once. */
@@ -52,7 +67,8 @@ export interface WorkerParts {
 }
 
 interface Running {
-  readonly lease: Lease
+  readonly id: string
+  readonly tool: string
   readonly controller: AbortController
   readonly ended: Promise<void>
 }
@@ -70,6 +86,7 @@ interface Running {
  * 2. One claim is under way at a time: together with free slots it takes as many tasks as there are.
  * 3. Every write carries the fence of its claim, and is repeated until it is known to be carried out, or the lease is lost.
  * 4. A handler whose lease is lost is told so, and nothing that it still does is written.
+ * 5. A tool of which as many attempts run as may is not asked for: a backlog of it keeps no slot from the others.
  */
 export class Worker {
   readonly #parts: WorkerParts
@@ -77,6 +94,8 @@ export class Worker {
   readonly #finishing: Gather<TaskEnd, 'done' | 'lost'>
   readonly #stop = new AbortController()
   readonly #mayHaveMore = new Set<string>()
+  /** Queues that were asked for some tools only; looked at again when a slot of a tool becomes free. */
+  readonly #askedInPart = new Set<string>()
   #listener: QueueListener | undefined
   #claiming: Promise<void> | undefined
   #isPaused = false
@@ -99,6 +118,12 @@ export class Worker {
       credits: concurrency,
     })
     this.#polling = this.#poll()
+  }
+
+  /** Has a task stop that its owner has cancelled; nothing where it is not here. */
+  cancel(id: string): void {
+    for (const { id: running, controller } of this.#running.values())
+      if (running === id) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
   }
 
   /** Takes no more tasks; resolves when those that run have ended, or `deadlineMs` has passed and they have been told to stop. */
@@ -151,44 +176,80 @@ export class Worker {
   }
 
   async #claimRound(hinted: string | undefined, ids: readonly string[] | undefined): Promise<void> {
-    const { concurrency, leaseMs, store, tools, handlerRevisions, name, clock, onError } = this.#parts
-    const { signal } = this.#stop
-    while (this.#mayHaveMore.size > 0 && !signal.aborted) {
-      const limit = concurrency - this.#running.size
-      if (limit <= 0) return this.#pause()
+    const { concurrency } = this.#parts
+    // A claim that asks for a bounded tool takes no more tasks than it has slots; what it leaves is for the others' claim.
+    let isUnboundedTurn = false
+    while (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) {
+      const free = concurrency - this.#running.size
+      if (free <= 0) return this.#pause()
       const [queue] = hinted !== undefined && this.#mayHaveMore.has(hinted) ? [hinted] : this.#mayHaveMore
       this.#mayHaveMore.delete(queue!)
-      const request = {
-        worker: name,
-        token: randomUUID(),
-        queue: queue!,
-        tools,
-        handlerRevisions,
-        limit,
-        leaseMs,
-        ...(queue === hinted && ids !== undefined ? { ids } : {}),
-      }
-      let claimed: readonly ClaimedTask[]
-      const sentMs = clock.monotonic()
-      try {
-        claimed = await persistently(
-          clock,
-          signal,
-          () => store.claim(request),
-          (error) => onError('Tasks could not be claimed.', error),
-        )
-      } catch {
-        return // stopped while the store was away; a claim that was carried out runs out by itself
-      }
-      // A claim that took long may have run out already: what it gave is another's before it has begun.
-      if (clock.monotonic() - sentMs > leaseMs / 2) {
-        this.#mayHaveMore.add(queue!)
-        await store.release(claimed).catch((error: unknown) => onError('Tasks could not be given back.', error))
+      const { tools, limit, isPart } = this.#askable(free, isUnboundedTurn)
+      if (isPart) this.#askedInPart.add(queue!)
+      if (tools.length === 0) {
+        if (isUnboundedTurn) this.#mayHaveMore.add(queue!)
+        isUnboundedTurn = false
         continue
       }
-      if (claimed.length === limit) this.#mayHaveMore.add(queue!)
-      this.#begin(claimed, sentMs)
+      const isFull = await this.#claimFrom(queue!, tools, limit, queue === hinted ? ids : undefined)
+      if (isFull === undefined) return
+      if (isFull || isUnboundedTurn) this.#mayHaveMore.add(queue!)
+      isUnboundedTurn = isFull && !isUnboundedTurn && limit < free
     }
+  }
+
+  /** Tools that have a free slot, and how many tasks of them may come. */
+  #askable(free: number, isUnboundedTurn: boolean): { tools: readonly string[]; limit: number; isPart: boolean } {
+    const { tools, toolConcurrency } = this.#parts
+    if (toolConcurrency === undefined || toolConcurrency.size === 0) return { tools, limit: free, isPart: false }
+    const taken = new Map<string, number>()
+    for (const { tool } of this.#running.values()) taken.set(tool, (taken.get(tool) ?? 0) + 1)
+    const leftOf = (tool: string): number => (toolConcurrency.get(tool) ?? Infinity) - (taken.get(tool) ?? 0)
+    const askable = tools.filter((tool) => (isUnboundedTurn ? leftOf(tool) === Infinity : leftOf(tool) > 0))
+    return {
+      tools: askable,
+      limit: Math.min(free, ...askable.map(leftOf)),
+      isPart: tools.some((tool) => leftOf(tool) <= 0),
+    }
+  }
+
+  /** Claims once; says whether there may be more. `undefined`: the worker stops. */
+  async #claimFrom(
+    queue: string,
+    tools: readonly string[],
+    limit: number,
+    ids: readonly string[] | undefined,
+  ): Promise<boolean | undefined> {
+    const { leaseMs, store, handlerRevisions, name, clock, onError } = this.#parts
+    const request = {
+      worker: name,
+      token: randomUUID(),
+      queue,
+      tools,
+      handlerRevisions,
+      limit,
+      leaseMs,
+      ...(ids === undefined ? {} : { ids }),
+    }
+    let claimed: readonly ClaimedTask[]
+    const sentMs = clock.monotonic()
+    try {
+      claimed = await persistently(
+        clock,
+        this.#stop.signal,
+        () => store.claim(request),
+        (error) => onError('Tasks could not be claimed.', error),
+      )
+    } catch {
+      return undefined // stopped while the store was away; a claim that was carried out runs out by itself
+    }
+    // A claim that took long may have run out already: what it gave is another's before it has begun.
+    if (clock.monotonic() - sentMs > leaseMs / 2) {
+      await store.release(claimed).catch((error: unknown) => onError('Tasks could not be given back.', error))
+      return true
+    }
+    this.#begin(claimed, sentMs)
+    return claimed.length === limit
   }
 
   #pause(): void {
@@ -229,9 +290,13 @@ export class Worker {
       keeper.drop(lease)
       this.#running.delete(key)
       this.#resume()
+      if (this.#parts.toolConcurrency?.has(task.tool) === true) {
+        for (const queue of this.#askedInPart) this.#mayHaveMore.add(queue)
+        this.#askedInPart.clear()
+      }
       if (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) void this.#claim()
     })
-    this.#running.set(key, { lease, controller, ended })
+    this.#running.set(key, { id: task.id, tool: task.tool, controller, ended })
   }
 
   /** @param lost aborts when the lease is lost, and for no other reason: a cancelled or draining attempt still writes its end. */
@@ -273,8 +338,8 @@ export class Worker {
     }
     switch (outcome.kind) {
       case 'completed': {
-        const { result, artifacts = [] } = outcome
-        return finish({ id, fence, state: 'completed', result, artifacts })
+        const { result, artifacts = [], dead } = outcome
+        return finish({ id, fence, state: 'completed', result, artifacts, ...(dead === undefined ? {} : { dead }) })
       }
       case 'failed': {
         const { error, dead = 'error' } = outcome
@@ -284,16 +349,23 @@ export class Worker {
         return finish({ id, fence, state: 'cancelled' })
       case 'asked':
       case 'sleeping': {
-        const until = outcome.kind === 'asked' ? { asks: outcome.asks } : { wakeAfterMs: outcome.wakeAfterMs }
+        const until =
+          outcome.kind === 'asked'
+            ? { asks: outcome.asks, expireAfterMs: outcome.expireAfterMs }
+            : { wakeAfterMs: outcome.wakeAfterMs }
         const parked = await write(() => store.park(id, fence, until))
         if (parked === 'cancelled') return finish({ id, fence, state: 'cancelled' })
+        if (outcome.kind === 'sleeping') this.#parts.onDue?.(outcome.wakeAfterMs)
         return onChanged(id)
       }
       case 'retry': {
         const { runAfterMs, statusMessage } = outcome
         await write(() => store.retry(id, fence, runAfterMs, statusMessage))
+        this.#parts.onDue?.(runAfterMs)
         return onChanged(id)
       }
+      case 'abandoned':
+        return
       case 'released': {
         const released = await write(() => store.release([{ id, fence }]))
         // Others may take it at once; a bell that is lost is rung again by the sweeper.
