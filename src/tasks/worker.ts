@@ -51,6 +51,8 @@ export interface WorkerParts {
   readonly run: (attempt: Attempt) => Promise<AttemptOutcome>
   /** Told of each change that somebody may be waiting for. */
   readonly onChanged: (id: string) => void
+  /** Told after which time a task that was put aside is due again. */
+  readonly onDue?: (afterMs: number) => void
   readonly onError: (message: string, error: unknown) => void
   readonly tools: readonly string[]
   /** Attempts at once of the tools that are bounded; the others may take all slots. */
@@ -352,11 +354,13 @@ export class Worker {
             : { wakeAfterMs: outcome.wakeAfterMs }
         const parked = await write(() => store.park(id, fence, until))
         if (parked === 'cancelled') return finish({ id, fence, state: 'cancelled' })
+        if (outcome.kind === 'sleeping') this.#parts.onDue?.(outcome.wakeAfterMs)
         return onChanged(id)
       }
       case 'retry': {
         const { runAfterMs, statusMessage } = outcome
         await write(() => store.retry(id, fence, runAfterMs, statusMessage))
+        this.#parts.onDue?.(runAfterMs)
         return onChanged(id)
       }
       case 'abandoned':
