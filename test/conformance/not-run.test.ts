@@ -75,5 +75,10 @@ test('a stub of the suite passes as long as it is one', () => {
   expect(judge(stub, [])).toHaveLength(1)
   expect(judge(stub, [schema])).toHaveLength(1)
   for (const status of ['SUCCESS', 'FAILURE', 'WARNING', 'INFO'] as const)
-    expect(judge(stub, [{ id: 'x', status: 'SKIPPED' }, { id: 'y', status }])).toHaveLength(1)
+    expect(
+      judge(stub, [
+        { id: 'x', status: 'SKIPPED' },
+        { id: 'y', status },
+      ]),
+    ).toHaveLength(1)
 })
