@@ -56,7 +56,7 @@ create table ${schema}.hf_task (
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 create index hf_task_ready on ${schema}.hf_task (queue, tool, order_at) where state = 0;
-create index hf_task_leased on ${schema}.hf_task (worker) where state = 1;
+create index hf_task_leased on ${schema}.hf_task (claim_token) where state = 1;
 create index hf_task_waking on ${schema}.hf_task (run_at) where state = 2 and open_asks = 0;
 create index hf_task_expiring on ${schema}.hf_task (expires_at) where state < 3 and expires_at is not null;
 create index hf_task_purging on ${schema}.hf_task (purge_at) where state > 2;

@@ -18,7 +18,7 @@ export const behind = (count: string, weight: string): string =>
 export const placedAfterOthers = (schema: string, source: string, order: string): string => `
 ranked as (
   select s.*, row_number() over (partition by queue, owner order by ${order}) as rank from ${source} s),
-counted as (
+counted as materialized (
   select r.*, case when rank = 1 then ${busyCount(schema, 'r.queue', 'r.owner')} end as busy from ranked r),
 placed as (
   select c.*, first_value(busy) over (partition by queue, owner order by rank) + rank - 1 as before from counted c)`
