@@ -28,7 +28,7 @@ export interface Hooks {
 export interface Producer {
   /** Resolves when the store has acknowledged it. */
   create(key: string): Promise<void>
-  /** Creates many at once, by whatever the system has for that; rings for none of them. */
+  /** Creates many at once, by whatever the system has for that. */
   fill(keys: readonly string[]): Promise<void>
   close(): Promise<void>
 }
