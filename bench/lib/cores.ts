@@ -24,7 +24,11 @@ export function claimCores(): Cores {
     })
     allowed = parseCoreList(answer.slice(answer.lastIndexOf(':') + 1))
   } catch {
-    return { pinned: undefined, all: undefined, note: 'not pinned: taskset is not available here, so server and load share cores' }
+    return {
+      pinned: undefined,
+      all: undefined,
+      note: 'not pinned: taskset is not available here, so server and load share cores',
+    }
   }
   const [server, ...others] = allowed
   const load = others.at(-1)

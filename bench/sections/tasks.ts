@@ -48,7 +48,9 @@ async function measureAll({ budget, tasks: choice, scratchDir }: Context): Promi
   const isChosen = (store: string, queue: string): boolean =>
     choice.pairs?.some((pair) => pair === store || pair === `${store}+${queue}`) ?? true
   const chosen = Object.keys(storeHomes).flatMap((store) =>
-    Object.keys(queueHomes).filter((queue) => isChosen(store, queue)).map((queue) => ({ store, queue })),
+    Object.keys(queueHomes)
+      .filter((queue) => isChosen(store, queue))
+      .map((queue) => ({ store, queue })),
   )
   const measurePair = async (name: string, place: () => Promise<Place>): Promise<Measured> => {
     const rig = await Rig.open(holdfastModule, await place())
@@ -65,7 +67,12 @@ async function measureAll({ budget, tasks: choice, scratchDir }: Context): Promi
       const paced = await rig.openLoop(perSecond, budget.taskPacedMs)
       await rig.close()
       progress(`tasks: ${name}: a worker is killed`)
-      const tunedTakeover = await takeover(holdfastModule, { ...(await place()), leaseMs: tunedLeaseMs }, heldJobs, tunedLeaseMs)
+      const tunedTakeover = await takeover(
+        holdfastModule,
+        { ...(await place()), leaseMs: tunedLeaseMs },
+        heldJobs,
+        tunedLeaseMs,
+      )
       return { name, peaks, paced, tunedTakeover }
     } catch (error) {
       await rig.close().catch(() => undefined) // the first error says more
@@ -105,7 +112,9 @@ async function measureAll({ budget, tasks: choice, scratchDir }: Context): Promi
   if (chosen.some(({ store, queue }) => store === 'postgres' && queue === 'store')) {
     progress('tasks: starting postgres without fsync')
     await using home = postgresHome(await startPostgres({ settings: { fsync: 'off' } }))
-    measured.push(await measurePair('the first, fsync off', async () => ({ url: await home.empty(), concurrency, payloadBytes })))
+    measured.push(
+      await measurePair('the first, fsync off', async () => ({ url: await home.empty(), concurrency, payloadBytes })),
+    )
   }
   clearProgress()
   if (sync !== undefined)

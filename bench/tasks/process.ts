@@ -37,14 +37,14 @@ async function run(command: Command): Promise<unknown> {
       const system = (await import(command.module)) as TaskSystem
       producer = await system.producer(command.place)
       opened.push(producer)
-      return undefined
+      break
     }
     case 'consume': {
       const system = (await import(command.module)) as TaskSystem
       const held = command.holdsJobs ? new Promise<void>(() => undefined) : undefined
       const hooks: Hooks = { entered: (key) => entered.push([key, nowMs()]), hold: () => held }
       opened.push(await system.consumer(command.place, hooks))
-      return undefined
+      break
     }
     case 'closed-loop':
       return closedLoop(command.durationMs, command.callers)
@@ -58,8 +58,8 @@ async function run(command: Command): Promise<unknown> {
       return process.cpuUsage()
     case 'close':
       for (const one of opened.splice(0).reverse()) await one.close()
-      return undefined
   }
+  return undefined
 }
 
 async function create(dueMs: number): Promise<Creation> {

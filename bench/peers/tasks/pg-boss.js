@@ -21,8 +21,11 @@ export async function probe({ url }) {
   await client.connect()
   return {
     unfinished: async () =>
-      (await client.query(`select count(*)::int as count from pgboss.job where name = '${queue}' and state < 'completed'`))
-        .rows[0].count,
+      (
+        await client.query(
+          `select count(*)::int as count from pgboss.job where name = '${queue}' and state < 'completed'`,
+        )
+      ).rows[0].count,
     close: () => client.end(),
   }
 }
@@ -35,7 +38,10 @@ export async function producer(place) {
       await boss.send(queue, { key, text })
     },
     fill: async (keys) => {
-      await boss.insert(queue, keys.map((key) => ({ data: { key, text } })))
+      await boss.insert(
+        queue,
+        keys.map((key) => ({ data: { key, text } })),
+      )
     },
     close: () => boss.stop({ graceful: false }),
   }
