@@ -169,6 +169,7 @@ export async function wire(
     openListens: new Map(),
     inbox,
     clientRequests: new ClientRequests(shared, inbox),
+    tasks: undefined,
     nextRequestId: () => `${nodeId}-${(++counter).toString(36)}`,
   }
   const kernel = new Kernel(services)

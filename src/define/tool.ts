@@ -7,6 +7,7 @@ import { checkLimits, type ToolLimit } from './limits.ts'
 import { checkListedFields, checkToolAnnotations } from './listed-fields.ts'
 import { checkFields, checkFunction, checkOptions, checkText, checkToolName, invalid, quote } from './names.ts'
 import { checkScopes } from './scopes.ts'
+import { resolveTaskOptions, type ResolvedTaskOptions, type TaskOptions } from './task.ts'
 import type { InferInput, InferReturn, Schema } from './schema.ts'
 
 /** Hints on how a tool behaves. Clients must not trust them (MCP 2026-07-28, `ToolAnnotations`). */
@@ -49,6 +50,8 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
    * Default: as many as the node runs (`maxConcurrentRequests`).
    */
   concurrency?: number
+  /** Runs the tool's calls as durable tasks, on workers. Default: they run within the request, on the node that has it. */
+  task?: TaskOptions | true
   /** Sent with the tool in lists, unchanged. */
   _meta?: Record<string, unknown>
   /** How often the tool may be called. A call must pass all of them, and those of the server. */
@@ -81,6 +84,7 @@ export interface ToolDefinition {
   readonly annotations?: ToolAnnotations
   readonly icons?: Icon[]
   readonly concurrency?: number
+  readonly task?: ResolvedTaskOptions
   readonly _meta?: Record<string, unknown>
   readonly limits?: readonly ToolLimit[]
   readonly run: (args: never, ctx: Context) => unknown
@@ -98,6 +102,7 @@ const FIELDS = [
   'icons',
   'concurrency',
   'limits',
+  'task',
   '_meta',
   'run',
 ]
@@ -140,13 +145,14 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   const { concurrency } = options
   if (concurrency !== undefined && !(Number.isSafeInteger(concurrency) && concurrency >= 1))
     invalid(where, `\`concurrency\` is ${quote(concurrency)}.`, 'It must be a whole number, 1 or more.')
-  const { input, output, ...rest } = options
+  const { input, output, task, ...rest } = options
   const compiled = input === undefined ? NO_ARGUMENTS : asObject(compileSchema(input, 'input', where), where)
   return Object.freeze({
-    ...(rest as Omit<ToolDefinition, 'kind' | 'input' | 'output' | 'headerParameters'>),
+    ...(rest as Omit<ToolDefinition, 'kind' | 'input' | 'output' | 'task' | 'headerParameters'>),
     kind: 'tool' as const,
     input: compiled,
     ...(output === undefined ? {} : { output: compileSchema(output, 'output', where) }),
+    ...(task === undefined ? {} : { task: resolveTaskOptions(task, where) }),
     headerParameters: findHeaderParameters(compiled.json, where),
   })
 }

@@ -32,8 +32,8 @@ export function withIdempotencyKey(
     // A result is rendered for a revision; another revision's client must not be given it.
     digest: sha256([facts.revision, canonical(args), canonical(facts.params.inputResponses ?? null)]),
     // A question that has expired can't be gone on from: a repeat after it begins anew.
-    keepMs: ({ isInputRequired }: Outcome) =>
-      isInputRequired === true ? services.options.questionTtlMs : services.options.idempotencyTtlMs,
+    keepMs: ({ resultType }: Outcome) =>
+      resultType === 'input_required' ? services.options.questionTtlMs : services.options.idempotencyTtlMs,
     onOther: () =>
       new HoldfastError(
         'idempotency_key_reused',

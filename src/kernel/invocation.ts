@@ -31,8 +31,11 @@ export interface Outcome {
   readonly meta?: JsonObject | undefined
   /** The tool failed; told to telemetry. */
   readonly isError?: boolean
-  /** Not the end: the client is asked, and calls again with the answers (2026-07-28, `InputRequiredResult`). */
-  readonly isInputRequired?: boolean
+  /**
+   * Not the end. `input_required`: the client is asked, and calls again with the answers (2026-07-28, `InputRequiredResult`);
+   * `task`: it asks for the result by the handle that it is given (SEP-2663, `CreateTaskResult`).
+   */
+  readonly resultType?: 'complete' | 'input_required' | 'task'
 }
 
 /**
@@ -184,9 +187,9 @@ export class Invocation implements Ticking {
       this.#reply.pause?.(retryMs)
   }
 
-  succeed({ members, meta, isError, isInputRequired }: Outcome): void {
+  succeed({ members, meta, isError, resultType }: Outcome): void {
     if (this.#stage === 'done') return
-    const body = this.#result(members, meta, isInputRequired === true) // may throw: the handler's own `_meta` may be none that JSON can say
+    const body = this.#result(members, meta, resultType) // may throw: the handler's own `_meta` may be none that JSON can say
     this.#end(isError === true ? 'tool_error' : undefined, 200)
     this.#send(200, body)
     this.#letGo()
@@ -214,10 +217,14 @@ export class Invocation implements Ticking {
     return true
   }
 
-  #result(members: string | Buffer, meta: JsonObject | undefined, isInputRequired: boolean): Body {
+  #result(
+    members: string | Buffer,
+    meta: JsonObject | undefined,
+    resultType: Outcome['resultType'] = 'complete',
+  ): Body {
     const { facts, services } = this
     const isModern = facts.era === 'modern'
-    const head = isModern ? (isInputRequired ? '{"resultType":"input_required",' : '{"resultType":"complete",') : '{'
+    const head = isModern ? `{"resultType":"${resultType}",` : '{'
     const tail = isModern
       ? (members.length === 0 ? '"_meta":' : ',"_meta":') +
         (meta === undefined

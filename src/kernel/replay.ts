@@ -271,7 +271,7 @@ export class Replay {
     const inputRequests = Object.fromEntries(this.#pending)
     return {
       members: `"inputRequests":${JSON.stringify(inputRequests)},"requestState":${JSON.stringify(requestState)}`,
-      isInputRequired: true,
+      resultType: 'input_required',
     }
   }
 }

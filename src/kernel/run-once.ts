@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Invocation, Outcome } from './invocation.ts'
-import type { JsonObject } from './protocol.ts'
 
 /** What the store keeps under a key: first a claim, then the outcome. */
 interface Kept {
@@ -10,7 +9,7 @@ interface Kept {
   holder?: string
   /** The run has ended without an outcome: who comes next runs. */
   isDropped?: boolean
-  outcome?: { members: string; meta?: JsonObject; isError?: boolean; isInputRequired?: boolean }
+  outcome?: Omit<Outcome, 'members'> & { members: string }
 }
 
 /** What is to run at most once. */
@@ -177,8 +176,8 @@ export function keepForCall(
   const put = async (): Promise<void> => {
     const [bytes] = await state.getMany([key])
     const kept = bytes && toKept(bytes)
-    if (kept?.digest !== digest || kept.outcome?.isInputRequired !== true) return
-    const ttlMs = outcome.isInputRequired === true ? options.questionTtlMs : options.idempotencyTtlMs
+    if (kept?.digest !== digest || kept.outcome?.resultType !== 'input_required') return
+    const ttlMs = outcome.resultType === 'input_required' ? options.questionTtlMs : options.idempotencyTtlMs
     await state.compareAndSet(key, bytes, toOutcomeBytes(digest, outcome), { ttlMs })
   }
   return told(invocation, put())

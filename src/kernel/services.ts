@@ -12,6 +12,7 @@ import type { JsonBounds } from './json.ts'
 import type { KeyRing } from './key-ring.ts'
 import type { Limits } from './limits.ts'
 import type { Challenges } from './scopes.ts'
+import type { TaskEngine } from './task-engine.ts'
 import type { Ticker } from './ticker.ts'
 
 /** Bounds and times of the kernel. Defaults stand in `compose/options.ts`, and in the operations guide. */
@@ -66,6 +67,8 @@ export interface Services {
   readonly clientRequests: ClientRequests
   /** Open `subscriptions/listen` of connections that cancel by id (stdio). */
   readonly openListens: Map<string, () => void>
+  /** `undefined`: no tool of this server runs as a task. */
+  readonly tasks: TaskEngine | undefined
   readonly nodeId: string
   nextRequestId(): string
 }
