@@ -136,7 +136,7 @@ test('a history in which everything is as it should be has no problems, and is c
   const { problems, counts, faults } = check(tell())
   expect(problems).toEqual([])
   expect(counts).toMatchObject({ tasks: 2, completed: 1, cancelled: 1, claims: 3, takeovers: 1, steps: 1, answers: 1 })
-  expect(faults).toEqual({ 'worker killed': { times: 1, hits: 1 } })
+  expect(faults).toEqual({ 'worker killed': { times: 1, failed: 0, hits: 1 } })
 })
 
 test('what may be is no problem: stale holders that are refused, unknown outcomes, reads beside an end, late answers', () => {

@@ -69,11 +69,13 @@ export interface Begun {
 /** Milliseconds of the machine's monotonic clock. */
 export const monotonicMs = (): number => Math.round(Number(process.hrtime.bigint() / 1000n)) / 1000
 
-/** Writes the events of one process. */
+/** Of all writers of this process, so that no two operations share an id. */
+let count = 0
+
+/** Writes the events of one process, or of one client in it. */
 export class HistoryWriter {
   readonly #file: number
   readonly #process: string
-  #count = 0
 
   constructor(path: string, processName: string) {
     this.#file = openSync(path, 'a')
@@ -101,7 +103,7 @@ export class HistoryWriter {
   }
 
   #nextId(): string {
-    return `${process.pid}.${++this.#count}`
+    return `${process.pid}.${++count}`
   }
 
   /** One system call, so that lines of several processes never mix. */

@@ -14,6 +14,7 @@ export interface Hold {
 
 /** A fault as the history has it. */
 export interface Fault extends FaultNote {
+  readonly isDone: boolean
   readonly fromMs: number
   readonly toMs: number
 }
@@ -21,6 +22,8 @@ export interface Fault extends FaultNote {
 /** What became of a kind of fault. */
 export interface FaultCount {
   times: number
+  /** Of these, could not be done, or in part: a process that was down already could not be told anything. */
+  failed: number
   /** Tasks that it met while a worker it touched held them; of stores and brokers: that were open. */
   hits: number
 }
@@ -32,7 +35,12 @@ const AFTERMATH_MS = 5000
 const MAX_UNEXPLAINED = 1
 
 export const faultsOf = (run: RunHistory): Fault[] =>
-  run.of('fault').map(({ given, fromMs, toMs }) => ({ ...(given as FaultNote), fromMs, toMs }))
+  run.of('fault').map(({ given, fromMs, toMs, outcome }) => ({
+    ...(given as FaultNote),
+    fromMs,
+    toMs,
+    isDone: outcome !== 'fail',
+  }))
 
 /** All holds of all tasks, each task's in the order of their fences. */
 export function holdsOf(run: RunHistory): Hold[] {
@@ -76,8 +84,9 @@ export function countFaults(run: RunHistory, holds: readonly Hold[]): Record<str
   const counts: Record<string, FaultCount> = {}
   const lives = [...run.created.keys()].map((id) => lifeOf(run.tasks.get(id)!))
   for (const fault of faultsOf(run)) {
-    const count = (counts[fault.name] ??= { times: 0, hits: 0 })
+    const count = (counts[fault.name] ??= { times: 0, failed: 0, hits: 0 })
     count.times++
+    if (!fault.isDone) count.failed++
     const overlaps = (one: { fromMs: number; toMs: number }): boolean =>
       one.fromMs <= fault.toMs && one.toMs >= fault.fromMs
     const held = holds.filter((hold) => touches(fault, hold.process) && overlaps(hold))
