@@ -52,9 +52,9 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
   await using stack = new AsyncDisposableStack()
   const toxiproxy = stack.use(await startToxiproxy())
   onProgress('starting servers')
-  const [store, queue] = await Promise.all([startStore(storeName, toxiproxy), startQueue(queueName, toxiproxy)])
-  stack.use(store)
-  stack.use(queue)
+  const starting = [startStore(storeName, toxiproxy), startQueue(queueName, toxiproxy)] as const
+  for (const one of await Promise.allSettled(starting)) if (one.status === 'fulfilled') stack.use(one.value)
+  const [store, queue] = await Promise.all(starting)
   const history = stack.adopt(new HistoryWriter(settings.history, 'nemesis'), (one) => one.close())
   const value: RunSettings = {
     store: storeName,

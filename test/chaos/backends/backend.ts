@@ -36,3 +36,9 @@ export type QueueName = (typeof QUEUES)[number]
 
 /** The task queue of every run. */
 export const QUEUE = 'chaos'
+
+/** AWS' clients send nothing without credentials; what runs on this machine takes any. Processes that are started have them too. */
+export function useLocalCredentials(): void {
+  process.env['AWS_ACCESS_KEY_ID'] ??= 'test'
+  process.env['AWS_SECRET_ACCESS_KEY'] ??= 'test'
+}

@@ -8,7 +8,7 @@ import { startElasticmq } from '../../servers/elasticmq.ts'
 import { startKafka } from '../../servers/kafka.ts'
 import { startRabbitmq } from '../../servers/rabbitmq.ts'
 import type { Link, Toxiproxy } from '../../servers/toxiproxy.ts'
-import { QUEUE, type QueueBackend, type QueueName } from './backend.ts'
+import { QUEUE, useLocalCredentials, type QueueBackend, type QueueName } from './backend.ts'
 import { Links } from './links.ts'
 
 /** Starts a queue. */
@@ -107,6 +107,7 @@ async function kafka(toxiproxy: Toxiproxy): Promise<QueueBackend> {
 }
 
 async function sqs(toxiproxy: Toxiproxy): Promise<QueueBackend> {
+  useLocalCredentials()
   const server = await startElasticmq()
   const links = new Links(toxiproxy, 'sqs', server)
   const urlOf = (port: number): string =>

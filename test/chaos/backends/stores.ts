@@ -13,7 +13,7 @@ import { startPostgres } from '../../servers/postgres.ts'
 import { guard, release } from '../../servers/watchdog.ts'
 import type { Toxiproxy } from '../../servers/toxiproxy.ts'
 import { until } from '../../servers/tools.ts'
-import type { StoreBackend, StoreName } from './backend.ts'
+import { useLocalCredentials, type StoreBackend, type StoreName } from './backend.ts'
 import { Links } from './links.ts'
 
 /** Starts a store; its schema is there. */
@@ -99,6 +99,7 @@ async function postgres(toxiproxy: Toxiproxy): Promise<StoreBackend> {
 
 /** It is paused and cut off, not killed: DynamoDB Local answers a transaction before its file has it. */
 async function dynamodb(toxiproxy: Toxiproxy): Promise<StoreBackend> {
+  useLocalCredentials()
   const server = await startDynamodb()
   const links = new Links(toxiproxy, 'dynamodb', server)
   const urlOf = (port: number): string =>

@@ -35,7 +35,7 @@ export class ChaosProcess implements AsyncDisposable {
         name,
         program: { command: process.execPath, origin: 'this repository' },
         args: [module, JSON.stringify(settings(ports))],
-        env: { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', ...env },
+        env,
         isReady: () => isUp(ports.control),
       }
     })
