@@ -4,7 +4,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { QueueListener, TaskQueue } from '../ports/task-queue.ts'
 import type { ClaimedTask, DeadReason, TaskEnd, TaskStore } from '../ports/task-store.ts'
 import { Gather } from './gather.ts'
-import type { Lease, LeaseKeeper } from './lease-keeper.ts'
+import type { Lease, LeaseKeeper, LeaseLoss } from './lease-keeper.ts'
 import { persistently } from './persistent.ts'
 
 /** What became of one attempt. */
@@ -42,6 +42,8 @@ export interface WorkerParts {
   readonly onChanged: (id: string) => void
   readonly onError: (message: string, error: unknown) => void
   readonly tools: readonly string[]
+  /** Attempts at once of the tools that are bounded; the others may take all slots. */
+  readonly toolConcurrency?: ReadonlyMap<string, number>
   readonly queues: readonly string[]
   readonly handlerRevisions: readonly string[]
   /** Tasks at once. */
@@ -52,7 +54,7 @@ export interface WorkerParts {
 }
 
 interface Running {
-  readonly lease: Lease
+  readonly tool: string
   readonly controller: AbortController
   readonly ended: Promise<void>
 }
@@ -70,6 +72,7 @@ interface Running {
  * 2. One claim is under way at a time: together with free slots it takes as many tasks as there are.
  * 3. Every write carries the fence of its claim, and is repeated until it is known to be carried out, or the lease is lost.
  * 4. A handler whose lease is lost is told so, and nothing that it still does is written.
+ * 5. A tool of which as many attempts run as may is not asked for: a backlog of it keeps no slot from the others.
  */
 export class Worker {
   readonly #parts: WorkerParts
@@ -77,6 +80,8 @@ export class Worker {
   readonly #finishing: Gather<TaskEnd, 'done' | 'lost'>
   readonly #stop = new AbortController()
   readonly #mayHaveMore = new Set<string>()
+  /** Queues that were asked for some tools only; looked at again when a slot of a tool becomes free. */
+  readonly #askedInPart = new Set<string>()
   #listener: QueueListener | undefined
   #claiming: Promise<void> | undefined
   #isPaused = false
@@ -151,44 +156,80 @@ export class Worker {
   }
 
   async #claimRound(hinted: string | undefined, ids: readonly string[] | undefined): Promise<void> {
-    const { concurrency, leaseMs, store, tools, handlerRevisions, name, clock, onError } = this.#parts
-    const { signal } = this.#stop
-    while (this.#mayHaveMore.size > 0 && !signal.aborted) {
-      const limit = concurrency - this.#running.size
-      if (limit <= 0) return this.#pause()
+    const { concurrency } = this.#parts
+    // A claim that asks for a bounded tool takes no more tasks than it has slots; what it leaves is for the others' claim.
+    let isUnboundedTurn = false
+    while (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) {
+      const free = concurrency - this.#running.size
+      if (free <= 0) return this.#pause()
       const [queue] = hinted !== undefined && this.#mayHaveMore.has(hinted) ? [hinted] : this.#mayHaveMore
       this.#mayHaveMore.delete(queue!)
-      const request = {
-        worker: name,
-        token: randomUUID(),
-        queue: queue!,
-        tools,
-        handlerRevisions,
-        limit,
-        leaseMs,
-        ...(queue === hinted && ids !== undefined ? { ids } : {}),
-      }
-      let claimed: readonly ClaimedTask[]
-      const sentMs = clock.monotonic()
-      try {
-        claimed = await persistently(
-          clock,
-          signal,
-          () => store.claim(request),
-          (error) => onError('Tasks could not be claimed.', error),
-        )
-      } catch {
-        return // stopped while the store was away; a claim that was carried out runs out by itself
-      }
-      // A claim that took long may have run out already: what it gave is another's before it has begun.
-      if (clock.monotonic() - sentMs > leaseMs / 2) {
-        this.#mayHaveMore.add(queue!)
-        await store.release(claimed).catch((error: unknown) => onError('Tasks could not be given back.', error))
+      const { tools, limit, isPart } = this.#askable(free, isUnboundedTurn)
+      if (isPart) this.#askedInPart.add(queue!)
+      if (tools.length === 0) {
+        if (isUnboundedTurn) this.#mayHaveMore.add(queue!)
+        isUnboundedTurn = false
         continue
       }
-      if (claimed.length === limit) this.#mayHaveMore.add(queue!)
-      for (const task of claimed) this.#begin(task)
+      const isFull = await this.#claimFrom(queue!, tools, limit, queue === hinted ? ids : undefined)
+      if (isFull === undefined) return
+      if (isFull || isUnboundedTurn) this.#mayHaveMore.add(queue!)
+      isUnboundedTurn = isFull && !isUnboundedTurn && limit < free
     }
+  }
+
+  /** Tools that have a free slot, and how many tasks of them may come. */
+  #askable(free: number, isUnboundedTurn: boolean): { tools: readonly string[]; limit: number; isPart: boolean } {
+    const { tools, toolConcurrency } = this.#parts
+    if (toolConcurrency === undefined || toolConcurrency.size === 0) return { tools, limit: free, isPart: false }
+    const taken = new Map<string, number>()
+    for (const { tool } of this.#running.values()) taken.set(tool, (taken.get(tool) ?? 0) + 1)
+    const leftOf = (tool: string): number => (toolConcurrency.get(tool) ?? Infinity) - (taken.get(tool) ?? 0)
+    const askable = tools.filter((tool) => (isUnboundedTurn ? leftOf(tool) === Infinity : leftOf(tool) > 0))
+    return {
+      tools: askable,
+      limit: Math.min(free, ...askable.map(leftOf)),
+      isPart: tools.some((tool) => leftOf(tool) <= 0),
+    }
+  }
+
+  /** Claims once; says whether there may be more. `undefined`: the worker stops. */
+  async #claimFrom(
+    queue: string,
+    tools: readonly string[],
+    limit: number,
+    ids: readonly string[] | undefined,
+  ): Promise<boolean | undefined> {
+    const { leaseMs, store, handlerRevisions, name, clock, onError } = this.#parts
+    const request = {
+      worker: name,
+      token: randomUUID(),
+      queue,
+      tools,
+      handlerRevisions,
+      limit,
+      leaseMs,
+      ...(ids === undefined ? {} : { ids }),
+    }
+    let claimed: readonly ClaimedTask[]
+    const sentMs = clock.monotonic()
+    try {
+      claimed = await persistently(
+        clock,
+        this.#stop.signal,
+        () => store.claim(request),
+        (error) => onError('Tasks could not be claimed.', error),
+      )
+    } catch {
+      return undefined // stopped while the store was away; a claim that was carried out runs out by itself
+    }
+    // A claim that took long may have run out already: what it gave is another's before it has begun.
+    if (clock.monotonic() - sentMs > leaseMs / 2) {
+      await store.release(claimed).catch((error: unknown) => onError('Tasks could not be given back.', error))
+      return true
+    }
+    this.#begin(claimed, sentMs)
+    return claimed.length === limit
   }
 
   #pause(): void {
@@ -202,58 +243,62 @@ export class Worker {
     this.#listener?.resume()
   }
 
-  #begin(task: ClaimedTask): void {
-    const { keeper } = this.#parts
-    const lease = { id: task.id, fence: task.fence }
-    const controller = new AbortController()
-    keeper.hold(lease, (loss) =>
-      controller.abort(
-        loss === 'lost'
-          ? new HoldfastError('task_lost', 'Another worker has the task, or may have it.')
-          : new HoldfastError('task_cancelled', 'The task was cancelled, or its time is up.'),
-      ),
+  #begin(tasks: readonly ClaimedTask[], sentMs: number): void {
+    const begun = tasks.map((task) => {
+      const lease = { id: task.id, fence: task.fence }
+      const stop = new AbortController()
+      const lost = new AbortController()
+      const onLoss = (loss: LeaseLoss): void => {
+        if (loss === 'lost') lose(stop, lost)
+        else stop.abort(new HoldfastError('task_cancelled', 'The task was cancelled, or its time is up.'))
+      }
+      const onReported = (): void => this.#parts.onChanged(task.id)
+      return { task, held: { lease, onLoss, onReported }, stop, lost }
+    })
+    this.#parts.keeper.hold(
+      begun.map(({ held }) => held),
+      sentMs,
     )
+    for (const { task, held, stop, lost } of begun) this.#run(task, held.lease, stop, lost)
+  }
+
+  #run(task: ClaimedTask, lease: Lease, controller: AbortController, lost: AbortController): void {
+    const { keeper } = this.#parts
     if (task.cancel) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
     const key = `${task.id} ${task.fence}`
-    const ended = this.#attempt(task, lease, controller).finally(() => {
+    const ended = this.#attempt(task, lease, controller, lost).finally(() => {
       keeper.drop(lease)
       this.#running.delete(key)
       this.#resume()
+      if (this.#parts.toolConcurrency?.has(task.tool) === true) {
+        for (const queue of this.#askedInPart) this.#mayHaveMore.add(queue)
+        this.#askedInPart.clear()
+      }
       if (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) void this.#claim()
     })
-    this.#running.set(key, { lease, controller, ended })
+    this.#running.set(key, { tool: task.tool, controller, ended })
   }
 
-  async #attempt(task: ClaimedTask, lease: Lease, controller: AbortController): Promise<void> {
+  /** @param lost aborts when the lease is lost, and for no other reason: a cancelled or draining attempt still writes its end. */
+  async #attempt(task: ClaimedTask, lease: Lease, controller: AbortController, lost: AbortController): Promise<void> {
     const { run, keeper, store, leaseMs, onError, clock } = this.#parts
-    const { signal } = controller
-    const isLost = (): boolean => isReason(signal, 'task_lost')
-    /** Aborts when the lease is lost, and for no other reason: a cancelled or draining attempt still writes its end. */
-    const lost = new AbortController()
-    const onAbort = (): void => {
-      if (isLost()) lost.abort(signal.reason)
-    }
-    signal.addEventListener('abort', onAbort)
     const write = <T>(work: () => Promise<T>): Promise<T> =>
       persistently(clock, lost.signal, work, (error) => onError(`The task ${task.id} could not be written.`, error))
-    const lose = (): void => controller.abort(new HoldfastError('task_lost', 'Another worker has the task.'))
     try {
       const outcome = await run({
         task,
-        signal,
+        signal: controller.signal,
         report: (statusMessage) => keeper.report(lease, statusMessage),
         recordStep: async (name, value, artifacts = []) => {
-          if (isLost()) return 'lost'
+          if (lost.signal.aborted) return 'lost'
           const recorded = await write(() => store.recordStep({ ...lease, name, value, leaseMs, artifacts }))
-          if (recorded === 'lost') lose()
+          if (recorded === 'lost') lose(controller, lost)
           return recorded
         },
       })
-      if (!isLost()) await this.#write(task, lease, outcome, write)
+      if (!lost.signal.aborted) await this.#write(task, lease, outcome, write)
     } catch (error) {
       if (!lost.signal.aborted) onError(`The task ${task.id} ended without an outcome.`, error)
-    } finally {
-      signal.removeEventListener('abort', onAbort)
     }
   }
 
@@ -303,5 +348,8 @@ export class Worker {
   }
 }
 
-const isReason = (signal: AbortSignal, code: string): boolean =>
-  signal.aborted && signal.reason instanceof HoldfastError && signal.reason.code === code
+function lose(stop: AbortController, lost: AbortController): void {
+  const reason = new HoldfastError('task_lost', 'Another worker has the task, or may have it.')
+  stop.abort(reason)
+  lost.abort(reason)
+}
