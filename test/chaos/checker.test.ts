@@ -212,6 +212,14 @@ const MUTANTS: Record<string, Record<string, ChaosEvent[]>> = {
     }),
     'a completion that no claim has written': tell({ row: { ...ROW, fence: 4, doneFence: 4 } }),
   },
+  'tasks end well': {
+    'a task that fails though nothing in it does': tell({
+      row: { ...ROW, state: 'failed', dead: 'error', result: undefined },
+    }),
+    'a completion without a result': tell({
+      afterEnd: (story) => story.does('client-1', 'read', { task }, { state: 'completed' }),
+    }),
+  },
   'attempts are bounded': {
     'more attempts than allowed': tell({ row: { ...ROW, attempts: 4 } }),
     'more crashes than allowed': tell({ row: { ...ROW, crashes: 4 } }),

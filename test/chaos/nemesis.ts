@@ -66,7 +66,8 @@ export function* schedule(templates: readonly Template[], seed: number, first?: 
       part,
       targets,
       lastingMs: Math.round(template!.lastingMs * (0.8 + 0.4 * random())),
-      pauseMs: Math.round(200 + 600 * random()),
+      // Of few faults each comes often: without a rest between them nothing would ever be whole.
+      pauseMs: Math.round((200 + 600 * random()) * Math.max(1, 8 / templates.length)),
       run: (lastingMs) => run(targets, lastingMs, () => own),
     }
   }

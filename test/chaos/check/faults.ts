@@ -87,8 +87,10 @@ export function countFaults(run: RunHistory, holds: readonly Hold[]): Record<str
     const count = (counts[fault.name] ??= { times: 0, failed: 0, hits: 0 })
     count.times++
     if (!fault.isDone) count.failed++
+    // A crash point is armed for a while, and hits at one moment, or never.
+    const moment = fault.name.startsWith('killed after-') ? crashWithin(run, fault) : fault
     const overlaps = (one: { fromMs: number; toMs: number }): boolean =>
-      one.fromMs <= fault.toMs && one.toMs >= fault.fromMs
+      moment !== undefined && one.fromMs <= moment.toMs && one.toMs >= moment.fromMs
     const held = holds.filter((hold) => touches(fault, hold.process) && overlaps(hold))
     // Clients that were talking to a node that it touched.
     const asked = [...run.of('create'), ...run.of('read'), ...run.of('answer'), ...run.of('cancel')].filter(
@@ -104,6 +106,8 @@ export function countFaults(run: RunHistory, holds: readonly Hold[]): Record<str
   return counts
 }
 
+const crashWithin = (run: RunHistory, { fromMs, toMs, targets }: Fault): Operation | undefined =>
+  run.of('crash').find((crash) => targets.includes(crash.process) && crash.fromMs >= fromMs && crash.fromMs <= toMs)
 const viaOf = ({ given }: Operation): string => (given as { via?: string } | undefined)?.via ?? ''
 
 /** From a task's creation until its end was first seen. */

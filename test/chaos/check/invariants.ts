@@ -1,10 +1,10 @@
 // What must hold of every history. Each invariant names itself in what it finds.
 import { isDeepStrictEqual } from 'node:util'
+import type { Op } from '../history.ts'
 import {
   precedes,
   type AuditedRow,
   type Operation,
-  type Returned,
   type RunHistory,
   type Seen,
   type TaskHistory,
@@ -119,7 +119,7 @@ const resultIsTheHolders: Invariant = (run) =>
     if (row === undefined || !FINAL.includes(row.state)) return problems
     const { doneFence, state } = row
     const claims = good(task.of('claim'))
-    const under = <Op extends Parameters<TaskHistory['of']>[0]>(op: Op): Operation[] =>
+    const under = (op: Op): Operation[] =>
       task.of(op).filter(({ fence }) => fence === doneFence)
     if (claims.some(({ fence }) => fence === doneFence)) {
       const sent = under('finish').some(({ given }) => {
@@ -140,6 +140,17 @@ const resultIsTheHolders: Invariant = (run) =>
         problems.push(`was ended by ${at(finish)} under the fence ${finish.fence}, and its row says ${doneFence}`)
     return problems
   })
+
+/** Handlers of these runs do nothing that fails for good: who completes has a result, and only lost workers use a task up. */
+const tasksEndWell: Invariant = (run) =>
+  all(run, (task) => [
+    ...good(task.of('read'))
+      .filter((read) => seenBy(read).state === 'completed' && seenBy(read).result === undefined)
+      .map((read) => `completed without a result that its handler had returned, to ${at(read)}: ${show(read.value)}`),
+    ...good(task.of('row'))
+      .filter((row) => rowOf(row).state === 'failed' && rowOf(row).dead !== 'crashes')
+      .map((row) => `failed (${rowOf(row).dead}), and nothing in it fails: ${show(task.of('read').at(-1)?.value)}`),
+  ])
 
 /** Attempts and crashes stay within their bounds, and so do claims. */
 const attemptsAreBounded: Invariant = (run) =>
@@ -269,10 +280,6 @@ const handlersHaveClaims: Invariant = (run) =>
       .map((enter) => `was entered by ${at(enter)} under the fence ${enter.fence}, which it had not claimed`),
   )
 
-/** The result holds all that its handler was given: the type of what handlers of these runs return. */
-export const isReturned = (value: unknown): value is Returned =>
-  typeof value === 'object' && value !== null && typeof (value as Returned).fence === 'number'
-
 /** All of them, by the name that their findings begin with. */
 export const INVARIANTS: Readonly<Record<string, Invariant>> = {
   'every acknowledged task ends': resolves,
@@ -281,6 +288,7 @@ export const INVARIANTS: Readonly<Record<string, Invariant>> = {
   'fences rise': fencesRise,
   'handlers hold their claim': handlersHaveClaims,
   "the result is the holder's": resultIsTheHolders,
+  'tasks end well': tasksEndWell,
   'attempts are bounded': attemptsAreBounded,
   'steps are recorded once': stepsAreRecordedOnce,
   'answers stay as they were accepted': answersStay,

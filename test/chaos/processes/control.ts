@@ -20,7 +20,10 @@ export async function serveCommands(
   handlers: { readonly [Name in keyof Commands]: (command: Commands[Name]) => void },
 ): Promise<Server> {
   const server = createServer((request, response) => {
-    if (request.method !== 'POST') return void response.end()
+    if (request.method !== 'POST') {
+      response.end()
+      return
+    }
     const name = request.url!.slice(1) as keyof Commands
     json(request).then(
       (command) => {

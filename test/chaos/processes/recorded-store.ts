@@ -87,6 +87,12 @@ export class RecordedTaskStore implements TaskStore {
   heartbeat(...args: Parameters<TaskStore['heartbeat']>): ReturnType<TaskStore['heartbeat']> {
     return this.#store.heartbeat(...args)
   }
+  attend(...args: Parameters<TaskStore['attend']>): ReturnType<TaskStore['attend']> {
+    return this.#store.attend(...args)
+  }
+  isOver(...args: Parameters<TaskStore['isOver']>): ReturnType<TaskStore['isOver']> {
+    return this.#store.isOver(...args)
+  }
   sweep(...args: Parameters<TaskStore['sweep']>): ReturnType<TaskStore['sweep']> {
     return this.#store.sweep(...args)
   }

@@ -9,7 +9,7 @@ import { openSqsQueue } from '../../../src/backends/sqs/task-queue.ts'
 import { systemClock, type Clock } from '../../../src/ports/clock.ts'
 import type { TaskQueue } from '../../../src/ports/task-queue.ts'
 import type { TaskStore } from '../../../src/ports/task-store.ts'
-import { LoopLeaseKeeper } from '../../../src/tasks/lease-keeper.ts'
+import { openLeaseKeeper } from '../../../src/compose/lease-keeper.ts'
 import { Sweeper } from '../../../src/tasks/sweeper.ts'
 import { Worker, type Attempt, type AttemptOutcome } from '../../../src/tasks/worker.ts'
 import { QUEUE } from '../backends/backend.ts'
@@ -58,13 +58,23 @@ const queue = withCrash(await openQueue(settings.queue), crash)
 const complain = (message: string, error: unknown): void => console.error(Math.round(performance.now()), message, error)
 await queue.ensureTopology([QUEUE])
 const renewMs = leaseMs / 3
+/** Of the lease: a loop that stands still for longer loses its tasks. */
+const HUNG_AFTER_MS = 0.75 * leaseMs
 const worker = new Worker({
   name: `${name}-${process.pid}`,
   store,
   queue,
-  keeper: new LoopLeaseKeeper(store, `${name}-${process.pid}`, { leaseMs, renewMs }, clock, (error) =>
-    complain('Leases', error),
-  ),
+  keeper: await openLeaseKeeper({
+    // Another thread would not meet what a broken build does to its store.
+    url: build === undefined ? settings.tasks : undefined,
+    store,
+    worker: `${name}-${process.pid}`,
+    times: { leaseMs, renewMs },
+    hungAfterMs: HUNG_AFTER_MS,
+    clock,
+    onError: (error) => complain('Leases', error),
+    onDied: (error) => complain('The thread of leases', error),
+  }),
   clock,
   run,
   onChanged: () => undefined,
@@ -86,6 +96,7 @@ new Sweeper({
   sweep: {
     crashBackoffMs: 200,
     overdueMs: 2000,
+    expiredAnswer: bytes(null),
     expiredError: bytes({ code: 'expired' }),
     lostError: bytes({ code: 'lost' }),
   },
@@ -103,7 +114,8 @@ async function run({ task, signal, recordStep }: Attempt): Promise<AttemptOutcom
     const before = known.get(stepName)
     if (before !== undefined) return JSON.parse(Buffer.from(before).toString()) as unknown
     const value = await body()
-    if ((await recordStep(stepName, bytes(value))) !== 'recorded') throw new Error(`${stepName} was not recorded`)
+    // `exists`: a try whose answer was lost has put it on record.
+    if ((await recordStep(stepName, bytes(value))) === 'lost') throw new Error(`${stepName} was not recorded`)
     return value
   }
   try {
