@@ -23,6 +23,11 @@ class Story {
     return this.#add(process, op, 'ok', ++this.#count, about)
   }
   /** Begins and ends `ok` with `value`; `between` happens meanwhile. */
+  fails(process: string, op: Op, about: About): this {
+    const id = ++this.#count
+    this.#add(process, op, 'invoke', id, about)
+    return this.#add(process, op, 'fail', id, about)
+  }
   does(process: string, op: Op, about: About, value: unknown, between: (story: this) => void = () => undefined): this {
     const id = ++this.#count
     this.#add(process, op, 'invoke', id, about)
@@ -271,6 +276,11 @@ const MUTANTS: Record<string, Record<string, ChaosEvent[]>> = {
   'owners are apart': {
     "a task that is shown to somebody else's client": tell({
       afterEnd: (story) => story.does('client-2', 'peek', { task }, OPEN),
+    }),
+  },
+  'nothing is refused': {
+    'an answer that a client should not see': tell({
+      afterEnd: (story) => story.fails('client-1', 'answer', { task, name: 'name', value: '-32603' }),
     }),
   },
   'nothing is left': { 'a row that is never purged': tell({ rest: { rows: 1, journals: 0 } }) },

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { seeded } from '../cluster/load.ts'
 import type { Creation, Seen } from './check/operations.ts'
-import type { TaskClient } from './client.ts'
+import { Refused, type TaskClient } from './client.ts'
 import type { About, Begun, HistoryWriter } from './history.ts'
 import type { Action } from './processes/plan.ts'
 
@@ -25,7 +25,7 @@ export const KINDS: Readonly<Record<string, { share: number; plan: (random: Rand
     share: 2,
     plan: (random) => [
       ...steps(random, 1),
-      { do: 'sleep', name: 'nap', ms: 300 + random() * 700 },
+      { do: 'sleep', name: 'nap', ms: 300 + random() * 2200 },
       ...steps(random, 1, 'then'),
     ],
   },
@@ -160,7 +160,11 @@ class Following {
         const value = await run()
         begun.ok(about(value))
         return value
-      } catch {
+      } catch (error) {
+        if (error instanceof Refused) {
+          begun.fail({ value: error.message })
+          return undefined
+        }
         await sleep(Math.min(MAX_WAIT_MS, 50 * 2 ** tries) * (0.5 + this.random()))
       }
     }
@@ -194,7 +198,7 @@ class Following {
       for (const name of asks) await this.#answer(task, name)
       return seen
     } catch (error) {
-      begun.unknown({ value: (error as Error).message })
+      endWith(begun, error)
       return undefined
     }
   }
@@ -209,7 +213,7 @@ class Following {
         await way.answer(task, name, value)
         begun.ok()
       } catch (error) {
-        begun.unknown({ value: (error as Error).message })
+        endWith(begun, error)
       }
     }
     await Promise.all(this.random() < 0.3 ? [one(), one()] : [one()])
@@ -233,7 +237,7 @@ class Following {
       const begun = this.#history.begin('peek', { task, value: { owner: stranger.owner } })
       await stranger.read(task).then(
         ({ seen }) => begun.ok({ value: seen }),
-        (error: Error) => begun.unknown({ value: error.message }),
+        (error: unknown) => endWith(begun, error),
       )
     }
     for (let times = 0; times < LOOKS_BACK && !isStopping(); times++) {
@@ -241,6 +245,12 @@ class Following {
       await this.readAndAnswer(task)
     }
   }
+}
+
+function endWith(begun: Begun, error: unknown): void {
+  const about = { value: (error as Error).message }
+  if (error instanceof Refused) begun.fail(about)
+  else begun.unknown(about)
 }
 
 function drawKind(random: Random): string {

@@ -7,7 +7,7 @@ import { LINK_FAULTS, type Links } from './backends/links.ts'
 import type { FaultNote } from './check/operations.ts'
 import type { HistoryWriter } from './history.ts'
 import type { ChaosProcess } from './processes/chaos-process.ts'
-import { CRASH_POINTS, type CrashPoint } from './processes/recorded-store.ts'
+import { CRASH_POINTS, type CrashPoint } from './processes/crash.ts'
 
 /** What can be broken. */
 export interface Victims {

@@ -1,22 +1,27 @@
 // One run: servers, workers, clients, the nemesis; then calm, the audit, and the verdict of the checker.
-import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { API_KEY_ISSUER, createApiKey } from '../../src/auth/api-keys.ts'
+import { generateKeys } from '../../src/compose/options.ts'
+import { ownerOf } from '../../src/kernel/owner.ts'
 import type { TaskStore } from '../../src/ports/task-store.ts'
+import { startRedis } from '../servers/redis.ts'
 import { until } from '../servers/tools.ts'
 import { startToxiproxy } from '../servers/toxiproxy.ts'
-import { QUEUE, type QueueName, type StoreName } from './backends/backend.ts'
+import type { QueueName, StoreName } from './backends/backend.ts'
 import { startQueue } from './backends/queues.ts'
 import { startStore } from './backends/stores.ts'
 import type { RunSettings } from './check/operations.ts'
 import { checkFile, type Verdict } from './checker.ts'
-import type { TaskClient } from './client.ts'
+import { TaskClient } from './client.ts'
 import { HistoryWriter } from './history.ts'
+import { LIMITS } from './limits.ts'
 import { Load, type Followed } from './load.ts'
 import { backendFaults, processFaults, schedule, strike } from './nemesis.ts'
 import type { BrokenBuild } from './processes/broken.ts'
 import { ChaosProcess } from './processes/chaos-process.ts'
-import { digestOf } from './processes/recorded-store.ts'
+import type { MemberSettings } from './processes/this-process.ts'
+import { digestOf } from './processes/recorded.ts'
 
 /** How a run goes. */
 export interface ChaosSettings {
@@ -34,12 +39,14 @@ export interface ChaosSettings {
   readonly signal?: AbortSignal
 }
 
+const MEMBER = join(import.meta.dirname, 'processes/member.ts')
 const LEASE_MS = 2000
+const HUNG_AFTER_MS = 1500
+const NODES = 3
 const WORKERS = 4
 const CONCURRENCY = 5
 const CLIENTS = 16
 const RETENTION_MS = 20_000
-const LIMITS = { maxAttempts: 5, maxCrashes: 5 }
 const OWNERS = ['ann', 'bob']
 /** Before the first fault: workers that nothing touches must keep their tasks. */
 const CALM_MS = 3000
@@ -52,9 +59,9 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
   await using stack = new AsyncDisposableStack()
   const toxiproxy = stack.use(await startToxiproxy())
   onProgress('starting servers')
-  const starting = [startStore(storeName, toxiproxy), startQueue(queueName, toxiproxy)] as const
+  const starting = [startStore(storeName, toxiproxy), startQueue(queueName, toxiproxy), startRedis()] as const
   for (const one of await Promise.allSettled(starting)) if (one.status === 'fulfilled') stack.use(one.value)
-  const [store, queue] = await Promise.all(starting)
+  const [store, queue, redis] = await Promise.all(starting)
   const history = stack.adopt(new HistoryWriter(settings.history, 'nemesis'), (one) => one.close())
   const value: RunSettings = {
     store: storeName,
@@ -65,27 +72,31 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
     skewMs: storeName === 'dynamodb' ? 15_000 : 0,
   }
   const run = history.begin('run', { value })
-  const workers = await Promise.all(
-    Array.from({ length: WORKERS }, async (_, index) => {
-      const name = `worker-${index + 1}`
-      const urls = { tasks: await store.urlFor(name), queue: await queue.urlFor(name) }
-      return stack.use(
-        await ChaosProcess.launch({
-          name,
-          module: join(import.meta.dirname, 'processes/worker.ts'),
-          settings: ({ control }) => ({
-            name,
-            history: settings.history,
-            ...urls,
-            controlPort: control,
-            concurrency: CONCURRENCY,
-            leaseMs: LEASE_MS,
-            ...(settings.build === undefined ? {} : { build: settings.build }),
-          }),
-        }),
-      )
-    }),
-  )
+  const apiKeys = OWNERS.map((subject) => ({ subject, ...createApiKey({ subject }) }))
+  const keys = generateKeys()
+  const start = async (role: MemberSettings['role'], index: number): Promise<ChaosProcess> => {
+    const name = `${role}-${index + 1}`
+    const urls = { tasks: await store.urlFor(name), queue: await queue.urlFor(name), state: redis.url }
+    const member = (ports: { control: number; http: number }): MemberSettings => ({
+      name,
+      role,
+      ...urls,
+      keys,
+      apiKeys: apiKeys.map(({ entry }) => entry),
+      history: settings.history,
+      controlPort: ports.control,
+      httpPort: ports.http,
+      concurrency: CONCURRENCY,
+      leaseMs: LEASE_MS,
+      hungAfterMs: HUNG_AFTER_MS,
+      retentionMs: RETENTION_MS,
+      ...(settings.build === undefined ? {} : { build: settings.build }),
+    })
+    return stack.use(await ChaosProcess.launch({ name, module: MEMBER, settings: member }))
+  }
+  onProgress('starting nodes and workers')
+  const nodes = await Promise.all(Array.from({ length: NODES }, (_, index) => start('node', index)))
+  const workers = await Promise.all(Array.from({ length: WORKERS }, (_, index) => start('worker', index)))
   const auditorsStore = stack.adopt(await store.open(), (one) => one.close())
   const auditor = new HistoryWriter(settings.history, 'auditor')
   const audits = new Audits(auditorsStore, auditor)
@@ -93,14 +104,16 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
     {
       seed,
       history: (client) => new HistoryWriter(settings.history, client),
-      ways: OWNERS.map((owner) => direct(auditorsStore, owner)),
+      ways: apiKeys.flatMap(({ subject, key }) =>
+        nodes.map(({ name, httpPort }) => new TaskClient(subject, name, `http://127.0.0.1:${httpPort}/mcp`, key)),
+      ),
       limits: LIMITS,
       retentionMs: RETENTION_MS,
       onEnded: (followed) => audits.add(followed),
     },
     CLIENTS,
   )
-  const victims = { workers, nodes: [], store, queue, leaseMs: LEASE_MS }
+  const victims = { workers, nodes, store, queue, leaseMs: LEASE_MS }
   const startedMs = performance.now()
   let last = 'calm'
   const report = (): void =>
@@ -124,7 +137,7 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
     last = 'calm again'
     await store.links?.clear()
     await queue.links?.clear()
-    for (const worker of workers) await worker.revive()
+    for (const member of [...nodes, ...workers]) await member.revive()
   } finally {
     await load.stop(SETTLE_MS)
   }
@@ -136,7 +149,8 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
   run.ok()
   auditor.close()
   const verdict = checkFile(settings.history)
-  if (verdict.problems.length > 0) onProgress(workers.map((worker) => `--- ${worker.name}\n${worker.log()}`).join('\n'))
+  if (verdict.problems.length > 0)
+    onProgress([...nodes, ...workers].map((member) => `--- ${member.name}\n${member.log()}`).join('\n'))
   return verdict
 }
 
@@ -165,7 +179,7 @@ class Audits {
     await this.#queue
     for (const followed of all) {
       const isOpen = async (): Promise<boolean> => {
-        const row = await this.#store.get(followed.task, followed.owner)
+        const row = await this.#store.get(followed.task, ownerId(followed.owner))
         return row !== undefined && !['completed', 'failed', 'cancelled'].includes(row.state)
       }
       if (!this.#seen.has(followed.task) && (await isOpen()))
@@ -175,7 +189,7 @@ class Audits {
   }
 
   async #look({ task, owner }: Followed): Promise<void> {
-    const row = await this.#store.get(task, owner)
+    const row = await this.#store.get(task, ownerId(owner))
     if (row === undefined) return // purged by now; that it was not too early is for the clients' reads to show
     const { state, fence, doneFence, attempts, crashes, dead, result } = row
     this.#history.note('row', {
@@ -197,39 +211,4 @@ async function leftovers(
   history.note('rest', { value: await count() })
 }
 
-function direct(store: TaskStore, owner: string): TaskClient {
-  return {
-    via: 'direct',
-    owner,
-    async create(plan, idempotencyKey) {
-      const { task } = await store.create({
-        id: randomUUID(),
-        owner,
-        tool: 'work',
-        queue: QUEUE,
-        ...LIMITS,
-        failsWhenLost: false,
-        ttlMs: undefined,
-        retentionMs: RETENTION_MS,
-        idempotencyKey,
-        argsDigest: Buffer.from(''),
-        args: Buffer.from(JSON.stringify(plan)),
-        caller: Buffer.from(''),
-      })
-      return task.id
-    },
-    async read(id) {
-      const task = await store.get(id, owner)
-      if (task === undefined) return { seen: { state: 'missing' }, asks: [] }
-      const { state, result, error, asks } = task
-      if (state === 'completed')
-        return { seen: { state, result: JSON.parse(Buffer.from(result!).toString()) }, asks: [] }
-      if (state === 'failed') return { seen: { state, error: JSON.parse(Buffer.from(error!).toString()) }, asks: [] }
-      if (state === 'cancelled') return { seen: { state }, asks: [] }
-      return { seen: { state: asks.length > 0 ? 'input_required' : 'working' }, asks: asks.map(({ name }) => name) }
-    },
-    answer: async (id, name, value) =>
-      void (await store.answer(id, owner, [{ name, value: Buffer.from(JSON.stringify(value)) }])),
-    cancel: async (id) => void (await store.cancel(id, owner)),
-  }
-}
+const ownerId = (subject: string): string => ownerOf({ issuer: API_KEY_ISSUER, subject, scopes: [] })

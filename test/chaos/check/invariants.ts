@@ -119,8 +119,7 @@ const resultIsTheHolders: Invariant = (run) =>
     if (row === undefined || !FINAL.includes(row.state)) return problems
     const { doneFence, state } = row
     const claims = good(task.of('claim'))
-    const under = (op: Op): Operation[] =>
-      task.of(op).filter(({ fence }) => fence === doneFence)
+    const under = (op: Op): Operation[] => task.of(op).filter(({ fence }) => fence === doneFence)
     if (claims.some(({ fence }) => fence === doneFence)) {
       const sent = under('finish').some(({ given }) => {
         const end = given as { state: string; result?: string }
@@ -258,6 +257,16 @@ const ownersAreApart: Invariant = (run) =>
     .filter((peek) => seenBy(peek).state !== 'missing')
     .map((peek) => `the task ${peek.task} was shown to ${at(peek)}, who does not own it: ${show(peek.value)}`)
 
+/** Whatever breaks, clients are told to try again; nothing that they ask is refused for good. */
+const nothingIsRefused: Invariant = (run) =>
+  (['create', 'read', 'answer', 'cancel', 'peek'] as const)
+    .flatMap((op) => run.of(op))
+    .filter(({ outcome }) => outcome === 'fail')
+    .map(
+      (operation) =>
+        `${operation.op} of the task ${operation.task} was refused to ${at(operation)}: ${show(operation.value)}`,
+    )
+
 /** After retention nothing is left. */
 const nothingIsLeft: Invariant = (run) =>
   run.of('rest').flatMap((rest) =>
@@ -294,5 +303,6 @@ export const INVARIANTS: Readonly<Record<string, Invariant>> = {
   'answers stay as they were accepted': answersStay,
   'cancels hold': cancelsHold,
   'owners are apart': ownersAreApart,
+  'nothing is refused': nothingIsRefused,
   'nothing is left': nothingIsLeft,
 }

@@ -2,7 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import { once } from 'node:events'
 import { json } from 'node:stream/consumers'
-import type { CrashPoint } from './recorded-store.ts'
+import type { CrashPoint } from './crash.ts'
 
 /** What a process can be told. */
 export interface Commands {
