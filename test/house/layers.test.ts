@@ -49,7 +49,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   },
   'backends/sql': { folders: ['errors', 'ports'], packages: ['node:crypto'] },
   'backends/postgres': {
-    folders: ['errors', 'ports', 'backends/sql'],
+    folders: ['errors', 'ports', 'backends/sql', 'backends/broker'],
     packages: ['pg', 'node:crypto', 'node:fs'],
   },
   'backends/sqlite': {
