@@ -97,8 +97,7 @@ console.log(`${pairs.length - bad} passed, ${bad} failed`)
 process.exitCode = bad === 0 ? 0 : 1
 
 function progress(line: string): void {
-  if (line.includes('\n')) console.error(line)
-  else if (process.stderr.isTTY && !values.json)
+  if (process.stderr.isTTY && !values.json)
     process.stderr.write(`\r\u001B[2K${line.slice(0, (process.stderr.columns ?? 80) - 1)}`)
 }
 function clearLine(): void {
