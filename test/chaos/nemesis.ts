@@ -55,7 +55,7 @@ interface Template {
 }
 
 /** Begins with what makes tasks change hands, and leaves a holder behind that does not know. */
-export const FIRST = ['worker paused for more than its lease', 'worker killed'] as const
+export const FIRST = ['two workers paused for more than a lease', 'worker killed'] as const
 
 /** The schedule of a seed, for each lane; it has no end. */
 export function* schedule(
@@ -93,9 +93,10 @@ export function processFaults({ workers, nodes, leaseMs }: Victims): Template[] 
   const named = (targets: readonly string[] | 'all'): ChaosProcess => all.find(({ name }) => name === targets[0])!
   /** Once it is up, and not too many others are down. */
   const ready = async (targets: readonly string[] | 'all'): Promise<void> => {
-    const victim = named(targets)
-    const isTurn = async (): Promise<boolean> => victim.isUp && all.filter(({ isUp }) => !isUp).length <= MAX_DOWN
-    await until(`${victim.name} being up`, 30_000, isTurn)
+    const victims = all.filter(({ name }) => targets.includes(name))
+    const isTurn = async (): Promise<boolean> =>
+      victims.every(({ isUp }) => isUp) && all.filter(({ isUp }) => !isUp).length <= MAX_DOWN
+    await until('What is to be struck being up', 30_000, isTurn)
   }
   /** Nobody waits for that: what is broken next is another. Who can't be started again is missed by its tasks. */
   const revive = (victim: ChaosProcess, afterMs: number): void => void victim.revive(afterMs).catch(() => undefined)
@@ -111,19 +112,24 @@ export function processFaults({ workers, nodes, leaseMs }: Victims): Template[] 
       revive(victim, lastingMs)
     },
   })
-  const paused = (of: readonly ChaosProcess[], what: string, lastingMs: number): Template => ({
-    name: `${what} paused for ${lastingMs < leaseMs ? 'less' : 'more'} than its lease`,
+  const paused = (what: string, lastingMs: number, targets: Template['targets']): Template => ({
+    name: `${what} paused for ${lastingMs < leaseMs ? 'less' : 'more'} than a lease`,
     part: 'process',
     lastingMs,
-    targets: one(of),
+    targets,
     ready,
     async run(targets, ms) {
-      const victim = named(targets)
-      victim.pause()
+      const victims = all.filter(({ name }) => targets.includes(name))
+      for (const victim of victims) victim.pause()
       await sleep(ms)
-      victim.resume()
+      for (const victim of victims) victim.resume()
     },
   })
+  const two: Template['targets'] = (random) => {
+    const first = Math.floor(random() * workers.length)
+    const second = (first + 1 + Math.floor(random() * (workers.length - 1))) % workers.length
+    return [workers[first]!.name, workers[second]!.name]
+  }
   const crashed = (of: readonly ChaosProcess[], point: CrashPoint): Template => ({
     name: `killed ${point}`,
     part: 'process',
@@ -151,8 +157,8 @@ export function processFaults({ workers, nodes, leaseMs }: Victims): Template[] 
   })
   return [
     killed(workers, 'worker'),
-    paused(workers, 'worker', leaseMs * 2.8),
-    paused(workers, 'worker', leaseMs * 0.4),
+    paused('two workers', leaseMs * 2.8, two),
+    paused('worker', leaseMs * 0.4, one(workers)),
     told('worker blocked for more than its lease', leaseMs * 1.8, async (victim, ms) => {
       await victim.tell('block', { ms })
       await sleep(ms)
@@ -166,7 +172,7 @@ export function processFaults({ workers, nodes, leaseMs }: Victims): Template[] 
       ? []
       : [
           killed(nodes, 'node'),
-          paused(nodes, 'node', leaseMs * 0.8),
+          paused('node', leaseMs * 0.8, one(nodes)),
           ...POINTS_OF_NODES.map((point) => crashed(nodes, point)),
         ]),
   ]
