@@ -23,3 +23,8 @@ export function refuse(code: ErrorCode): (error: unknown) => never {
     throw error
   }
 }
+
+/** Whether another attempt may go better: not where Docs desk itself has refused the call. */
+export function mayPass(error: unknown): boolean {
+  return !(error instanceof Error && error.cause instanceof DeskError)
+}

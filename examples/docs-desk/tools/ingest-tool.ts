@@ -1,9 +1,11 @@
 import { content, defineTool } from 'holdfast'
 import type { ToolDefinition } from 'holdfast'
 import type { DocsDesk } from '../docs-desk.ts'
-import { forCaller } from './errors.ts'
+import { forCaller, mayPass } from './errors.ts'
 import { describeIngest, ingestInput, ingestOutput, toIngestOutput } from './ingest-output.ts'
 import { uriOf } from './passage-output.ts'
+
+const HOUR_MS = 3_600_000
 
 /** The tool that takes documents in. */
 export function defineIngest(desk: () => DocsDesk): ToolDefinition {
@@ -15,6 +17,8 @@ export function defineIngest(desk: () => DocsDesk): ToolDefinition {
     input: ingestInput,
     output: ingestOutput,
     annotations: { destructiveHint: true, idempotentHint: true, openWorldHint: false },
+    // A big folder takes long on a slow model; each attempt goes on behind the steps of the one before.
+    task: { timeoutMs: 6 * HOUR_MS, maxAttempts: 5, retryable: mayPass },
     run: forCaller(async (what, ctx) => {
       const { path, title, text } = what
       const report = await desk().ingest(path === undefined ? { title: title!, text: text! } : { path }, {

@@ -3,7 +3,7 @@ import type { Context, ToolDefinition } from 'holdfast'
 import type { DocsDesk } from '../docs-desk.ts'
 import { FORMATS, fileName, render } from '../report/render.ts'
 import type { Format } from '../report/render.ts'
-import { forCaller } from './errors.ts'
+import { forCaller, mayPass } from './errors.ts'
 import * as z from 'zod'
 
 const MAX_TOPIC_CHARACTERS = 500
@@ -30,6 +30,7 @@ export function defineReport(desk: () => DocsDesk): ToolDefinition {
       warnings: z.array(z.string()),
     }),
     annotations: { readOnlyHint: true, openWorldHint: false },
+    task: { maxAttempts: 5, retryable: mayPass },
     run: forCaller(async ({ topic }, ctx) => {
       const format = await chooseFormat(ctx, topic)
       if (format === undefined)
