@@ -57,7 +57,7 @@ const env = clusterEnv({
 await promisify(execFile)(process.execPath, [CLI, 'migrate'], { env: { ...process.env, ...env } })
 
 const [nodes, workers] = await Promise.all([
-  startNodes(NODES, { definition, env, args: ['--no-worker'] }),
+  startNodes(NODES, { definition, env, flags: ['--no-worker'] }),
   Promise.all(Array.from({ length: WORKERS }, async () => stack.use(await startWorker({ definition, env })))),
 ])
 for (const node of nodes) stack.use(node)

@@ -16,9 +16,9 @@ export interface ClusterNode extends AsyncDisposable {
 export interface NodeSettings {
   /** Path of the definition's module. */
   definition: string
-  /** More arguments of the command. */
-  args?: readonly string[]
   env?: Readonly<Record<string, string>>
+  /** Flags after the definition's file. */
+  flags?: readonly string[]
 }
 
 const HOST = '127.0.0.1'
@@ -31,14 +31,25 @@ export const clusterEnv = (env: Readonly<Record<string, string>> = {}): Record<s
 })
 
 /** Starts one node; it keeps its port when its process is killed and started again. */
-export async function startNode({ definition, args = [], env = {} }: NodeSettings): Promise<ClusterNode> {
+export const startNode = (settings: NodeSettings): Promise<ClusterNode> =>
+  start('node', settings, (definition, port) => ['serve', definition, '--port', port, '--host', HOST])
+
+/** Starts one worker: its port is that of its probes. */
+export const startWorker = (settings: NodeSettings): Promise<ClusterNode> =>
+  start('worker', settings, (definition, port) => ['worker', definition, '--admin-port', port])
+
+async function start(
+  name: string,
+  { definition, env = {}, flags = [] }: NodeSettings,
+  argsOf: (definition: string, port: string) => string[],
+): Promise<ClusterNode> {
   let port = 0
-  const server = await ServerProcess.launch('node', 1, ({ dir, ports }) => {
+  const server = await ServerProcess.launch(name, 1, ({ dir, ports }) => {
     port = ports[0]!
     return {
-      name: 'node',
+      name,
       program: { command: process.execPath, origin: 'this repository' },
-      args: [CLI, 'serve', definition, '--port', String(port), '--host', HOST, ...args],
+      args: [CLI, ...argsOf(definition, String(port)), ...flags],
       env: { HOLDFAST_DATA_DIR: dir, ...env },
       isReady: () => isReady(`http://${HOST}:${port}`),
     }
@@ -54,23 +65,6 @@ export async function startNode({ definition, args = [], env = {} }: NodeSetting
   }
 }
 
-/** A running worker. */
-export interface ClusterWorker extends AsyncDisposable {
-  readonly process: ServerProcess
-}
-
-/** Starts one worker: it runs tasks, and serves nothing but probes and metrics. */
-export async function startWorker({ definition, env = {} }: NodeSettings): Promise<ClusterWorker> {
-  const server = await ServerProcess.launch('worker', 1, ({ dir, ports }) => ({
-    name: 'worker',
-    program: { command: process.execPath, origin: 'this repository' },
-    args: [CLI, 'worker', definition, '--admin-port', String(ports[0])],
-    env: { HOLDFAST_DATA_DIR: dir, ...env },
-    isReady: () => isReady(`http://${HOST}:${ports[0]}`),
-  }))
-  return { process: server, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
-}
-
 /** What `/readyz` says; throws where nobody answers. */
 export async function isReady(origin: string): Promise<boolean> {
   const response = await fetch(`${origin}/readyz`, {
@@ -82,11 +76,11 @@ export async function isReady(origin: string): Promise<boolean> {
 }
 
 /** Starts nodes that share keys and settings. */
-export async function startNodes(count: number, { env, ...settings }: NodeSettings): Promise<ClusterNode[]> {
+export async function startNodes(count: number, { definition, env, flags = [] }: NodeSettings): Promise<ClusterNode[]> {
   await using stack = new AsyncDisposableStack()
   const shared = clusterEnv(env)
   const nodes = await Promise.all(
-    Array.from({ length: count }, async () => stack.use(await startNode({ ...settings, env: shared }))),
+    Array.from({ length: count }, async () => stack.use(await startNode({ definition, env: shared, flags }))),
   )
   stack.move()
   return nodes
