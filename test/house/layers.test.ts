@@ -28,7 +28,10 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     folders: ['errors', 'ports', 'define', 'kernel', 'auth', 'limits'],
     packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
   },
-  'backends/memory': { folders: ['errors', 'ports', 'backends/broker'], packages: ['lru-cache', 'node:crypto'] },
+  'backends/memory': {
+    folders: ['errors', 'ports', 'backends/broker', 'backends/object'],
+    packages: ['lru-cache', 'node:crypto'],
+  },
   'backends/broker': { folders: ['errors', 'ports'], packages: ['node:crypto', 'node:fs'] },
   'backends/rabbitmq': { folders: ['errors', 'ports', 'backends/broker'], packages: ['amqplib'] },
   'backends/kafka': { folders: ['errors', 'ports', 'backends/broker'], packages: ['@platformatic/kafka'] },
@@ -41,6 +44,10 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   'backends/filesystem': {
     folders: ['errors', 'ports', 'backends/object'],
     packages: ['node:crypto', 'node:fs', 'node:path'],
+  },
+  'backends/s3': {
+    folders: ['errors', 'ports', 'backends/broker', 'backends/object'],
+    packages: ['@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner', 'node:stream'],
   },
   'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
   'backends/redis': {
