@@ -2,6 +2,7 @@ import { resolveAuth, type AuthOptions, type ResolvedAuth } from '../auth/option
 import { checkLimits, type RequestLimit } from '../define/limits.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { OverrideLimits } from '../limits/overrides.ts'
+import type { ArtifactStore } from '../ports/artifact-store.ts'
 import type { EventBus } from '../ports/event-bus.ts'
 import type { StateStore } from '../ports/state-store.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -9,6 +10,7 @@ import type { KernelOptions } from '../kernel/services.ts'
 import type { HttpOptions } from '../transports/http/http-options.ts'
 import type { ServerOptions as ListenBounds } from '../transports/http/server.ts'
 import { checkStateUrl, MEMORY_URL, schemeOf } from './backends.ts'
+import { checkArtifactsUrl } from './artifacts.ts'
 import { nearest } from './nearest.ts'
 import { isRedisUrl } from '../backends/redis/url.ts'
 
@@ -53,6 +55,16 @@ export interface RuntimeOptions
    * (`HOLDFAST_STATE_URL`, else `REDIS_URL`), or a store of your own, which no variable replaces.
    */
   state?: string | StateStore
+  /**
+   * Where big results lie: `file:path/to/folder`, `s3://bucket/prefix?region=…`, `memory:`, or a store of your own, which no
+   * variable replaces (`HOLDFAST_ARTIFACTS_URL`). Default: the folder `artifacts` in the data folder; in memory without one; none
+   * where `state` is shared.
+   */
+  artifacts?: string | ArtifactStore
+  /** Bytes of one artifact. Default 5 GiB. */
+  maxArtifactBytes?: number
+  /** How long an artifact of a call is kept; those of a task are kept as long as the task. Default a day. */
+  artifactTtlMs?: number
   /** How nodes tell each other of changes. Default: by what `state` names; within this process for a store of your own. */
   bus?: EventBus
   /** How many requests of any kind are served. Default: what the server's definition says. */
@@ -79,9 +91,14 @@ export type ResolvedOptions = KernelOptions &
       | 'trustedProxies'
       | 'dataDir'
       | 'state'
+      | 'maxArtifactBytes'
+      | 'artifactTtlMs'
     >
   > &
-  Pick<RuntimeOptions, 'keys' | 'bus' | 'limits' | 'overrideLimits' | 'clock' | 'publicUrl' | 'stdioCredential'> & {
+  Pick<
+    RuntimeOptions,
+    'artifacts' | 'keys' | 'bus' | 'limits' | 'overrideLimits' | 'clock' | 'publicUrl' | 'stdioCredential'
+  > & {
     auth?: ResolvedAuth
   }
 
@@ -125,11 +142,24 @@ const DEFAULTS: ResolvedOptions = {
   resumeTtlMs: 5 * 60_000,
   idempotencyTtlMs: 24 * 3_600_000,
   questionTtlMs: 15 * 60_000,
+  maxArtifactBytes: 5 * 1024 * MEBIBYTE,
+  maxArtifactReadBytes: 4 * MEBIBYTE,
+  artifactTtlMs: 24 * 3_600_000,
   lenientHeaders: false,
   sessions: 'required',
 }
 
-const OPTIONAL = ['keys', 'bus', 'limits', 'overrideLimits', 'clock', 'auth', 'publicUrl', 'stdioCredential']
+const OPTIONAL = [
+  'artifacts',
+  'keys',
+  'bus',
+  'limits',
+  'overrideLimits',
+  'clock',
+  'auth',
+  'publicUrl',
+  'stdioCredential',
+]
 const LOG_LEVEL_NAMES = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** How each variable is read, and which option it sets. */
@@ -141,6 +171,7 @@ const VARIABLES: Readonly<
   LOG_LEVEL: { option: 'logLevel', read: (text) => text.toLowerCase() },
   HOLDFAST_DATA_DIR: { option: 'dataDir', read: (text) => text },
   HOLDFAST_STATE_URL: { option: 'state', read: (text) => text },
+  HOLDFAST_ARTIFACTS_URL: { option: 'artifacts', read: (text) => text },
   HOLDFAST_KEYS: { option: 'keys', read: (text) => text },
   HOLDFAST_ALLOWED_HOSTS: { option: 'allowedHosts', read: list },
   HOLDFAST_ALLOWED_ORIGINS: { option: 'allowedOrigins', read: list },
@@ -186,7 +217,7 @@ export function resolveOptions(
         `There is no option \`${name}\`${nearest(name, known, ' Did you mean', '`')}`,
       )
   const resolved: Record<string, unknown> = { ...DEFAULTS, ...defined(code) }
-  const own = resolved.state
+  const { state: own, artifacts: ownArtifacts } = resolved
   const generic = genericStateUrl(env)
   if (generic !== undefined) resolved.state = generic
   for (const [name, text] of Object.entries(env)) {
@@ -204,6 +235,7 @@ export function resolveOptions(
       )
   }
   if (typeof own === 'object') resolved.state = own
+  if (typeof ownArtifacts === 'object') resolved.artifacts = ownArtifacts
   Object.assign(resolved, defined(flags))
   for (const [name, value] of Object.entries(resolved)) check(name as keyof ResolvedOptions, value, `\`${name}\``)
   if (resolved.publicUrl !== undefined) {
@@ -252,6 +284,9 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
   } else if (option === 'state') {
     if (typeof value === 'string') checkStateUrl(value, name)
     else if (typeof value !== 'object' || value === null) refuse('a URL, or a StateStore')
+  } else if (option === 'artifacts') {
+    if (typeof value === 'string') checkArtifactsUrl(value, name)
+    else if (value !== undefined && (typeof value !== 'object' || value === null)) refuse('a URL, or an ArtifactStore')
   } else if (option === 'publicUrl') {
     if (value !== undefined && !isEndpointUrl(value)) refuse('an http or https URL without query and fragment')
   } else if (option === 'stdioCredential') {

@@ -21,6 +21,7 @@ import { createNodeHandler, type HttpParts, type NodeHandler } from '../transpor
 import { Probes } from '../transports/http/probes.ts'
 import { listen, type HttpServer } from '../transports/http/server.ts'
 import { serveStdio } from '../transports/stdio/stdio.ts'
+import { createArtifacts } from './artifacts.ts'
 import { createAuth, stdioPrincipal } from './auth.ts'
 import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
@@ -155,11 +156,17 @@ export async function wire(
         telemetry,
       })
     : undefined
+  const artifacts = createArtifacts(options, isSharedUrl(options.state), {
+    keys,
+    clock,
+    endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
+  })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const services: Services = {
     ...shared,
     catalog,
+    artifacts,
     challenges,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
     limits: limiter,
@@ -189,6 +196,7 @@ export async function wire(
     probes,
     isReady: () => isOpen,
     admission,
+    artifacts,
     ...door,
   }
 
@@ -219,6 +227,7 @@ export async function wire(
     await kernel.close()
     limiter?.close()
     await members?.close()
+    await artifacts?.close()
     await backends.close()
     await telemetry.close()
     clearInterval(alive)

@@ -12,7 +12,7 @@ import { isObject, isPromise, OWN_META, type JsonObject } from './protocol.ts'
 import { checkNeeds } from './question.ts'
 import { replayable } from './replay.ts'
 import { requireScopes } from './scopes.ts'
-import { BadResult, toolFailure, toToolOutcome } from './tool-result.ts'
+import { BadResult, toolFailure, toToolOutcome, type ResultHost } from './tool-result.ts'
 
 /**
  * `tools/call`: look up, compare headers, check the arguments, run, render. Synchronous as long as the handler is, since a
@@ -74,7 +74,7 @@ function runHandler(invocation: Invocation, tool: ToolDefinition, args: unknown)
   try {
     value = telemetry.run(invocation.operation, () => tool.run(args as never, new InvocationContext(invocation)))
     if (!isPromise(value)) {
-      const outcome = toToolOutcome(tool, value, invocation.facts.revision)
+      const outcome = toToolOutcome(tool, value, invocation.facts.revision, hostOf(invocation))
       return isPromise(outcome) ? outcome.then(undefined, (error: unknown) => failed(invocation, tool, error)) : outcome
     }
   } catch (error) {
@@ -92,7 +92,7 @@ function runHandler(invocation: Invocation, tool: ToolDefinition, args: unknown)
     }
     const finish = (result: unknown): void => {
       try {
-        const outcome = toToolOutcome(tool, result, invocation.facts.revision)
+        const outcome = toToolOutcome(tool, result, invocation.facts.revision, hostOf(invocation))
         if (isPromise(outcome)) outcome.then(resolve, fail)
         else resolve(outcome)
       } catch (error) {
@@ -103,6 +103,9 @@ function runHandler(invocation: Invocation, tool: ToolDefinition, args: unknown)
     Promise.resolve(work).then(finish, fail)
   })
 }
+
+const hostOf = (invocation: Invocation): ResultHost | undefined =>
+  invocation.services.artifacts === undefined ? undefined : invocation
 
 /** Failures of asking that the model may be told of. */
 const ASKING_FAILURES: ReadonlySet<string> = new Set(['client_capability_missing', 'client_refused'])

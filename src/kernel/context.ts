@@ -40,6 +40,9 @@ export class InvocationContext implements Context {
   get notify(): Notify {
     return this.#invocation.services.changes.notify
   }
+  get artifacts(): Context['artifacts'] {
+    return this.#invocation.artifacts
+  }
   get closeStream(): Context['closeStream'] {
     return (retryMs = 1000) => this.#invocation.closeStream(retryMs)
   }

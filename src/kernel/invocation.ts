@@ -1,9 +1,12 @@
 import { inspect } from 'node:util'
+import { PlacedArtifacts } from '../artifacts/placed.ts'
+import type { ContentBlock } from '../define/content.ts'
 import { LOG_LEVELS, type Client, type Principal } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { Operation, OperationEnd } from '../ports/telemetry.ts'
 import { bodyText, type Body, type Exchange, type LegacySession, type Reply } from './exchange.ts'
+import { ownerOf } from './owner.ts'
 import type { JsonObject, RequestId, Revision } from './protocol.ts'
 import { errorBody, notificationBody, resultBody, rpcCode, type Era } from './rpc.ts'
 import type { Replay } from './replay.ts'
@@ -70,6 +73,7 @@ export class Invocation implements Ticking {
   #lastWriteMs = 0
   #lastProgress = -Infinity
   #key: string | undefined
+  #artifacts: PlacedArtifacts | undefined
 
   constructor(services: Services, exchange: Exchange, reply: Reply, facts: InvocationFacts) {
     this.services = services
@@ -92,6 +96,30 @@ export class Invocation implements Ticking {
     this.#controller ??= new AbortController()
     if (this.#stage === 'done' && !this.#controller.signal.aborted) this.#controller.abort(this.#endedReason())
     return this.#controller.signal
+  }
+
+  /** What the handler writes and reads; made on first use. */
+  get artifacts(): PlacedArtifacts {
+    const place = { owner: ownerOf(this.principal), requestId: this.requestId }
+    return (this.#artifacts ??= new PlacedArtifacts(this.services.artifacts, place, () => this.signal))
+  }
+
+  /** Puts big blocks of a result into the artifact store; where that fails they stay as they are. */
+  async offload(tool: string, blocks: readonly ContentBlock[], maxBytes: number): Promise<readonly ContentBlock[]> {
+    const { telemetry } = this.services
+    try {
+      const left = await this.artifacts.offload(blocks, maxBytes, tool)
+      telemetry.count('artifacts', 'offloaded')
+      return left
+    } catch (error) {
+      telemetry.count('artifacts', 'not_offloaded')
+      telemetry.failure(
+        this.operation,
+        `A big result of the tool "${tool}" could not be put into the artifact store.`,
+        error,
+      )
+      return blocks
+    }
   }
 
   /** The handler did not return at once: from here on the request can be cancelled, and is kept alive. */

@@ -1,35 +1,65 @@
 import { isContentBlock, isToolResult, type ContentBlock, type ToolResult } from '../define/content.ts'
 import type { Checked } from '../define/compile-schema.ts'
 import type { ToolDefinition } from '../define/tool.ts'
+import { isOver } from '../artifacts/offload.ts'
 import { hasStructuredOutput } from './catalog.ts'
 import type { Outcome } from './invocation.ts'
 import { isPromise, type Revision } from './protocol.ts'
+
+/** Content of a result beyond so many bytes is offloaded, if its tool does not say otherwise. */
+const OFFLOAD_BYTES = 256 * 1024
+
+/** What a big result is taken to; `undefined` where there is no artifact store. */
+export interface ResultHost {
+  /** Resolves to blocks of `maxBytes` or less, with links in place of the rest; to the same ones where the store fails. */
+  offload(tool: string, blocks: readonly ContentBlock[], maxBytes: number): Promise<readonly ContentBlock[]>
+}
 
 /** A handler returned something that its tool's output schema forbids, or that JSON can't say. A mistake of the server's. */
 export class BadResult extends Error {}
 
 /**
  * Turns what a tool's handler returned into a result of the revision.
+ * @param host takes what is too big.
  * @throws {BadResult}
  */
 export function toToolOutcome(
   tool: ToolDefinition,
   value: unknown,
   revision: Revision,
+  host: ResultHost | undefined,
 ): Outcome | PromiseLike<Outcome> {
-  if (tool.output === undefined) return render(toResult(value), revision, false)
+  const answer = (result: ToolResult, isStructured: boolean): Outcome | PromiseLike<Outcome> =>
+    withinBounds(tool, result, revision, isStructured, host)
+  if (tool.output === undefined) return answer(toResult(value), false)
   const explicit = typeof value === 'object' && value !== null && isToolResult(value) ? value : undefined
   // An explicit error result need not fit: it says that there is no output.
-  if (explicit?.isError === true && explicit.structuredContent === undefined) return render(explicit, revision, false)
-  const finish = (checked: Checked): Outcome => {
+  if (explicit?.isError === true && explicit.structuredContent === undefined) return answer(explicit, false)
+  const finish = (checked: Checked): Outcome | PromiseLike<Outcome> => {
     if (checked.problem !== undefined)
       throw new BadResult(`The result does not fit the output schema: ${checked.problem}`)
     const structuredContent = checked.value
     const content = explicit?.content ?? [{ type: 'text' as const, text: toJson(structuredContent) }]
-    return render({ ...explicit, content, structuredContent }, revision, hasStructuredOutput(tool, revision))
+    return answer({ ...explicit, content, structuredContent }, hasStructuredOutput(tool, revision))
   }
   const checked = tool.output.check(explicit === undefined ? value : explicit.structuredContent)
   return isPromise(checked) ? checked.then(finish) : finish(checked)
+}
+
+/** Renders a result, without the content that is too much for a message. */
+function withinBounds(
+  { name, offloadBytes: maxBytes = OFFLOAD_BYTES }: ToolDefinition,
+  result: ToolResult,
+  revision: Revision,
+  isStructured: boolean,
+  host: ResultHost | undefined,
+): Outcome | PromiseLike<Outcome> {
+  // Links came with 2025-06-18.
+  if (host === undefined || maxBytes === false || revision < '2025-06-18' || !isOver(result.content, maxBytes))
+    return render(result, revision, isStructured)
+  return host
+    .offload(name, result.content, maxBytes)
+    .then((content) => render({ ...result, content: [...content] }, revision, isStructured))
 }
 
 function toResult(value: unknown): ToolResult {

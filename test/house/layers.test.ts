@@ -14,7 +14,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'lru-cache', 'node:module'],
   },
   kernel: {
-    folders: ['errors', 'ports', 'define', 'sessions', 'limits'],
+    folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts'],
     packages: ['lru-cache', 'node:async_hooks', 'node:buffer', 'node:crypto', 'node:util'],
   },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
@@ -25,7 +25,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   },
   auth: { folders: ['errors', 'ports', 'define'], packages: ['jose', 'lru-cache', 'node:crypto', 'node:fs'] },
   transports: {
-    folders: ['errors', 'ports', 'define', 'kernel', 'auth', 'limits'],
+    folders: ['errors', 'ports', 'define', 'kernel', 'auth', 'limits', 'artifacts'],
     packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
   },
   'backends/memory': {
@@ -78,11 +78,14 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'backends/memory',
       'backends/ipc',
       'backends/redis',
+      'backends/filesystem',
+      'backends/s3',
+      'artifacts',
       'backends/sqlite',
       'backends/postgres',
       'backends/dynamodb',
     ],
-    packages: ['node:crypto', 'node:fs', 'node:os', 'node:path', 'node:stream', 'node:worker_threads'],
+    packages: ['node:crypto', 'node:fs', 'node:os', 'node:path', 'node:stream', 'node:url', 'node:worker_threads'],
   },
   artifacts: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto'] },
   tasks: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'node:worker_threads'] },
