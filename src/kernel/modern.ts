@@ -87,7 +87,7 @@ export function serveModern(
   begin(invocation)
   const open = async (): ReturnType<typeof listen> => {
     await charge(invocation)
-    return listen(services, exchange, streams, limit, rpcId, params)
+    return listen(invocation, streams, limit)
   }
   open().then(
     (how) => invocation.settle(how === 'client' ? 'cancelled' : undefined),
