@@ -43,7 +43,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   'backends/object': { folders: [], packages: [] },
   'backends/filesystem': {
     folders: ['errors', 'ports', 'backends/object'],
-    packages: ['node:crypto', 'node:fs', 'node:path'],
+    packages: ['node:crypto', 'node:fs', 'node:path', 'node:util'],
   },
   'backends/s3': {
     folders: ['errors', 'ports', 'backends/broker', 'backends/object'],

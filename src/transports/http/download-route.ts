@@ -31,23 +31,24 @@ export async function serveDownload(
   request: IncomingMessage,
   response: ServerResponse,
   more: Readonly<Record<string, string>> | undefined,
-  onFailure: (error: unknown) => void,
+  told: { onBegin(): void; onFailure(error: unknown): void },
 ): Promise<void> {
   const header = (name: string): string | undefined => request.headers[name] as string | undefined
   const answer = await download(artifacts, { method: request.method!, link, header })
   if (answer === undefined) throw linkIsDead()
   const { status, headers, body } = answer
   if (response.destroyed) return void (await body?.cancel())
+  told.onBegin()
   response.writeHead(status, { ...headers, ...more })
   if (body === undefined) return void response.end()
   try {
     for await (const piece of body) {
-      if (!response.write(piece)) await drained(response)
+      if (!response.write(piece) && !response.destroyed) await drained(response)
       if (response.destroyed) return
     }
     response.end()
   } catch (error) {
-    onFailure(error)
+    told.onFailure(error)
     response.destroy()
   }
 }

@@ -187,11 +187,13 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     gate.check(headers.host ?? (headers[':authority'] as string | undefined), headers.origin)
     if (method !== 'GET' && method !== 'HEAD')
       throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
-    const onFailure = (error: unknown): void => telemetry.failure(undefined, 'A download was cut off.', error)
+    const told = {
+      onBegin: () => telemetry.count('artifacts', 'downloaded'),
+      onFailure: (error: unknown) => telemetry.failure(undefined, 'A download was cut off.', error),
+    }
     const serve = async (): Promise<void> => {
       await kernel.admit(exchange)
-      await serveDownload(parts.artifacts!, link, request, response, host.corsHeaders(headers.origin), onFailure)
-      telemetry.count('artifacts', 'downloaded')
+      await serveDownload(parts.artifacts!, link, request, response, host.corsHeaders(headers.origin), told)
     }
     serve().catch((error: unknown) => refuse(request, exchange, error))
     return true
