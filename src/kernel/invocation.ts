@@ -1,6 +1,5 @@
 import { inspect } from 'node:util'
 import { PlacedArtifacts } from '../artifacts/placed.ts'
-import type { ContentBlock } from '../define/content.ts'
 import { LOG_LEVELS, type Client, type Principal } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
@@ -10,8 +9,11 @@ import { ownerOf } from './owner.ts'
 import type { JsonObject, RequestId, Revision } from './protocol.ts'
 import { errorBody, notificationBody, resultBody, rpcCode, type Era } from './rpc.ts'
 import type { Replay } from './replay.ts'
+import type { Entry } from './request-state.ts'
 import type { Hold } from '../limits/admission.ts'
 import type { Services } from './services.ts'
+import type { Call } from './call.ts'
+import type { TaskStart } from './task-engine.ts'
 import type { Ticking } from './ticker.ts'
 
 /** What a request is, before it is served. */
@@ -49,7 +51,7 @@ export interface Outcome {
  * 2. After the end nothing is sent, whatever the handler still does.
  * 3. Telemetry hears of the start once and of the end once.
  */
-export class Invocation implements Ticking {
+export class Invocation implements Ticking, Call {
   readonly services: Services
   readonly exchange: Exchange
   readonly facts: InvocationFacts
@@ -58,6 +60,12 @@ export class Invocation implements Ticking {
   operation!: Operation
   /** Steps and questions, from the first one on. */
   replay: Replay | undefined
+  /** What the legs before this one have put on record. */
+  record: readonly Entry[] = []
+  /** It goes on with a call that was paid for. */
+  isPaid = false
+  /** The call becomes a task where its handler says so: with these arguments, of this tool. */
+  detachable: Pick<TaskStart, 'tool' | 'arguments'> | undefined
   /** Key and digest under which the outcome of the call is kept, where it has an idempotency key. */
   callKey: readonly [key: string, digest: string] | undefined
   /** Takes the place of the handler's outcome when the handler is put aside. */
@@ -102,24 +110,6 @@ export class Invocation implements Ticking {
   get artifacts(): PlacedArtifacts {
     const place = { owner: ownerOf(this.principal), requestId: this.requestId }
     return (this.#artifacts ??= new PlacedArtifacts(this.services.artifacts, place, () => this.signal))
-  }
-
-  /** Puts big blocks of a result into the artifact store; where that fails they stay as they are. */
-  async offload(tool: string, blocks: readonly ContentBlock[], maxBytes: number): Promise<readonly ContentBlock[]> {
-    const { telemetry } = this.services
-    try {
-      const left = await this.artifacts.offload(blocks, maxBytes, tool)
-      telemetry.count('artifacts', 'offloaded')
-      return left
-    } catch (error) {
-      telemetry.count('artifacts', 'not_offloaded')
-      telemetry.failure(
-        this.operation,
-        `A big result of the tool "${tool}" could not be put into the artifact store.`,
-        error,
-      )
-      return blocks
-    }
   }
 
   /** The handler did not return at once: from here on the request can be cancelled, and is kept alive. */

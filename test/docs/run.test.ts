@@ -384,7 +384,7 @@ test('limits: calls and their costs are held to the limits of the page, and a pl
 use('docs/artifacts.md', 'server.ts', 'asking.ts')
 test('artifacts: what a handler puts is linked to, read by its caller, and kept by a step', async () => {
   await using orders = await client('docs/artifacts.md', 'server.ts')
-  const [link] = (await orders.callTool('export-orders', { count: 2 })).content as [{ uri: string }]
+  const [link] = (await orders.callTool('export-orders', { count: 2 })).content as unknown as [{ uri: string }]
   expect(link).toMatchObject({ type: 'resource_link', name: 'orders.csv', size: 21 })
   expect(await orders.readResource(link.uri)).toMatchObject([{ text: 'id,total\n1,100\n2,200\n' }])
   expect((await orders.callTool('first-line', { uri: link.uri })).text).toBe('id,total (of 21 bytes)')

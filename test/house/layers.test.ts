@@ -56,7 +56,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   },
   'backends/sql': { folders: ['errors', 'ports'], packages: ['node:crypto'] },
   'backends/postgres': {
-    folders: ['errors', 'ports', 'backends/sql'],
+    folders: ['errors', 'ports', 'backends/sql', 'backends/broker'],
     packages: ['pg', 'node:crypto', 'node:fs'],
   },
   'backends/sqlite': {
@@ -88,7 +88,10 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     packages: ['node:crypto', 'node:fs', 'node:os', 'node:path', 'node:stream', 'node:url', 'node:worker_threads'],
   },
   artifacts: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto'] },
-  tasks: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'node:worker_threads'] },
+  tasks: {
+    folders: ['errors', 'ports', 'define', 'kernel', 'artifacts'],
+    packages: ['node:crypto', 'node:worker_threads'],
+  },
   testing: {
     folders: ['errors', 'ports', 'define', 'kernel', 'tasks', 'transports', 'compose', 'backends/memory'],
     packages: ['node:assert', 'node:crypto'],
