@@ -16,7 +16,7 @@ function payloadOf(block: ContentBlock): { text: string } | { base64: string } |
       return { base64: block.data }
     case 'resource':
       return 'text' in block.resource ? { text: block.resource.text } : { base64: block.resource.blob }
-    case 'resource_link':
+    default:
       return undefined
   }
 }

@@ -8,7 +8,7 @@ import { content, createRuntime, defineServer, defineTool, type Artifact, type R
 import {
   connect,
   FaultyArtifactStore,
-  RpcError,
+  type RpcError,
   type OperationFault,
   type TestClient,
 } from '../../src/testing/index.ts'

@@ -128,6 +128,7 @@ use('docs/getting-started.md', 'server.ts', 'server.test.ts')
 use('docs/testing.md', 'server.ts', 'server.test.ts', 'time.test.ts', 'http.test.ts', 'event-bus.test.ts')
 use('docs/definitions.md', 'charge.test.ts')
 use('docs/questions.md', 'server.ts', 'server.test.ts')
+use('docs/artifacts.md', 'server.ts', 'server.test.ts')
 use('docs/sessions.md', 'any-node.test.ts')
 test.each(BLOCKS.filter(({ file }) => file.endsWith('.test.ts')))(
   '$document: the tests of $file pass',

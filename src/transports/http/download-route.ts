@@ -37,7 +37,10 @@ export async function serveDownload(
   const answer = await download(artifacts, { method: request.method!, link, header })
   if (answer === undefined) throw linkIsDead()
   const { status, headers, body } = answer
-  if (response.destroyed) return void (await body?.cancel())
+  if (response.destroyed) {
+    await body?.cancel()
+    return
+  }
   told.onBegin()
   response.writeHead(status, { ...headers, ...more })
   if (body === undefined) return void response.end()
