@@ -50,7 +50,7 @@ export class PlacedArtifacts implements ContextArtifacts {
     if (this.#given === undefined)
       throw new HoldfastError(
         'invalid_option',
-        'Nodes share their state here, but no artifact store: set HOLDFAST_ARTIFACTS_URL (artifacts) to a bucket or a folder that all of them reach.',
+        'Nodes share their state or tasks here, but no artifact store: set HOLDFAST_ARTIFACTS_URL (artifacts) to a bucket or a folder that all of them reach.',
       )
     return this.#given
   }

@@ -7,8 +7,9 @@ import { isS3Url, parseS3Url } from '../backends/s3/url.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { ArtifactStore } from '../ports/artifact-store.ts'
 import type { Clock } from '../ports/clock.ts'
-import { MEMORY_URL, schemeOf } from './backends.ts'
+import { isSharedUrl, MEMORY_URL, schemeOf } from './backends.ts'
 import type { ResolvedOptions } from './options.ts'
+import { isServerTaskUrl } from './task-store.ts'
 
 /**
  * Checks an artifacts URL.
@@ -37,11 +38,12 @@ export async function openArtifactStore(url: string, clock: Clock): Promise<Arti
 
 /**
  * Where artifacts lie: as the options say; else in the data folder, or in memory where there is none. `undefined` where nodes
- * share what they keep and it is not said where artifacts are: another node would not find them.
+ * share their state or tasks and it is not said where artifacts are: another node would not find them.
  */
-export function artifactsUrl(options: ResolvedOptions, isShared: boolean): string | ArtifactStore | undefined {
-  if (options.artifacts !== undefined) return options.artifacts
-  if (isShared) return undefined
+export function artifactsUrl(options: ResolvedOptions): string | ArtifactStore | undefined {
+  const { artifacts, state, tasks } = options
+  if (artifacts !== undefined) return artifacts
+  if (isSharedUrl(state) || (typeof tasks === 'string' && isServerTaskUrl(tasks))) return undefined
   if (options.dataDir === false) return MEMORY_URL
   return `file:${pathToFileURL(join(options.dataDir, 'artifacts')).pathname}`
 }
@@ -49,10 +51,9 @@ export function artifactsUrl(options: ResolvedOptions, isShared: boolean): strin
 /** The artifacts of a runtime; nothing is opened or made before the first is written or read. */
 export function createArtifacts(
   options: ResolvedOptions,
-  isShared: boolean,
   parts: Omit<ArtifactsOptions, 'open' | 'maxArtifactBytes'>,
 ): Artifacts | undefined {
-  const where = artifactsUrl(options, isShared)
+  const where = artifactsUrl(options)
   if (where === undefined) return undefined
   return new Artifacts({
     ...parts,

@@ -162,7 +162,7 @@ export async function wire(
         telemetry,
       })
     : undefined
-  const artifacts = createArtifacts(options, isSharedUrl(options.state), {
+  const artifacts = createArtifacts(options, {
     keys,
     clock,
     endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
