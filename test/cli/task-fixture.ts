@@ -17,8 +17,8 @@ const wait = defineTool({
   input: { type: 'object', properties: { folder: { type: 'string' } }, required: ['folder'] } as const,
   task: { queue: 'slow' },
   async run({ folder }: { folder: string }, ctx) {
-    writeFileSync(`${folder}/began-${process.pid}`, '')
     const first = await ctx.step('first', () => process.pid)
+    writeFileSync(`${folder}/began-${process.pid}`, '')
     while (!existsSync(`${folder}/go`)) await sleep(20, undefined, { signal: ctx.signal })
     return `first ${first}, last ${process.pid}`
   },
