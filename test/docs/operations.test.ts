@@ -64,6 +64,7 @@ describe('the tables of options', () => {
       artifacts: '',
       limits: '',
       overrideLimits: '',
+      adminPort: '',
       keys: '',
       state: '',
       bus: '',
