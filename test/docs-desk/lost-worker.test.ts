@@ -42,7 +42,7 @@ async function startCluster(respond: Respond): Promise<Cluster> {
   for (let document = 0; document < DOCUMENTS; document++) {
     const sections = Array.from(
       { length: PASSAGES },
-      (_, part) => `## Part ${part}\n\nSentence ${document}.${part} on coffee.`,
+      (_, part) => `## Part ${part}\n\nSentence ${document}.${part} on ${part < 4 ? 'coffee' : 'paper'}.`,
     )
     await writeFile(join(root, `document-${document}.md`), `# Document ${document}\n\n${sections.join('\n\n')}\n`)
   }
@@ -54,7 +54,7 @@ async function startCluster(respond: Respond): Promise<Cluster> {
     DOCS_DESK_EMBEDDING_MODEL: 'test-vectors',
     DOCS_DESK_CHAT_MODEL: 'test-model',
     HOLDFAST_KEYS: generateKeys(),
-    //TMP HOLDFAST_ARTIFACTS_URL: `file:${await temporaryFolder()}`,
+    HOLDFAST_ARTIFACTS_URL: `file:${await temporaryFolder()}`,
   }
   const node = await createRuntime(
     defineDocsDeskServer(() => openDocsDesk(readSettings(environment))),
