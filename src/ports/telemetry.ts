@@ -41,6 +41,14 @@ export type Counter =
   | 'late_answers'
   /** Requests refused because the node has as much work as it can take; labelled with the reason. */
   | 'sheds'
+  /** Messages and times that a trigger has made a task of, or found the task of; labelled with the trigger, as the next three are. */
+  | 'trigger_tasks'
+  /** Those that never can become a task. */
+  | 'trigger_refusals'
+  /** Attempts to start a task that are made again. */
+  | 'trigger_retries'
+  /** Scheduled times that got no task. */
+  | 'trigger_missed'
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {

@@ -4,6 +4,8 @@ export type { ConnectOptions, RequestOptions, TestClient, ToolCallResult } from 
 export { eventBusFaultContract } from './contracts/event-bus-faults.ts'
 export { eventBusContract } from './contracts/event-bus.ts'
 export type { EventBusFixture } from './contracts/event-bus.ts'
+export { messageSourceContract } from './contracts/message-source.ts'
+export type { MessageSourceFixture, MessageSourceOptions } from './contracts/message-source.ts'
 export { stateStoreFaultContract } from './contracts/state-store-faults.ts'
 export { stateStoreContract } from './contracts/state-store.ts'
 export type { StateStoreFixture } from './contracts/state-store.ts'
