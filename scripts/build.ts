@@ -13,6 +13,7 @@ const bundle = await rolldown({
     'testing/index': 'src/testing/index.ts',
     'cli/main': 'src/cli/main.ts',
     'threads/sqlite': 'src/backends/sqlite/thread.ts', // found by its place, seen from chunks/
+    'threads/leases': 'src/compose/lease-thread.ts',
   },
   platform: 'node',
   external: /^[^./]/, // packages are installed beside, not packed in

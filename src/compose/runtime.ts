@@ -69,6 +69,7 @@ export interface Listening {
 /** What the parts of this package that sit beside the runtime (testing, CLI) may reach. */
 export interface RuntimeInternals {
   readonly kernel: Kernel
+  readonly services: Services
   readonly admission: Admission
   readonly telemetry: RuntimeTelemetry
   readonly options: ResolvedOptions
@@ -272,7 +273,7 @@ export async function wire(
     },
     close: () => (closing ??= close()),
   }
-  internals.set(runtime, { kernel, admission, telemetry, options })
+  internals.set(runtime, { kernel, services, admission, telemetry, options })
   return runtime
 }
 

@@ -69,6 +69,9 @@ export interface PromptMessage {
   content: ContentBlock
 }
 
+/** Begins the URI of every artifact. */
+export const ARTIFACT_URI_PREFIX = 'holdfast://artifact/'
+
 const made = new WeakSet<object>()
 function block<T extends ContentBlock>(value: T): T {
   made.add(value)
@@ -133,9 +136,18 @@ export function toResourceContents(uri: string, data: Uint8Array | string, mimeT
   return typeof data === 'string' ? { ...head, text: data } : { ...head, blob: base64('resource', data) }
 }
 
-/** Whether a value was built by one of the block builders of {@link content}. */
+/** Whether a value was built by one of the block builders of {@link content}, or is a link to an artifact, which a step may have kept as JSON. */
 export function isContentBlock(value: object): value is ContentBlock {
-  return made.has(value)
+  return made.has(value) || isArtifactLink(value)
+}
+function isArtifactLink(value: object): boolean {
+  const { type, uri, name } = value as Record<string, unknown>
+  return (
+    type === 'resource_link' &&
+    typeof uri === 'string' &&
+    uri.startsWith(ARTIFACT_URI_PREFIX) &&
+    typeof name === 'string'
+  )
 }
 /** Whether a value was built by {@link content.result}. */
 export function isToolResult(value: object): value is ToolResult {

@@ -259,7 +259,7 @@ export const ERRORS = {
     -32021,
     400,
     false,
-    'The tool has to ask the client for something that the client does not offer.',
+    'The request needs something of the client that it does not declare: to be asked, or to follow tasks.',
     'Use a client that declares `data.requiredCapabilities`. (2025 revisions: a result with `isError`; of prompts and resources `-32603`.)',
   ),
   client_refused: wire(
@@ -268,6 +268,20 @@ export const ERRORS = {
     false,
     'The client answered a question of the server with an error, with what does not fit, or not in time.',
     'See the client: what it refused, and why.',
+  ),
+  task_not_found: wire(
+    -32602,
+    200,
+    false,
+    "No task of the caller has this id: it never existed, is not kept any more, or is another caller's.",
+    'Use the `taskId` that came with the task; a result is kept for `ttlMs`.',
+  ),
+  handler_error: wire(
+    -32603,
+    200,
+    false,
+    'The handler answered with a JSON-RPC error of its own (`protocolError`); the code is the one that it gave.',
+    'The message says what; ask who runs the server.',
   ),
   request_state_invalid: wire(
     -32602,
@@ -310,6 +324,13 @@ export const ERRORS = {
     true,
     'The state that nodes share cannot be reached now, and the request needs it.',
     'Try again after `retryAfterMs`.',
+  ),
+  artifact_too_large: wire(
+    -32602,
+    200,
+    false,
+    'The artifact is larger than may be read, or written, at once.',
+    'To read: download `data.url`, where it is given; by ranges, if need be. To write: raise `maxArtifactBytes`.',
   ),
   stream_interrupted: wire(-32603, 200, true, 'The node that ran the call is gone; its answer is lost.', 'Call again.'),
 

@@ -107,7 +107,8 @@ function runHandler(invocation: Invocation, tool: ToolDefinition, args: unknown)
 /** Failures of asking that the model may be told of. */
 const ASKING_FAILURES: ReadonlySet<string> = new Set(['client_capability_missing', 'client_refused'])
 
-const PASSING_FAILURES: ReadonlySet<string> = new Set(['draining', 'overloaded', 'state_unavailable'])
+/** Failures that are answered as such: the call may be served later, or by another node; or the handler wants it so. */
+const PLAIN_FAILURES: ReadonlySet<string> = new Set(['draining', 'overloaded', 'state_unavailable', 'handler_error'])
 
 /** A thrown error is a result that the model reads; only a `ToolError`'s message is meant for it. */
 function failed(invocation: Invocation, tool: ToolDefinition, error: unknown): Outcome {
@@ -117,8 +118,7 @@ function failed(invocation: Invocation, tool: ToolDefinition, error: unknown): O
     if (error.code === 'client_capability_missing' && invocation.facts.era === 'modern') throw error
     return toolFailure(error.message)
   }
-  // The node can't go on (with waiting for a client's answer, say): the same call may be served later, or by another.
-  if (error instanceof HoldfastError && PASSING_FAILURES.has(error.code)) throw error
+  if (error instanceof HoldfastError && PLAIN_FAILURES.has(error.code)) throw error
   const { telemetry } = invocation.services
   if (!invocation.isDone) telemetry.failure(invocation.operation, `The tool "${tool.name}" failed.`, error)
   return toolFailure(

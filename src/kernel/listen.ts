@@ -1,19 +1,21 @@
 import type { Principal } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { changeNotification, LIST_NAMES, tellAll, type Change, type ChangeListener, type ListName } from './changes.ts'
-import type { Exchange } from './exchange.ts'
-import { cancelKey } from './invocation.ts'
-import { describe, findResource } from './methods.ts'
+import { cancelKey, type Invocation } from './invocation.ts'
+import { findResource } from './methods.ts'
 import type { OpenStream, OpenStreams } from './open-streams.ts'
-import { isObject, META, type JsonObject, type RequestId } from './protocol.ts'
+import { describe } from './params.ts'
+import { isObject, META, type JsonObject } from './protocol.ts'
 import { notificationBody, resultBody } from './rpc.ts'
 import { mayUse } from './scopes.ts'
 import type { Services } from './services.ts'
 import type { StreamLimit } from './stream-limit.ts'
+import { FollowedTasks } from './task-listen.ts'
 import type { Ticking } from './ticker.ts'
 
 /** What `subscriptions/listen` asks for, as far as this server has it. */
 interface Filter {
+  readonly asked: JsonObject
   readonly lists: ReadonlySet<ListName>
   readonly uris: ReadonlySet<string>
   readonly acknowledged: JsonObject
@@ -50,21 +52,16 @@ function readFilter(params: JsonObject, { catalog, options }: Services, principa
       `One stream may follow ${options.maxSubscriptions} resources; this one names ${followed.size}.`,
     )
   if (followed.size > 0) acknowledged.resourceSubscriptions = [...followed]
-  return { lists, uris: followed, acknowledged }
+  return { asked, lists, uris: followed, acknowledged }
 }
 
 /**
  * `subscriptions/listen` (MCP 2026-07-28, subscriptions): acknowledges first, then sends what was asked for and nothing
  * else, each message with the subscription's id, until the client goes or the server stops.
  */
-export async function listen(
-  services: Services,
-  exchange: Exchange,
-  streams: OpenStreams,
-  limit: StreamLimit,
-  rpcId: RequestId,
-  params: JsonObject,
-): Promise<Ended> {
+export async function listen(invocation: Invocation, streams: OpenStreams, limit: StreamLimit): Promise<Ended> {
+  const { exchange, services } = invocation
+  const { params, rpcId } = invocation.facts
   const filter = readFilter(params, services, exchange.principal)
   if (exchange.head?.acceptsStream === false)
     throw new HoldfastError('not_acceptable', '`subscriptions/listen` answers with text/event-stream: accept it.')
@@ -89,9 +86,14 @@ export async function listen(
       else held.add(notificationBody(method, body))
     },
   }
-  const onDropped = (): void => tellAll(listener)
+  let tasks: FollowedTasks | undefined
+  const onDropped = (): void => {
+    tellAll(listener)
+    tasks?.resend()
+  }
   const ticking: Ticking = {
     tick(nowMs) {
+      tasks?.tick(nowMs)
       if (nowMs - lastWriteMs < services.options.keepAliveMs) return
       lastWriteMs = nowMs
       exchange.keepAlive()
@@ -103,15 +105,17 @@ export async function listen(
   const cancel =
     cancelScope === undefined ? undefined : { key: cancelKey(cancelScope, rpcId), end: () => end('client') }
   try {
+    if (cancel !== undefined) services.openListens.set(cancel.key, cancel.end)
+    tasks = await FollowedTasks.find(invocation, filter.asked.taskIds, write)
     await services.changes.add(listener)
     streams.add(stream)
-    if (cancel !== undefined) services.openListens.set(cancel.key, cancel.end)
     exchange.openStream()
-    write(
-      notificationBody('notifications/subscriptions/acknowledged', { notifications: filter.acknowledged, _meta: meta }),
-    )
+    const taskIds = tasks?.ids ?? []
+    const notifications = { ...filter.acknowledged, ...(taskIds.length === 0 ? {} : { taskIds }) }
+    write(notificationBody('notifications/subscriptions/acknowledged', { notifications, _meta: meta }))
     isAcknowledged = true
     for (const message of held) write(message)
+    tasks?.start()
     exchange.connection?.onDropped.add(onDropped)
     services.ticker.add(ticking)
     const how = await ended
@@ -129,6 +133,7 @@ export async function listen(
     streams.delete(stream)
     exchange.connection?.onDropped.delete(onDropped)
     services.ticker.delete(ticking)
+    tasks?.close()
     giveBack()
     await services.changes.remove(listener)
   }

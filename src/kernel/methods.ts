@@ -7,8 +7,9 @@ import type { Catalog, ListKind } from './catalog.ts'
 import { InvocationContext } from './context.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { mayUse, requireScopes } from './scopes.ts'
+import { describe, stringParam } from './params.ts'
 import { forRevision } from './tool-result.ts'
-import { isModern, isObject, MODERN, type JsonObject } from './protocol.ts'
+import { isModern, isObject, MODERN, TASKS_EXTENSION, type JsonObject } from './protocol.ts'
 import { replayable, suspendable } from './replay.ts'
 
 /** Serves one method: resolves to its result, or throws what the client is told. */
@@ -34,6 +35,9 @@ export const KNOWN_METHODS: ReadonlySet<string> = new Set([
   ...SHARED_METHODS.keys(),
   DISCOVER,
   'subscriptions/listen',
+  'tasks/get',
+  'tasks/update',
+  'tasks/cancel',
   'initialize',
   'ping',
   'logging/setLevel',
@@ -64,7 +68,8 @@ export function isAlwaysTaken(method: string): boolean {
 }
 
 /** Whether the server has the capability that a method belongs to. */
-export function isOffered(method: string, { services: { catalog } }: Pick<Invocation, 'services'>): boolean {
+export function isOffered(method: string, { services: { catalog, tasks } }: Pick<Invocation, 'services'>): boolean {
+  if (method.startsWith('tasks/')) return tasks !== undefined
   if (method.startsWith('tools/')) return catalog.tools.size > 0
   if (method.startsWith('prompts/')) return catalog.prompts.size > 0
   if (method.startsWith('resources/')) return catalog.server.resources.length > 0
@@ -78,33 +83,18 @@ export function refuseMethod({ facts }: Invocation): never {
 }
 
 /** `server/discover` (2026-07-28). */
-export function discover({ services: { catalog } }: Invocation): Outcome {
+export function discover({ services: { catalog, tasks } }: Invocation): Outcome {
   const result = {
     supportedVersions: MODERN,
-    capabilities: catalog.capabilities(),
+    capabilities: {
+      ...catalog.capabilities(),
+      ...(tasks === undefined ? {} : { extensions: { [TASKS_EXTENSION]: {} } }),
+    },
     ...(catalog.server.instructions === undefined ? {} : { instructions: catalog.server.instructions }),
     ttlMs: 60_000,
     cacheScope: 'public',
   }
   return { members: JSON.stringify(result).slice(1, -1) }
-}
-
-/** A required string among the parameters. */
-export function stringParam(params: JsonObject, name: string): string {
-  const value = params[name]
-  if (typeof value !== 'string')
-    throw new HoldfastError('invalid_params', `\`params.${name}\` must be a string; it is ${describe(value)}.`)
-  return value
-}
-
-export function describe(value: unknown): string {
-  return value === undefined
-    ? 'missing'
-    : value === null
-      ? 'null'
-      : Array.isArray(value)
-        ? 'an array'
-        : `of type ${typeof value}`
 }
 
 function cursorParam(params: JsonObject): string | undefined {

@@ -7,7 +7,8 @@ import { decodeHeader } from './headers.ts'
 import { Invocation } from './invocation.ts'
 import { listen } from './listen.ts'
 import type { OpenStreams } from './open-streams.ts'
-import { describe, DISCOVER, discover, isOffered, refuseMethod, SHARED_METHODS, type Method } from './methods.ts'
+import { DISCOVER, discover, isOffered, refuseMethod, SHARED_METHODS, type Method } from './methods.ts'
+import { describe } from './params.ts'
 import {
   isLegacy,
   isModern,
@@ -20,14 +21,19 @@ import {
 } from './protocol.ts'
 import type { Services } from './services.ts'
 import type { StreamLimit } from './stream-limit.ts'
+import { TASK_METHODS } from './task-methods.ts'
 
-const METHODS: ReadonlyMap<string, Method> = new Map([...SHARED_METHODS, [DISCOVER, discover]])
+const METHODS: ReadonlyMap<string, Method> = new Map([...SHARED_METHODS, ...TASK_METHODS, [DISCOVER, discover]])
 
 /** Which parameter `Mcp-Name` mirrors (MCP 2026-07-28, streamable HTTP, "Standard headers"). */
 const NAME_PARAMETER: ReadonlyMap<string, string> = new Map([
   ['tools/call', 'name'],
   ['prompts/get', 'name'],
   ['resources/read', 'uri'],
+  // SEP-2663, "Streamable HTTP: Routing Headers"
+  ['tasks/get', 'taskId'],
+  ['tasks/update', 'taskId'],
+  ['tasks/cancel', 'taskId'],
 ])
 
 /** A request of revision 2026-07-28: everything it needs stands in the request itself. */
@@ -81,7 +87,7 @@ export function serveModern(
   begin(invocation)
   const open = async (): ReturnType<typeof listen> => {
     await charge(invocation)
-    return listen(services, exchange, streams, limit, rpcId, params)
+    return listen(invocation, streams, limit)
   }
   open().then(
     (how) => invocation.settle(how === 'client' ? 'cancelled' : undefined),

@@ -27,6 +27,9 @@ export const META = {
   subscriptionId: 'io.modelcontextprotocol/subscriptionId',
 } as const
 
+/** The extension by which calls of tools become tasks (SEP-2663), as both sides declare it. */
+export const TASKS_EXTENSION = 'io.modelcontextprotocol/tasks'
+
 /** Keys of `_meta` of our own. */
 export const OWN_META = {
   /** On `tools/call`: a repeated call with the same key and arguments gets the first outcome. */

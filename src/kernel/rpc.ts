@@ -21,12 +21,12 @@ const LEGACY_CODES: Partial<Record<ErrorCode, number>> = {
 }
 
 /** JSON-RPC code of an error. */
-export function rpcCode({ code }: HoldfastError, era: Era): number {
-  return (era === 'legacy' ? LEGACY_CODES[code] : undefined) ?? ERRORS[code].rpc
+export function rpcCode({ code, rpc }: HoldfastError, era: Era): number {
+  return rpc ?? (era === 'legacy' ? LEGACY_CODES[code] : undefined) ?? ERRORS[code].rpc
 }
 
 /** The `error` member: code, message, and our data: `{ code, retryable, retryAfterMs?, requestId }`. */
-function errorObject(
+export function errorObject(
   error: HoldfastError,
   requestId: string,
   era: Era,

@@ -5,7 +5,8 @@ import { dispatch } from '../kernel/dispatch.ts'
 import type { Connection, Exchange, LegacySession, Reply } from '../kernel/exchange.ts'
 import { CANCEL_CHANNEL } from '../kernel/keys.ts'
 import { cancelKey, Invocation, type Outcome } from '../kernel/invocation.ts'
-import { findResource, isOffered, refuseMethod, SHARED_METHODS, stringParam, type Method } from '../kernel/methods.ts'
+import { findResource, isOffered, refuseMethod, SHARED_METHODS, type Method } from '../kernel/methods.ts'
+import { stringParam } from '../kernel/params.ts'
 import {
   isLegacy,
   isObject,

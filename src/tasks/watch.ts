@@ -85,7 +85,8 @@ export class TaskWatch {
         for (const [index, id] of ids.entries()) {
           const watched = this.#watched.get(id)
           if (watched === undefined) continue
-          const isNews = watched.version !== undefined && watched.version !== versions[index]
+          // What was read before the first look is not known here, so that look is always told of.
+          const isNews = watched.version !== (versions[index] ?? -1)
           watched.version = versions[index] ?? -1
           if (isNews) for (const listener of Array.from(watched.listeners)) listener()
         }

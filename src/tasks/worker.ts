@@ -4,7 +4,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { QueueListener, TaskQueue } from '../ports/task-queue.ts'
 import type { ClaimedTask, DeadReason, TaskEnd, TaskStore } from '../ports/task-store.ts'
 import { Gather } from './gather.ts'
-import type { Lease, LeaseKeeper } from './lease-keeper.ts'
+import type { Lease, LeaseKeeper, LeaseLoss } from './lease-keeper.ts'
 import { persistently } from './persistent.ts'
 
 /** What became of one attempt. */
@@ -187,7 +187,7 @@ export class Worker {
         continue
       }
       if (claimed.length === limit) this.#mayHaveMore.add(queue!)
-      for (const task of claimed) this.#begin(task)
+      this.#begin(claimed, sentMs)
     }
   }
 
@@ -202,20 +202,30 @@ export class Worker {
     this.#listener?.resume()
   }
 
-  #begin(task: ClaimedTask): void {
-    const { keeper } = this.#parts
-    const lease = { id: task.id, fence: task.fence }
-    const controller = new AbortController()
-    keeper.hold(lease, (loss) =>
-      controller.abort(
-        loss === 'lost'
-          ? new HoldfastError('task_lost', 'Another worker has the task, or may have it.')
-          : new HoldfastError('task_cancelled', 'The task was cancelled, or its time is up.'),
-      ),
+  #begin(tasks: readonly ClaimedTask[], sentMs: number): void {
+    const begun = tasks.map((task) => {
+      const lease = { id: task.id, fence: task.fence }
+      const stop = new AbortController()
+      const lost = new AbortController()
+      const onLoss = (loss: LeaseLoss): void => {
+        if (loss === 'lost') lose(stop, lost)
+        else stop.abort(new HoldfastError('task_cancelled', 'The task was cancelled, or its time is up.'))
+      }
+      const onReported = (): void => this.#parts.onChanged(task.id)
+      return { task, held: { lease, onLoss, onReported }, stop, lost }
+    })
+    this.#parts.keeper.hold(
+      begun.map(({ held }) => held),
+      sentMs,
     )
+    for (const { task, held, stop, lost } of begun) this.#run(task, held.lease, stop, lost)
+  }
+
+  #run(task: ClaimedTask, lease: Lease, controller: AbortController, lost: AbortController): void {
+    const { keeper } = this.#parts
     if (task.cancel) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
     const key = `${task.id} ${task.fence}`
-    const ended = this.#attempt(task, lease, controller).finally(() => {
+    const ended = this.#attempt(task, lease, controller, lost).finally(() => {
       keeper.drop(lease)
       this.#running.delete(key)
       this.#resume()
@@ -224,36 +234,26 @@ export class Worker {
     this.#running.set(key, { lease, controller, ended })
   }
 
-  async #attempt(task: ClaimedTask, lease: Lease, controller: AbortController): Promise<void> {
+  /** @param lost aborts when the lease is lost, and for no other reason: a cancelled or draining attempt still writes its end. */
+  async #attempt(task: ClaimedTask, lease: Lease, controller: AbortController, lost: AbortController): Promise<void> {
     const { run, keeper, store, leaseMs, onError, clock } = this.#parts
-    const { signal } = controller
-    const isLost = (): boolean => isReason(signal, 'task_lost')
-    /** Aborts when the lease is lost, and for no other reason: a cancelled or draining attempt still writes its end. */
-    const lost = new AbortController()
-    const onAbort = (): void => {
-      if (isLost()) lost.abort(signal.reason)
-    }
-    signal.addEventListener('abort', onAbort)
     const write = <T>(work: () => Promise<T>): Promise<T> =>
       persistently(clock, lost.signal, work, (error) => onError(`The task ${task.id} could not be written.`, error))
-    const lose = (): void => controller.abort(new HoldfastError('task_lost', 'Another worker has the task.'))
     try {
       const outcome = await run({
         task,
-        signal,
+        signal: controller.signal,
         report: (statusMessage) => keeper.report(lease, statusMessage),
         recordStep: async (name, value, artifacts = []) => {
-          if (isLost()) return 'lost'
+          if (lost.signal.aborted) return 'lost'
           const recorded = await write(() => store.recordStep({ ...lease, name, value, leaseMs, artifacts }))
-          if (recorded === 'lost') lose()
+          if (recorded === 'lost') lose(controller, lost)
           return recorded
         },
       })
-      if (!isLost()) await this.#write(task, lease, outcome, write)
+      if (!lost.signal.aborted) await this.#write(task, lease, outcome, write)
     } catch (error) {
       if (!lost.signal.aborted) onError(`The task ${task.id} ended without an outcome.`, error)
-    } finally {
-      signal.removeEventListener('abort', onAbort)
     }
   }
 
@@ -303,5 +303,8 @@ export class Worker {
   }
 }
 
-const isReason = (signal: AbortSignal, code: string): boolean =>
-  signal.aborted && signal.reason instanceof HoldfastError && signal.reason.code === code
+function lose(stop: AbortController, lost: AbortController): void {
+  const reason = new HoldfastError('task_lost', 'Another worker has the task, or may have it.')
+  stop.abort(reason)
+  lost.abort(reason)
+}

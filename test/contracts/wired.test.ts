@@ -8,8 +8,9 @@ const SUITES: Readonly<Record<string, readonly string[]>> = {
   'state-store.ts': ['stateStoreContract(', 'stateStoreFaultContract('],
   'event-bus.ts': ['eventBusContract(', 'eventBusFaultContract('],
   'task-store.ts': ['taskStoreContract(', 'taskStoreFaultContract('],
+  'artifact-store.ts': ['artifactStoreContract(', 'artifactStoreFaultContract('],
 }
-const backends = globSync('src/backends/*/{state-store,event-bus,task-store}.ts', { cwd: ROOT })
+const backends = globSync('src/backends/*/{state-store,event-bus,task-store,artifact-store}.ts', { cwd: ROOT })
 
 test('there are backends to look at', () => {
   expect(backends.length).toBeGreaterThan(4)

@@ -1,11 +1,14 @@
 // Packs the package, checks its manifest, installs it in an empty folder, and runs the README's first server on each
 // supported Node, answering a real client. Ends with `packaging: N passed, N failed`.
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { Worker } from 'node:worker_threads'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import type { FromLeaseThread, LeaseThreadData, ToLeaseThread } from '../../src/tasks/lease-thread.ts'
 
 const exec = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
@@ -125,6 +128,21 @@ await step('it installs in an empty folder', async () => {
   writeFileSync(join(project, 'package.json'), '{"type":"module","private":true}')
   writeFileSync(join(project, 'server.ts'), readmeServer())
   await exec('npm', ['install', '--no-audit', '--no-fund', tarball, 'zod@4'], { cwd: project })
+})
+await step('the thread that keeps leases opens its store', async () => {
+  const workerData: LeaseThreadData = {
+    url: `sqlite:${join(temp, 'tasks.db')}`,
+    worker: 'packaging',
+    times: { leaseMs: 30_000, renewMs: 10_000 },
+    hungAfterMs: 20_000,
+    memory: new SharedArrayBuffer(16),
+  }
+  const thread = new Worker(join(project, 'node_modules/holdfast/dist/threads/leases.js'), { workerData })
+  const exited = once(thread, 'exit')
+  const [message] = (await once(thread, 'message')) as [FromLeaseThread]
+  thread.postMessage({ kind: 'close' } satisfies ToLeaseThread)
+  const [code] = (await exited) as [number]
+  if (message.kind !== 'ready' || code !== 0) throw new Error(`${JSON.stringify(message)}, exit ${code}`)
 })
 for (const version of NODE_VERSIONS)
   await step(`the README's server answers a client on Node ${version}`, async () =>

@@ -10,6 +10,7 @@ import { redisSource, startRedis, valkeySource } from './redis.ts'
 import { startCluster } from './redis-cluster.ts'
 import { startSentinel } from './redis-sentinel.ts'
 import { toxiproxySource } from './toxiproxy.ts'
+import { startVersitygw, versitygwSource } from './versitygw.ts'
 
 /** Programs that servers need. */
 export const PROGRAMS = {
@@ -22,6 +23,7 @@ export const PROGRAMS = {
   kafka: kafkaSource,
   elasticmq: elasticmqSource,
   dynamodb: dynamodbSource,
+  versitygw: versitygwSource,
 } satisfies Record<string, ProgramSource>
 /** Name of a program. */
 export type ProgramName = keyof typeof PROGRAMS
@@ -53,6 +55,7 @@ export const SHARED = {
   kafka: { variable: 'TEST_KAFKA_URL', start: () => startKafka() },
   sqs: { variable: 'TEST_SQS_URL', start: () => startElasticmq() },
   dynamodb: { variable: 'TEST_DYNAMODB_URL', start: () => startDynamodb() },
+  s3: { variable: 'TEST_S3_URL', start: () => startVersitygw() },
 } satisfies Record<string, SharedKind>
 /** Name of a shared server. */
 export type SharedName = keyof typeof SHARED

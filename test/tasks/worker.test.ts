@@ -39,7 +39,13 @@ async function start(
 ): Promise<Worker> {
   const { name = `worker-${workers.length}`, concurrency = 2 } = more
   const onError = (error: unknown): void => void errors.push(error)
-  const keeper = new LoopLeaseKeeper(more.store ?? store, name, { leaseMs: 30_000, renewMs: 10_000 }, clock, onError)
+  const keeper = new LoopLeaseKeeper({
+    store: more.store ?? store,
+    worker: name,
+    times: { leaseMs: 30_000, renewMs: 10_000 },
+    clock,
+    onError,
+  })
   const worker = new Worker({
     name,
     store: more.store ?? store,

@@ -1,0 +1,126 @@
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import type { ArtifactInfo, ArtifactStore, ByteRange, StoredArtifact } from '../ports/artifact-store.ts'
+import { keyOfUri, newArtifactKey, newValueKey, readKey, uriOfKey, type ArtifactPlace } from './keys.ts'
+
+/** What can be put: bytes or text, whole or as they come. A stream of Node or of the web is an iterable. */
+export type ArtifactData = AsyncIterable<Uint8Array | string> | Uint8Array | string
+
+/** How {@link Artifacts} is made. */
+export interface ArtifactsOptions {
+  /** Opens the store; called at the first use, and again if it failed. */
+  open(): Promise<ArtifactStore>
+  /** Bytes of one artifact, at most. */
+  readonly maxArtifactBytes: number
+}
+
+/** An artifact, as its URI names it. */
+export interface NamedArtifact extends ArtifactInfo {
+  readonly uri: string
+}
+
+/** Artifacts of a runtime: what callers are given links to, and values that are too big for a task's records. */
+export class Artifacts {
+  readonly #options: ArtifactsOptions
+  #opened: Promise<ArtifactStore> | undefined
+  #isClosed = false
+
+  constructor(options: ArtifactsOptions) {
+    this.#options = options
+  }
+
+  /**
+   * The store, opened at the first use.
+   * @throws {HoldfastError} `closed`, and what opening throws.
+   */
+  store(): Promise<ArtifactStore> {
+    if (this.#isClosed) return Promise.reject(new HoldfastError('closed', 'Artifacts were used after close().'))
+    this.#opened ??= this.#options.open()
+    const opened = this.#opened
+    opened.catch(() => {
+      if (this.#opened === opened) this.#opened = undefined // the next who asks may be luckier
+    })
+    return opened
+  }
+
+  /**
+   * Writes an artifact under a key of its own.
+   * @throws {HoldfastError} `artifact_too_large`; `backend_failed`; and what the data throws.
+   */
+  async put(
+    place: ArtifactPlace,
+    data: ArtifactData,
+    { name, mimeType, signal }: { name: string; mimeType: string; signal?: AbortSignal },
+  ): Promise<NamedArtifact> {
+    const store = await this.store()
+    const key = newArtifactKey(place)
+    const maxBytes = this.#options.maxArtifactBytes
+    const written = await store.put(key, toBytes(data), { maxBytes, name, mimeType, ...(signal && { signal }) })
+    if (written === 'too-large')
+      throw new HoldfastError(
+        'artifact_too_large',
+        `The artifact ${JSON.stringify(name)} has more than ${maxBytes} bytes (maxArtifactBytes).`,
+      )
+    if (written === 'exists') throw new HoldfastError('backend_failed', `There is an artifact ${key} already.`)
+    return { ...written, uri: uriOfKey(key) }
+  }
+
+  /** Opens an artifact of an owner, or a range of it. `undefined`: there is none of this owner under this URI. */
+  async get(owner: string, uri: string, range?: ByteRange): Promise<StoredArtifact | 'beyond' | undefined> {
+    const key = keyOfUri(uri, owner)
+    return key === undefined ? undefined : (await this.store()).get(key, range)
+  }
+
+  /** What is known of an artifact of an owner. */
+  async head(owner: string, uri: string): Promise<ArtifactInfo | undefined> {
+    const key = keyOfUri(uri, owner)
+    return key === undefined ? undefined : (await this.store()).head(key)
+  }
+
+  /**
+   * Writes a value of a task's records. Put the key on record (`artifacts` of `recordStep` and `finish`): what no record names
+   * is collected.
+   * @returns the key
+   */
+  async putValue(place: Extract<ArtifactPlace, { taskId: string }>, value: Uint8Array): Promise<string> {
+    const key = newValueKey(place)
+    const written = await (await this.store()).put(key, [value], { maxBytes: value.length })
+    if (typeof written === 'string')
+      throw new HoldfastError('backend_failed', `The value ${key} was not written: ${written}.`)
+    return key
+  }
+
+  /**
+   * Reads a value of a task's records.
+   * @throws {HoldfastError} `backend_failed` where it is gone: a record names it, so it must be there.
+   */
+  async getValue(key: string): Promise<Uint8Array> {
+    const found = readKey(key)?.kind === 'value' ? await (await this.store()).get(key) : undefined
+    if (found === undefined || found === 'beyond')
+      throw new HoldfastError('backend_failed', `The artifact store has no value ${key}, which a task's records name.`)
+    const value = new Uint8Array(found.info.size)
+    let at = 0
+    for await (const part of found.body) {
+      value.set(part, at)
+      at += part.length
+    }
+    return value
+  }
+
+  /** Closes the store, if it was opened. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    const store = await this.#opened?.catch(() => undefined) // it never was open
+    await store?.close()
+  }
+}
+
+function toBytes(data: ArtifactData): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+  if (typeof data === 'string') return [Buffer.from(data)]
+  if (data instanceof Uint8Array) return [data]
+  if (typeof data === 'object' && data !== null && Symbol.asyncIterator in data) return encoded(data)
+  throw new TypeError('An artifact must be text, bytes, or an async iterable (a stream) of them.')
+}
+
+async function* encoded(data: AsyncIterable<Uint8Array | string>): AsyncGenerator<Uint8Array> {
+  for await (const part of data) yield typeof part === 'string' ? Buffer.from(part) : part
+}
