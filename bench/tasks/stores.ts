@@ -223,6 +223,7 @@ async function measure({ name, store, settle, hotShare }: Subject): Promise<void
             limit: 500,
             expiredError: nothing,
             lostError: nothing,
+            expiredAnswer: nothing,
             crashBackoffMs: 1000,
             overdueMs: 3_600_000,
           }),

@@ -37,13 +37,18 @@ export interface TaskOptions {
   queue?: string
   /** Weight among the tasks of its queue: an owner's second task of weight 2 waits half as long behind others. Default 1. */
   priority?: number
+  /**
+   * Attempts at once on one worker, at most: for what the tool works with, or as much memory as it takes. Tools that have reached
+   * theirs keep no slot from others. Default: the tool's `concurrency`, else as many as the worker has slots.
+   */
+  concurrency?: number
   /** Raise it when a task that is half done must not go on with the new code: only workers of this revision take it. */
   handlerRevision?: string
 }
 
 /** {@link TaskOptions} with every default filled in. */
-export type ResolvedTaskOptions = Required<Omit<TaskOptions, 'retryable' | 'handlerRevision'>> &
-  Pick<TaskOptions, 'retryable' | 'handlerRevision'>
+export type ResolvedTaskOptions = Required<Omit<TaskOptions, 'retryable' | 'handlerRevision' | 'concurrency'>> &
+  Pick<TaskOptions, 'retryable' | 'handlerRevision' | 'concurrency'>
 
 const DAY_MS = 24 * 3_600_000
 const DEFAULTS = {
@@ -58,21 +63,29 @@ const DEFAULTS = {
   retentionMs: DAY_MS,
   queue: 'default',
   priority: 1,
-} as const satisfies Omit<ResolvedTaskOptions, 'retryable' | 'handlerRevision'>
+} as const satisfies Omit<ResolvedTaskOptions, 'retryable' | 'handlerRevision' | 'concurrency'>
 
 const CHOICES: Readonly<Record<string, readonly string[]>> = {
   support: ['optional', 'required'],
   start: ['immediate', 'detach'],
   onWorkerLost: ['retry', 'fail'],
 }
-const WHOLE = ['maxAttempts', 'maxBackoffMs', 'timeoutMs', 'ttlMs', 'retentionMs']
+const WHOLE = ['maxAttempts', 'maxBackoffMs', 'timeoutMs', 'ttlMs', 'retentionMs', 'concurrency']
 
-/** @throws {HoldfastError} `invalid_definition` */
-export function resolveTaskOptions(options: TaskOptions | true, where: string): ResolvedTaskOptions {
-  if (options === true) return { ...DEFAULTS }
+/**
+ * @param concurrency of the tool, which its attempts keep to where they have no bound of their own.
+ * @throws {HoldfastError} `invalid_definition`
+ */
+export function resolveTaskOptions(
+  options: TaskOptions | true,
+  where: string,
+  concurrency?: number,
+): ResolvedTaskOptions {
+  const defaults = { ...DEFAULTS, ...(concurrency === undefined ? {} : { concurrency }) }
+  if (options === true) return defaults
   if (typeof options !== 'object' || options === null)
     invalid(where, `\`task\` is ${quote(options)}.`, 'Give it options, or `true` for the defaults.')
-  const known = [...Object.keys(DEFAULTS), 'retryable', 'handlerRevision']
+  const known = [...Object.keys(DEFAULTS), 'retryable', 'handlerRevision', 'concurrency']
   for (const [name, value] of Object.entries(options)) {
     const refuse = (expected: string): never =>
       invalid(where, `\`task.${name}\` is ${quote(value)}.`, `It must be ${expected}.`)
@@ -95,5 +108,5 @@ export function resolveTaskOptions(options: TaskOptions | true, where: string): 
     } else if (typeof value !== 'function') refuse('a function')
   }
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-  return { ...DEFAULTS, ...given }
+  return { ...defaults, ...given }
 }

@@ -152,7 +152,7 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
     kind: 'tool' as const,
     input: compiled,
     ...(output === undefined ? {} : { output: compileSchema(output, 'output', where) }),
-    ...(task === undefined ? {} : { task: resolveTaskOptions(task, where) }),
+    ...(task === undefined ? {} : { task: resolveTaskOptions(task, where, concurrency) }),
     headerParameters: findHeaderParameters(compiled.json, where),
   })
 }

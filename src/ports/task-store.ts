@@ -11,7 +11,9 @@
 export interface TaskStore {
   /**
    * Stores a task in state `ready` (or `parked` until `delayMs` has passed). With an idempotency key that its owner has used
-   * for this tool, the task of that key is returned and `created` is false: compare `argsDigest`.
+   * for this tool, the task of that key is returned and `created` is false: compare `argsDigest`. The same for an id that the
+   * owner has used.
+   * @throws {HoldfastError} `backend_failed` where another owner's task has the id.
    */
   create(task: NewTask): Promise<{ task: Task; created: boolean }>
   /** A task of this owner; `undefined` where there is none, or it is another's. */
@@ -32,6 +34,8 @@ export interface TaskStore {
   /**
    * Gives the task up until its questions are answered, or a time has come; its lease ends with this write.
    * `cancelled`: a cancel was asked for, and the task is still the caller's.
+   * @throws {HoldfastError} `invalid_ask` where a question has a name that is on record already, or comes twice: nothing has
+   * changed, and trying again does not help.
    */
   park(id: string, fence: number, until: ParkUntil): Promise<'parked' | 'cancelled' | 'lost'>
   /** Answers open questions of a parked task; the last one makes it ready. Unknown and answered names are passed over. */
@@ -51,6 +55,13 @@ export interface TaskStore {
    * `undefined`: there is no such task of this owner.
    */
   cancel(id: string, owner: string): Promise<'cancelled' | 'signalled' | 'ended' | undefined>
+  /** Keeps attended tasks alive for another while, those among them that are open; see {@link NewTask.isAttended}. */
+  attend(ids: readonly string[], ttlMs: number): Promise<void>
+  /**
+   * Whether more than `bound` tasks of a queue are ready, and wait for a worker: for admission. Looks at `bound` + 1 of them at
+   * most, whatever waits behind; keep the answer for a moment rather than ask for each task.
+   */
+  isOver(queue: string, bound: number): Promise<boolean>
   /** Does what time has made due, at most `limit` of each kind. Safe to run anywhere, and at once. */
   sweep(options: SweepOptions): Promise<SweepReport>
   close(): Promise<void>
@@ -77,6 +88,11 @@ export interface NewTask {
   readonly failsWhenLost: boolean
   /** Fails when it has not ended by then; `undefined`: never. */
   readonly ttlMs: number | undefined
+  /**
+   * Somebody waits for it, and says so ({@link TaskStore.attend}) more often than every `ttlMs`. When nobody has, its time is up,
+   * and it ends as cancelled: whoever waited is gone. Default: false.
+   */
+  readonly isAttended?: boolean
   /** After its end it is kept for so long. */
   readonly retentionMs: number
   readonly idempotencyKey?: string
@@ -171,7 +187,11 @@ export interface StepRecord {
 
 /** See {@link TaskStore.park}. */
 export type ParkUntil =
-  | { readonly asks: readonly { readonly name: string; readonly request: Uint8Array }[] }
+  | {
+      readonly asks: readonly { readonly name: string; readonly request: Uint8Array }[]
+      /** Then what is still open is answered by {@link SweepOptions.expiredAnswer}. `undefined`: never. */
+      readonly expireAfterMs?: number | undefined
+    }
   | { readonly wakeAfterMs: number }
 
 /** See {@link TaskStore.finish}. */
@@ -191,7 +211,9 @@ export interface SweepOptions {
   /** Ends that the store writes itself: the JSON-RPC error of a task that has expired, or whose workers were lost. */
   readonly expiredError: Uint8Array
   readonly lostError: Uint8Array
-  /** Wait after the first crash; twice as long after each further one. */
+  /** The answer to questions that nobody has answered in time. */
+  readonly expiredAnswer: Uint8Array
+  /** Wait after the first crash; twice as long after each further one, an hour at most. */
   readonly crashBackoffMs: number
   /** Ready tasks that are older than this are rung for again. */
   readonly overdueMs: number
@@ -201,9 +223,9 @@ export interface SweepOptions {
 
 /** What a sweep has done. */
 export interface SweepReport {
-  /** Parked tasks whose time has come. */
+  /** Parked tasks whose time has come, or whose questions have expired. */
   readonly woken: number
-  /** Tasks without a result in time. */
+  /** Tasks without a result in time, or that nobody attends any more. */
   readonly expired: number
   /** Leases taken from workers that were lost. */
   readonly lost: number

@@ -1,3 +1,4 @@
+import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { DeadReason, TaskState } from '../ports/task-store.ts'
 
 /**
@@ -20,7 +21,7 @@ export interface Row {
   readonly worker: string | undefined
   readonly token: string | undefined
   readonly leaseUntilMs: number
-  /** With `parked`: when it becomes ready by itself; with `ready`: since when it is. */
+  /** With `parked`: when it becomes ready by itself, its questions answered by nobody; with `ready`: since when it is. */
   readonly runAtMs: number
   readonly cancelAtMs: number | undefined
   readonly attempts: number
@@ -29,6 +30,8 @@ export interface Row {
   readonly maxCrashes: number
   readonly failsWhenLost: boolean
   readonly expiresMs: number | undefined
+  /** Somebody waits for it: its time is up when nobody has said so for long. */
+  readonly isAttended: boolean
   readonly retentionMs: number
   readonly purgeMs: number | undefined
   readonly journal: readonly Recorded[]
@@ -62,9 +65,13 @@ export const openAsks = ({ journal }: Row): number =>
   journal.filter(({ kind, value }) => kind === 'ask' && value === undefined).length
 
 const free = { worker: undefined, leaseUntilMs: 0 }
+/** No wait after a crash is longer, however many there were. */
+export const CRASH_BACKOFF_MOST_MS = 3_600_000
+/** A hundred years. */
+const NEVER_MS = 3_155_760_000_000
 
 /** Settings of a new row. */
-export type NewRow = Pick<Row, 'maxAttempts' | 'maxCrashes' | 'failsWhenLost' | 'retentionMs'> & {
+export type NewRow = Pick<Row, 'maxAttempts' | 'maxCrashes' | 'failsWhenLost' | 'isAttended' | 'retentionMs'> & {
   readonly delayMs: number
   readonly ttlMs: number | undefined
 }
@@ -146,27 +153,47 @@ export function recordStep(
   return { row: { ...row, leaseUntilMs: nowMs + leaseMs, journal: [...row.journal, entry] }, outcome: 'recorded' }
 }
 
-/** Until questions are answered (`asks`), or for `wakeAfterMs`. */
+/**
+ * Until questions are answered (`asks`) or have expired, or for `wakeAfterMs`.
+ * @throws {HoldfastError} `invalid_ask` for a name that is on record, or comes twice.
+ */
 export function park(
   row: Row,
   fence: number,
-  until: { asks: readonly { name: string; request: string }[] } | { wakeAfterMs: number },
+  until:
+    | { asks: readonly { name: string; request: string }[]; expireAfterMs?: number | undefined }
+    | { wakeAfterMs: number },
   nowMs: number,
 ): Step<'parked' | 'cancelled' | 'lost'> {
   if (!holds(row, fence)) return stay(row, 'lost')
   if (row.cancelAtMs !== undefined) return stay(row, 'cancelled')
   const asks = 'asks' in until ? until.asks : []
+  refuseKnown(asks, row.journal)
+  const afterMs = 'asks' in until ? (until.expireAfterMs ?? NEVER_MS) : until.wakeAfterMs
   const entries = asks.map(({ name, request }): Recorded => ({ name, kind: 'ask', fence, request, value: undefined }))
   return {
     row: {
       ...row,
       ...free,
       state: 'parked',
-      runAtMs: 'wakeAfterMs' in until ? nowMs + until.wakeAfterMs : row.runAtMs,
+      runAtMs: nowMs + afterMs,
       journal: [...row.journal, ...entries],
       version: row.version + 1,
     },
     outcome: 'parked',
+  }
+}
+
+/** @throws {HoldfastError} `invalid_ask` for a name that is on record, or comes twice. */
+export function refuseKnown(asks: readonly { name: string }[], journal: readonly { name: string }[]): void {
+  const known = new Set(journal.map(({ name }) => name))
+  for (const { name } of asks) {
+    if (known.has(name))
+      throw new HoldfastError(
+        'invalid_ask',
+        `A question is named ${JSON.stringify(name)}, and so is another record of this task: each name is used once.`,
+      )
+    known.add(name)
   }
 }
 
@@ -257,18 +284,25 @@ export function cancel(row: Row, nowMs: number): Step<'cancelled' | 'signalled' 
   return { row: row.cancelAtMs === undefined ? { ...row, cancelAtMs: nowMs } : row, outcome: 'signalled' }
 }
 
+/** Whoever waits for the task is still there. A task whose time was up, and whom no sweep has met, goes on. */
+export function attend(row: Row, ttlMs: number, nowMs: number): Step<void> {
+  const isOurs = row.isAttended && !isFinal(row)
+  return { row: isOurs ? { ...row, expiresMs: nowMs + ttlMs } : row, outcome: undefined }
+}
+
 /** What a sweep knows beside the row. */
 export interface SweepSettings {
   readonly crashBackoffMs: number
   readonly expiredError: string
   readonly lostError: string
+  readonly expiredAnswer: string
   readonly sparesLeases?: boolean
 }
 
 /** What time does to a row; `purged` means that it is gone. */
 export function sweep(
   row: Row,
-  { crashBackoffMs, expiredError, lostError, sparesLeases = false }: SweepSettings,
+  { crashBackoffMs, expiredError, lostError, expiredAnswer, sparesLeases = false }: SweepSettings,
   nowMs: number,
 ): Step<'woken' | 'expired' | 'lost' | 'purged' | undefined> {
   if (isFinal(row)) return stay(row, nowMs >= row.purgeMs! ? 'purged' : undefined)
@@ -276,11 +310,10 @@ export function sweep(
   const isExpired = row.expiresMs !== undefined && nowMs >= row.expiresMs
   // A worker in the middle of its last moments may still end the task well.
   if (isExpired && (row.state !== 'leased' || isLost)) {
-    const how = row.cancelAtMs === undefined ? expired(expiredError) : CANCELLED
+    const how = row.cancelAtMs === undefined && !row.isAttended ? expired(expiredError) : CANCELLED
     return { row: end(row, row.fence + 1, how, nowMs), outcome: 'expired' }
   }
-  if (row.state === 'parked' && openAsks(row) === 0 && nowMs >= row.runAtMs)
-    return { row: { ...row, state: 'ready' }, outcome: 'woken' }
+  if (row.state === 'parked' && nowMs >= row.runAtMs) return { row: wake(row, expiredAnswer), outcome: 'woken' }
   if (!isLost) return stay(row, undefined)
   if (row.cancelAtMs !== undefined) return { row: end(row, row.fence + 1, CANCELLED, nowMs), outcome: 'lost' }
   if (row.failsWhenLost) return { row: end(row, row.fence + 1, lost(lostError, 'lost'), nowMs), outcome: 'lost' }
@@ -294,11 +327,20 @@ export function sweep(
       ...free,
       state: 'parked',
       crashes,
-      runAtMs: nowMs + crashBackoffMs * 2 ** (crashes - 1),
+      runAtMs: nowMs + Math.min(crashBackoffMs * 2 ** (crashes - 1), CRASH_BACKOFF_MOST_MS),
       version: row.version + 1,
     },
     outcome: 'lost',
   }
+}
+
+/** What waited for a time goes on; what waited for answers has those that nobody gave. */
+function wake(row: Row, expiredAnswer: string): Row {
+  if (openAsks(row) === 0) return { ...row, state: 'ready' }
+  const journal = row.journal.map((entry) =>
+    entry.kind === 'ask' && entry.value === undefined ? { ...entry, value: expiredAnswer } : entry,
+  )
+  return { ...row, state: 'ready', journal, version: row.version + 1 }
 }
 
 const CANCELLED: End = { state: 'cancelled' }

@@ -42,6 +42,8 @@ export interface WorkerParts {
   readonly onChanged: (id: string) => void
   readonly onError: (message: string, error: unknown) => void
   readonly tools: readonly string[]
+  /** Attempts at once of the tools that are bounded; the others may take all slots. */
+  readonly toolConcurrency?: ReadonlyMap<string, number>
   readonly queues: readonly string[]
   readonly handlerRevisions: readonly string[]
   /** Tasks at once. */
@@ -52,7 +54,7 @@ export interface WorkerParts {
 }
 
 interface Running {
-  readonly lease: Lease
+  readonly tool: string
   readonly controller: AbortController
   readonly ended: Promise<void>
 }
@@ -70,6 +72,7 @@ interface Running {
  * 2. One claim is under way at a time: together with free slots it takes as many tasks as there are.
  * 3. Every write carries the fence of its claim, and is repeated until it is known to be carried out, or the lease is lost.
  * 4. A handler whose lease is lost is told so, and nothing that it still does is written.
+ * 5. A tool of which as many attempts run as may is not asked for: a backlog of it keeps no slot from the others.
  */
 export class Worker {
   readonly #parts: WorkerParts
@@ -77,6 +80,8 @@ export class Worker {
   readonly #finishing: Gather<TaskEnd, 'done' | 'lost'>
   readonly #stop = new AbortController()
   readonly #mayHaveMore = new Set<string>()
+  /** Queues that were asked for some tools only; looked at again when a slot of a tool becomes free. */
+  readonly #askedInPart = new Set<string>()
   #listener: QueueListener | undefined
   #claiming: Promise<void> | undefined
   #isPaused = false
@@ -151,44 +156,80 @@ export class Worker {
   }
 
   async #claimRound(hinted: string | undefined, ids: readonly string[] | undefined): Promise<void> {
-    const { concurrency, leaseMs, store, tools, handlerRevisions, name, clock, onError } = this.#parts
-    const { signal } = this.#stop
-    while (this.#mayHaveMore.size > 0 && !signal.aborted) {
-      const limit = concurrency - this.#running.size
-      if (limit <= 0) return this.#pause()
+    const { concurrency } = this.#parts
+    // A claim that asks for a bounded tool takes no more tasks than it has slots; what it leaves is for the others' claim.
+    let isUnboundedTurn = false
+    while (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) {
+      const free = concurrency - this.#running.size
+      if (free <= 0) return this.#pause()
       const [queue] = hinted !== undefined && this.#mayHaveMore.has(hinted) ? [hinted] : this.#mayHaveMore
       this.#mayHaveMore.delete(queue!)
-      const request = {
-        worker: name,
-        token: randomUUID(),
-        queue: queue!,
-        tools,
-        handlerRevisions,
-        limit,
-        leaseMs,
-        ...(queue === hinted && ids !== undefined ? { ids } : {}),
-      }
-      let claimed: readonly ClaimedTask[]
-      const sentMs = clock.monotonic()
-      try {
-        claimed = await persistently(
-          clock,
-          signal,
-          () => store.claim(request),
-          (error) => onError('Tasks could not be claimed.', error),
-        )
-      } catch {
-        return // stopped while the store was away; a claim that was carried out runs out by itself
-      }
-      // A claim that took long may have run out already: what it gave is another's before it has begun.
-      if (clock.monotonic() - sentMs > leaseMs / 2) {
-        this.#mayHaveMore.add(queue!)
-        await store.release(claimed).catch((error: unknown) => onError('Tasks could not be given back.', error))
+      const { tools, limit, isPart } = this.#askable(free, isUnboundedTurn)
+      if (isPart) this.#askedInPart.add(queue!)
+      if (tools.length === 0) {
+        if (isUnboundedTurn) this.#mayHaveMore.add(queue!)
+        isUnboundedTurn = false
         continue
       }
-      if (claimed.length === limit) this.#mayHaveMore.add(queue!)
-      this.#begin(claimed, sentMs)
+      const isFull = await this.#claimFrom(queue!, tools, limit, queue === hinted ? ids : undefined)
+      if (isFull === undefined) return
+      if (isFull || isUnboundedTurn) this.#mayHaveMore.add(queue!)
+      isUnboundedTurn = isFull && !isUnboundedTurn && limit < free
     }
+  }
+
+  /** Tools that have a free slot, and how many tasks of them may come. */
+  #askable(free: number, isUnboundedTurn: boolean): { tools: readonly string[]; limit: number; isPart: boolean } {
+    const { tools, toolConcurrency } = this.#parts
+    if (toolConcurrency === undefined || toolConcurrency.size === 0) return { tools, limit: free, isPart: false }
+    const taken = new Map<string, number>()
+    for (const { tool } of this.#running.values()) taken.set(tool, (taken.get(tool) ?? 0) + 1)
+    const leftOf = (tool: string): number => (toolConcurrency.get(tool) ?? Infinity) - (taken.get(tool) ?? 0)
+    const askable = tools.filter((tool) => (isUnboundedTurn ? leftOf(tool) === Infinity : leftOf(tool) > 0))
+    return {
+      tools: askable,
+      limit: Math.min(free, ...askable.map(leftOf)),
+      isPart: tools.some((tool) => leftOf(tool) <= 0),
+    }
+  }
+
+  /** Claims once; says whether there may be more. `undefined`: the worker stops. */
+  async #claimFrom(
+    queue: string,
+    tools: readonly string[],
+    limit: number,
+    ids: readonly string[] | undefined,
+  ): Promise<boolean | undefined> {
+    const { leaseMs, store, handlerRevisions, name, clock, onError } = this.#parts
+    const request = {
+      worker: name,
+      token: randomUUID(),
+      queue,
+      tools,
+      handlerRevisions,
+      limit,
+      leaseMs,
+      ...(ids === undefined ? {} : { ids }),
+    }
+    let claimed: readonly ClaimedTask[]
+    const sentMs = clock.monotonic()
+    try {
+      claimed = await persistently(
+        clock,
+        this.#stop.signal,
+        () => store.claim(request),
+        (error) => onError('Tasks could not be claimed.', error),
+      )
+    } catch {
+      return undefined // stopped while the store was away; a claim that was carried out runs out by itself
+    }
+    // A claim that took long may have run out already: what it gave is another's before it has begun.
+    if (clock.monotonic() - sentMs > leaseMs / 2) {
+      await store.release(claimed).catch((error: unknown) => onError('Tasks could not be given back.', error))
+      return true
+    }
+    this.#begin(claimed, sentMs)
+    return claimed.length === limit
   }
 
   #pause(): void {
@@ -229,9 +270,13 @@ export class Worker {
       keeper.drop(lease)
       this.#running.delete(key)
       this.#resume()
+      if (this.#parts.toolConcurrency?.has(task.tool) === true) {
+        for (const queue of this.#askedInPart) this.#mayHaveMore.add(queue)
+        this.#askedInPart.clear()
+      }
       if (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) void this.#claim()
     })
-    this.#running.set(key, { lease, controller, ended })
+    this.#running.set(key, { tool: task.tool, controller, ended })
   }
 
   /** @param lost aborts when the lease is lost, and for no other reason: a cancelled or draining attempt still writes its end. */

@@ -1,3 +1,4 @@
+import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
 import type {
   ClaimedTask,
@@ -25,7 +26,7 @@ interface Stored {
   orderAtMs: number
 }
 
-/** Between two places in a queue, for each task that an owner has open already. */
+/** Between two places in a queue, for each task that an owner has ready or leased in it already. */
 const QUANTUM_MS = 10
 const MOST_BEHIND_MS = 10_000
 
@@ -46,26 +47,27 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
   }
 
   async create(given: NewTask): Promise<{ task: Task; created: boolean }> {
-    const { id, owner, tool, queue, idempotencyKey, weight = 1 } = given
+    const { id, owner, tool, idempotencyKey } = given
     for (const other of this.#tasks.values()) {
       const isSame =
         idempotencyKey !== undefined &&
         other.given.idempotencyKey === idempotencyKey &&
         other.given.owner === owner &&
         other.given.tool === tool
-      if (other.given.id === id || isSame) return { task: toTask(other), created: false }
+      if (isSame || (other.given.id === id && other.given.owner === owner))
+        return { task: toTask(other), created: false }
     }
+    if (this.#tasks.has(id))
+      throw new HoldfastError('backend_failed', `A task with the id ${id} exists, and is another owner's.`)
     const nowMs = this.#clock.now()
-    const { maxAttempts, maxCrashes, failsWhenLost, retentionMs, ttlMs, delayMs = 0 } = given
-    const open = [...this.#tasks.values()].filter(
-      (other) => other.given.owner === owner && other.given.queue === queue && !isFinal(other.row),
-    ).length
+    const { maxAttempts, maxCrashes, failsWhenLost, isAttended = false, retentionMs, ttlMs, delayMs = 0 } = given
+    const settings = { maxAttempts, maxCrashes, failsWhenLost, isAttended, retentionMs, ttlMs, delayMs }
     const stored: Stored = {
       given,
-      row: transitions.create({ maxAttempts, maxCrashes, failsWhenLost, retentionMs, ttlMs, delayMs }, nowMs),
+      row: transitions.create(settings, nowMs),
       createdMs: nowMs,
       updatedMs: nowMs,
-      orderAtMs: nowMs + delayMs + Math.min(MOST_BEHIND_MS, (open * QUANTUM_MS) / weight),
+      orderAtMs: delayMs + this.#placeOf(given),
     }
     this.#tasks.set(id, stored)
     return { task: toTask(stored), created: true }
@@ -125,7 +127,9 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
 
   async park(id: string, fence: number, until: ParkUntil): Promise<'parked' | 'cancelled' | 'lost'> {
     const how =
-      'asks' in until ? { asks: until.asks.map(({ name, request }) => ({ name, request: text(request) })) } : until
+      'asks' in until
+        ? { ...until, asks: until.asks.map(({ name, request }) => ({ name, request: text(request) })) }
+        : until
     return this.#apply(id, (row, nowMs) => transitions.park(row, fence, how, nowMs)) ?? 'lost'
   }
 
@@ -137,9 +141,7 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
     const stored = this.#tasks.get(id)
     if (stored?.given.owner !== owner) return undefined
     const given = answers.map(({ name, value }) => ({ name, value: text(value) }))
-    const wasReady = stored.row.state === 'ready'
     const { open } = this.#apply(id, (row, nowMs) => transitions.answer(row, given, nowMs))!
-    if (!wasReady && stored.row.state === 'ready') stored.orderAtMs = this.#clock.now()
     return { open, state: stored.row.state, queue: stored.given.queue }
   }
 
@@ -175,11 +177,23 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
     return this.#apply(id, transitions.cancel)
   }
 
+  async attend(ids: readonly string[], ttlMs: number): Promise<void> {
+    for (const id of ids) this.#apply(id, (row, nowMs) => transitions.attend(row, ttlMs, nowMs))
+  }
+
+  async isOver(queue: string, bound: number): Promise<boolean> {
+    return (
+      [...this.#tasks.values()].filter(({ given, row }) => given.queue === queue && row.state === 'ready').length >
+      bound
+    )
+  }
+
   async sweep(options: SweepOptions): Promise<SweepReport> {
     const settings = {
       crashBackoffMs: options.crashBackoffMs,
       expiredError: text(options.expiredError),
       lostError: text(options.lostError),
+      expiredAnswer: text(options.expiredAnswer),
       sparesLeases: options.sparesLeases === true,
     }
     const counts = { woken: 0, expired: 0, lost: 0, purged: 0 }
@@ -192,7 +206,6 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
       if (outcome !== undefined) counts[outcome]++
       if (outcome === 'purged') this.#tasks.delete(id)
       else if (stored.row.version !== version) changed.push({ id, version: stored.row.version })
-      if (outcome === 'woken') stored.orderAtMs = this.#clock.now()
       const isOverdue = stored.row.state === 'ready' && this.#clock.now() - stored.row.runAtMs >= options.overdueMs
       if (outcome === 'woken' || isOverdue) ring(stored)
     }
@@ -239,12 +252,22 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
   async redrive(id: string, newId: string): Promise<Task | undefined> {
     const stored = this.#tasks.get(id)
     if (stored?.row.dead === undefined) return undefined
-    const { idempotencyKey: _key, delayMs: _delay, ...given } = stored.given
-    return (await this.create({ ...given, id: newId, redriveOf: id })).task
+    const { idempotencyKey: _key, delayMs: _delay, isAttended = false, ...given } = stored.given
+    const ttlMs = isAttended ? undefined : given.ttlMs
+    return (await this.create({ ...given, ttlMs, id: newId, redriveOf: id })).task
   }
 
   async close(): Promise<void> {
     this.#tasks.clear()
+  }
+
+  /** Now, and later the more tasks its owner has ready or leased in the queue: owners take turns. */
+  #placeOf({ owner, queue, weight = 1 }: NewTask): number {
+    const busy = [...this.#tasks.values()].filter(
+      ({ given, row }) =>
+        given.owner === owner && given.queue === queue && (row.state === 'ready' || row.state === 'leased'),
+    ).length
+    return this.#clock.now() + Math.min(MOST_BEHIND_MS, (busy * QUANTUM_MS) / weight)
   }
 
   #apply<Outcome>(id: string, operation: (row: Row, nowMs: number) => transitions.Step<Outcome>): Outcome | undefined {
@@ -255,12 +278,11 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
     return outcome
   }
   #put(stored: Stored, row: Row): void {
+    if (stored.row.state === 'parked' && row.state === 'ready') stored.orderAtMs = this.#placeOf(stored.given)
     if (row.version !== stored.row.version) stored.updatedMs = this.#clock.now()
     stored.row = row
   }
 }
-
-const isFinal = ({ state }: Row): boolean => state === 'completed' || state === 'failed' || state === 'cancelled'
 
 function toTask({ given, row, createdMs, updatedMs }: Stored): Task {
   return {

@@ -23,6 +23,7 @@ const SWEEP: SweepOptions = {
   limit: 100,
   expiredError: bytes('{}'),
   lostError: bytes('{}'),
+  expiredAnswer: bytes('null'),
   crashBackoffMs: 1,
   overdueMs: 3_600_000,
 }

@@ -132,7 +132,14 @@ test('any number of crashes has a wait that ends', async () => {
   })
   await query(url, `update ${schema}.hf_task set crashes = 99998 where id = $1`, [task.id])
   await sleep(10)
-  const options = { limit: 10, expiredError: bytes(''), lostError: bytes(''), crashBackoffMs: 1000, overdueMs: 60_000 }
+  const options = {
+    limit: 10,
+    expiredError: bytes(''),
+    lostError: bytes(''),
+    expiredAnswer: bytes('null'),
+    crashBackoffMs: 1000,
+    overdueMs: 60_000,
+  }
   expect((await store.sweep(options)).lost).toBe(1)
   expect(await store.get(task.id, OWNER)).toMatchObject({ state: 'parked', crashes: 99_999 })
   await store.close()

@@ -82,8 +82,8 @@ test.each(['never looked at', 'full'])(
         url,
         `with filled as (
         insert into ${schema}.hf_task (id, owner, tool, queue, state, run_at, order_at, weight, max_attempts, max_crashes, fails_when_lost,
-          created_at, updated_at, retention_ms, args_digest, args, caller, worker, lease_until)
-        select gen_random_uuid(), i % 50, 'tool', 'queue', i % 3, now(), now(), 1, 3, 3, false, now(), now(), 1000, '', '', '',
+          is_attended, created_at, updated_at, retention_ms, args_digest, args, caller, worker, lease_until)
+        select gen_random_uuid(), i % 50, 'tool', 'queue', i % 3, now(), now(), 1, 3, 3, false, false, now(), now(), 1000, '', '', '',
           case when i % 3 = 1 then 'w' end, case when i % 3 = 1 then now() end from generate_series(1, 20000) i returning id)
       insert into ${schema}.hf_journal (task_id, name, seq, kind, fence) select id, 'n', 1, 0, 1 from filled`,
       )
@@ -189,6 +189,7 @@ test('at run time no right is needed to change the schema', async () => {
     limit: 10,
     expiredError: Buffer.from(''),
     lostError: Buffer.from(''),
+    expiredAnswer: Buffer.from('null'),
     crashBackoffMs: 1,
     overdueMs: 1,
   }

@@ -152,12 +152,12 @@ test('one that fails in a transaction leaves nothing of itself, and the others s
   const [one, two] = [randomUUID(), randomUUID()]
   const results = await Promise.allSettled([
     store.create({ ...task, id: one }),
-    store.create({ ...task, id: one, owner: 'another' }),
+    store.create({ ...task, id: randomUUID(), weight: -1 }),
     store.create({ ...task, id: two }),
   ])
   expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
   expect(results[1]).toMatchObject({
-    reason: { code: 'backend_failed', cause: { message: expect.stringMatching(/^SQLITE_1555/) } },
+    reason: { code: 'backend_failed', cause: { message: expect.stringMatching(/^SQLITE_275/) } },
   })
   const [held] = await store.claim({
     worker: 'w',
@@ -172,7 +172,7 @@ test('one that fails in a transaction leaves nothing of itself, and the others s
     { name: 'same', request: Buffer.from('1') },
     { name: 'same', request: Buffer.from('2') },
   ]
-  await expect(store.park(held!.id, held!.fence, { asks })).rejects.toMatchObject({ code: 'backend_failed' })
+  await expect(store.park(held!.id, held!.fence, { asks })).rejects.toMatchObject({ code: 'invalid_ask' })
   expect(await store.get(held!.id, 'o')).toMatchObject({ state: 'leased', asks: [] })
   await store.close()
 })

@@ -3,17 +3,24 @@ import * as transitions from '../../src/tasks/transitions.ts'
 import type { Row } from '../../src/tasks/transitions.ts'
 import { search, type Rules, type Transitions } from './search.ts'
 
-const RULES: Rules = { transitions, hasSweeper: true, acknowledgesEarly: false }
+const RULES: Rules = { transitions, hasSweeper: true, acknowledgesEarly: false, isAttended: false }
 const mutant = (changed: Partial<Transitions>): Rules => ({ ...RULES, transitions: { ...transitions, ...changed } })
 /** A row as a stale holder would have to find it. */
 const asHolder = (row: Row, fence: number): Row => ({ ...row, state: 'leased', fence })
 
-test('in no order of events does a task end twice, lose an answer, or get stuck', { timeout: 120_000 }, () => {
-  const { violation, worlds, finals } = search(RULES)
-  expect(violation).toBeUndefined()
-  expect([...finals].toSorted()).toEqual(['cancelled', 'completed', 'failed'])
-  expect(worlds).toBeGreaterThan(20_000)
-})
+test.each([
+  ['a task', false],
+  ['a task that somebody attends', true],
+])(
+  'in no order of events does %s end twice, lose an answer, or get stuck',
+  { timeout: 120_000 },
+  (_what, isAttended) => {
+    const { violation, worlds, finals } = search({ ...RULES, isAttended })
+    expect(violation).toBeUndefined()
+    expect([...finals].toSorted()).toEqual(['cancelled', 'completed', 'failed'])
+    expect(worlds).toBeGreaterThan(20_000)
+  },
+)
 
 describe('the search finds what is wrong with', () => {
   const MUTANTS: Record<string, Rules> = {
@@ -66,6 +73,50 @@ describe('the search finds what is wrong with', () => {
           : swept
       },
     }),
+    'questions that expire, and wake nobody': mutant({
+      sweep: (row, settings, nowMs) => {
+        const swept = transitions.sweep(row, settings, nowMs)
+        return swept.outcome === 'woken' && transitions.openAsks(row) > 0
+          ? { ...swept, row: { ...swept.row, state: 'parked', expiresMs: undefined, runAtMs: Infinity } }
+          : swept
+      },
+    }),
+    'questions that expire although they were answered': mutant({
+      sweep: (row, settings, nowMs) => {
+        const isLate = row.state === 'ready' && nowMs >= row.runAtMs
+        const journal = row.journal.map((entry) => (entry.kind === 'ask' ? { ...entry, value: undefined } : entry))
+        return isLate && row.journal.some(({ kind, value }) => kind === 'ask' && value !== undefined)
+          ? transitions.sweep({ ...row, state: 'parked', journal }, settings, nowMs)
+          : transitions.sweep(row, settings, nowMs)
+      },
+    }),
+    'a question that is asked again under its name': mutant({
+      claim: (row, worker, token, leaseMs, nowMs) => {
+        const claimed = transitions.claim(row, worker, token, leaseMs, nowMs)
+        const [step, ...rest] = claimed.row.journal
+        return claimed.outcome && rest.length > 0
+          ? { ...claimed, row: { ...claimed.row, journal: [step!, ...rest, ...rest] } }
+          : claimed
+      },
+    }),
+    'an expiry that makes a dead letter of what nobody attends': {
+      ...mutant({
+        sweep: (row, settings, nowMs) => {
+          const swept = transitions.sweep({ ...row, isAttended: false }, settings, nowMs)
+          return { ...swept, row: { ...swept.row, isAttended: true } }
+        },
+      }),
+      isAttended: true,
+    },
+    'attending that brings back what has ended': {
+      ...mutant({
+        attend: (row, ttlMs, nowMs) => ({
+          row: { ...row, expiresMs: nowMs + ttlMs, state: 'ready' },
+          outcome: undefined,
+        }),
+      }),
+      isAttended: true,
+    },
     'no sweeper': { ...RULES, hasSweeper: false },
     'an acknowledgement before the commit': { ...RULES, acknowledgesEarly: true },
   }

@@ -11,6 +11,8 @@ export interface Rules {
   readonly hasSweeper: boolean
   /** The client is told of its task before the task is stored. */
   readonly acknowledgesEarly: boolean
+  /** Somebody waits for the task on its call. */
+  readonly isAttended: boolean
 }
 
 /** A worker's own view of the task that it took. `knows`: what it believes to be on record. */
@@ -30,8 +32,14 @@ interface World {
   readonly isAcknowledged: boolean
   readonly workers: readonly (View | undefined)[]
   /** Each of these happens at most so often: without a bound there would be worlds without end. */
-  readonly left: { readonly cancels: number; readonly releases: number; readonly throws: number; readonly lost: number }
-  /** The first answer that was accepted. */
+  readonly left: {
+    readonly cancels: number
+    readonly releases: number
+    readonly throws: number
+    readonly lost: number
+    readonly attends: number
+  }
+  /** The first answer that was accepted; or that nobody gave one in time. */
   readonly accepted: string | undefined
 }
 
@@ -43,22 +51,25 @@ export interface Found {
 }
 
 const LEASE = 1
-const NEW: transitions.NewRow = {
+/** Shorter than the time to live, so that both come first at times. */
+const ASK_EXPIRES = 2
+const TTL = 4
+const NEW: Omit<transitions.NewRow, 'isAttended'> = {
   delayMs: 0,
-  ttlMs: 4,
+  ttlMs: TTL,
   maxAttempts: 2,
   maxCrashes: 1,
   failsWhenLost: false,
   retentionMs: 1_000_000,
 }
-const SWEEP = { crashBackoffMs: 1, expiredError: 'expired', lostError: 'lost' }
+const SWEEP = { crashBackoffMs: 1, expiredError: 'expired', lostError: 'lost', expiredAnswer: 'nobody' }
 
 const START: World = {
   row: undefined,
   isCreating: false,
   isAcknowledged: false,
   workers: [undefined, undefined],
-  left: { cancels: 1, releases: 1, throws: 1, lost: 1 },
+  left: { cancels: 1, releases: 1, throws: 1, lost: 1, attends: 1 },
   accepted: undefined,
 }
 
@@ -86,7 +97,10 @@ function* next(world: World, rules: Rules): Generator<[string, World]> {
       yield ['the client creates', { ...world, isCreating: true, isAcknowledged: rules.acknowledgesEarly }]
       return
     }
-    yield ['the store commits, and the client is told', { ...world, row: t.create(NEW, 0), isAcknowledged: true }]
+    yield [
+      'the store commits, and the client is told',
+      { ...world, row: t.create({ ...NEW, isAttended: rules.isAttended }, 0), isAcknowledged: true },
+    ]
     if (!rules.acknowledgesEarly) return
     yield ['the node dies before the commit', { ...world, isCreating: false }]
     return
@@ -98,10 +112,16 @@ function* next(world: World, rules: Rules): Generator<[string, World]> {
   if (!isFinal(row)) yield ['time passes', to(tick(row))]
   if (rules.hasSweeper) {
     const swept = t.sweep(row, SWEEP, 0)
-    if (swept.outcome !== undefined && swept.outcome !== 'purged') yield [`sweep: ${swept.outcome}`, to(swept.row)]
+    if (swept.outcome !== undefined && swept.outcome !== 'purged') {
+      const isSilent = swept.row.journal.some(({ value }) => value === SWEEP.expiredAnswer)
+      const accepted = world.accepted ?? (isSilent ? SWEEP.expiredAnswer : undefined)
+      yield [`sweep: ${swept.outcome}`, to(swept.row, { accepted })]
+    }
   }
   if (left.cancels > 0)
     yield ['the client cancels', to(t.cancel(row, 0).row, { left: { ...left, cancels: left.cancels - 1 } })]
+  if (rules.isAttended && left.attends > 0)
+    yield ['a node attends', to(t.attend(row, TTL, 0).row, { left: { ...left, attends: left.attends - 1 } })]
   if (row.journal.some(({ kind }) => kind === 'ask'))
     for (const value of ['yes', 'no']) {
       const answered = t.answer(row, [{ name: 'q', value }], 0)
@@ -148,7 +168,7 @@ function* next(world: World, rules: Rules): Generator<[string, World]> {
       after = recorded.outcome === 'lost' ? undefined : { ...view, step: present }
     } else if (view.answer === undefined) {
       act = 'parks'
-      const parked = t.park(row, fence, { asks: [{ name: 'q', request: 'q?' }] }, 0)
+      const parked = t.park(row, fence, { asks: [{ name: 'q', request: 'q?' }], expireAfterMs: ASK_EXPIRES }, 0)
       done = parked.outcome === 'cancelled' ? t.finish(row, fence, { state: 'cancelled' }, 0).row : parked.row
       after = undefined
     } else {
@@ -185,6 +205,7 @@ function violated(before: World, after: World): string | undefined {
       return `the result is not that of its author: ${is.result}, ended under ${is.doneFence}`
     if (answer !== after.accepted) return `the answer is ${answer}, accepted was ${after.accepted}`
   }
+  if (is.dead === 'expired' && is.isAttended) return 'a dead letter that nobody would have waited for'
   if (is.attempts > is.maxAttempts || is.crashes > is.maxCrashes + 1) return 'more attempts or crashes than allowed'
   return undefined
 }
@@ -195,8 +216,10 @@ export function search(rules: Rules): Found {
     JSON.stringify(world, (_key, value: unknown) => (value === undefined ? null : value))
   const seen = new Map<string, { world: World; from: string | undefined; by: string }>()
   const followers = new Map<string, string[]>()
-  const start = key(START)
-  seen.set(start, { world: START, from: undefined, by: '' })
+  // What an attended task does beside its time is what any task does.
+  const world: World = rules.isAttended ? { ...START, left: { ...START.left, releases: 0, throws: 0 } } : START
+  const start = key(world)
+  seen.set(start, { world, from: undefined, by: '' })
   const pathTo = (at: string): string[] => {
     const path: string[] = []
     for (let here: string | undefined = at; here !== undefined;) {

@@ -17,7 +17,14 @@ parentPort!.postMessage('ready')
 await begun.promise
 const error = Buffer.from('{}')
 while (!ended.signal.aborted) {
-  await store.sweep({ limit: 10, expiredError: error, lostError: error, crashBackoffMs: 1, overdueMs: 1e9 })
+  await store.sweep({
+    limit: 10,
+    expiredError: error,
+    lostError: error,
+    expiredAnswer: error,
+    crashBackoffMs: 1,
+    overdueMs: 1e9,
+  })
   const request = { worker: 'other', queue, tools: ['work'], handlerRevisions: [], limit: 10, leaseMs: 600_000 }
   for (const { id, fence } of await store.claim({ ...request, token: randomUUID() }))
     parentPort!.postMessage({ id, fence })

@@ -35,7 +35,7 @@ afterEach(async () => {
 
 async function start(
   run: (attempt: Attempt) => Promise<AttemptOutcome>,
-  more: { concurrency?: number; name?: string; store?: ReferenceTaskStore } = {},
+  more: { concurrency?: number; name?: string; store?: ReferenceTaskStore; toolConcurrency?: Map<string, number> } = {},
 ): Promise<Worker> {
   const { name = `worker-${workers.length}`, concurrency = 2 } = more
   const onError = (error: unknown): void => void errors.push(error)
@@ -55,7 +55,8 @@ async function start(
     run,
     onChanged: () => undefined,
     onError: (_message, error) => errors.push(error),
-    tools: ['work'],
+    tools: ['work', 'other'],
+    ...(more.toolConcurrency === undefined ? {} : { toolConcurrency: more.toolConcurrency }),
     queues: ['q'],
     handlerRevisions: [],
     concurrency,
@@ -146,7 +147,14 @@ test('leases are renewed while a handler runs, however long', async () => {
   await ring(id)
   for (let round = 0; round < 20; round++) {
     await clock.advance(10_000)
-    await store.sweep({ limit: 10, expiredError: bytes(''), lostError: bytes(''), crashBackoffMs: 1, overdueMs: 1e9 })
+    await store.sweep({
+      limit: 10,
+      expiredError: bytes(''),
+      lostError: bytes(''),
+      expiredAnswer: bytes('null'),
+      crashBackoffMs: 1,
+      overdueMs: 1e9,
+    })
   }
   expect((await read(id)).state).toBe('leased')
   gate.resolve()
@@ -251,7 +259,14 @@ test('an attempt is tried again after its wait, and parks until it is answered',
     return done
   })
   const sweep = (): Promise<unknown> =>
-    store.sweep({ limit: 10, expiredError: bytes(''), lostError: bytes(''), crashBackoffMs: 1, overdueMs: 1e9 })
+    store.sweep({
+      limit: 10,
+      expiredError: bytes(''),
+      lostError: bytes(''),
+      expiredAnswer: bytes('null'),
+      crashBackoffMs: 1,
+      overdueMs: 1e9,
+    })
   const id = await add()
   await ring(id)
   expect(await read(id)).toMatchObject({ state: 'parked', statusMessage: 'busy' })
@@ -263,4 +278,98 @@ test('an attempt is tried again after its wait, and parks until it is answered',
   await ring(id)
   expect((await read(id)).state).toBe('completed')
   expect(seen).toEqual(['attempt 0, journal ', 'attempt 1, journal ', 'attempt 1, journal s q'])
+})
+
+/** Attempts that end when the test says so. */
+class Gated {
+  readonly most: Record<string, number> = {}
+  readonly order: string[] = []
+  readonly running: { tool: string; id: string; end: () => void }[] = []
+  readonly run = async ({ task }: Attempt): Promise<AttemptOutcome> => {
+    const gate = Promise.withResolvers<void>()
+    this.order.push(task.tool)
+    const mine = { tool: task.tool, id: task.id, end: () => gate.resolve() }
+    this.running.push(mine)
+    this.most[task.tool] = Math.max(this.most[task.tool] ?? 0, this.of(task.tool).length)
+    await gate.promise
+    this.running.splice(this.running.indexOf(mine), 1)
+    return done
+  }
+  of(tool: string): { id: string; end: () => void }[] {
+    return this.running.filter((one) => one.tool === tool)
+  }
+}
+const addMany = (count: number, tool: string): Promise<string[]> =>
+  Promise.all(Array.from({ length: count }, () => add({ tool })))
+
+test('a tool at its bound keeps no slot from the others, whatever lies before them in the queue', async () => {
+  const gated = new Gated()
+  const worker = await start(gated.run, { concurrency: 4, toolConcurrency: new Map([['work', 1]]) })
+  const bounded = await addMany(20, 'work')
+  await clock.advance(100)
+  const others = await addMany(30, 'other')
+  await ring(...bounded, ...others)
+  expect(worker.running).toBe(4)
+  expect(gated.of('work')).toHaveLength(1)
+  while (gated.of('other').length > 0) {
+    gated.of('other')[0]!.end()
+    await settle()
+  }
+  for (const id of others) expect((await read(id)).state).toBe('completed')
+  expect(gated.of('work')).toHaveLength(1)
+  while (gated.running.length > 0) {
+    gated.running[0]!.end()
+    await settle()
+  }
+  for (const id of bounded) expect((await read(id)).state).toBe('completed')
+  expect(gated.most).toEqual({ work: 1, other: 3 })
+})
+
+test('a tool below its bound takes its turn in the queue, and the others have the slots that it leaves', async () => {
+  const gated = new Gated()
+  await start(gated.run, { concurrency: 3, toolConcurrency: new Map([['work', 2]]) })
+  const first = await addMany(6, 'other')
+  await clock.advance(100)
+  const bounded = await addMany(3, 'work')
+  await clock.advance(100)
+  const others = await addMany(24, 'other')
+  await ring(...first, ...bounded, ...others)
+  for (let ended = 0; ended < 33; ended++) {
+    gated.running[0]!.end()
+    await settle()
+  }
+  for (const id of [...first, ...bounded, ...others]) expect((await read(id)).state).toBe('completed')
+  expect(gated.order.lastIndexOf('work')).toBeLessThan(15)
+  expect(gated.most['other']).toBe(3)
+  expect(gated.most['work']).toBeLessThanOrEqual(2)
+})
+
+test('where every tool is at its bound nothing is asked for until one of its slots is free', async () => {
+  let claims = 0
+  class Counting extends ReferenceTaskStore {
+    override claim(...args: Parameters<ReferenceTaskStore['claim']>): ReturnType<ReferenceTaskStore['claim']> {
+      claims++
+      return super.claim(...args)
+    }
+  }
+  store = new Counting(clock)
+  const gated = new Gated()
+  const toolConcurrency = new Map([
+    ['work', 1],
+    ['other', 2],
+  ])
+  await start(gated.run, { concurrency: 10, toolConcurrency, store })
+  const ids = [...(await addMany(3, 'work')), ...(await addMany(5, 'other'))]
+  await ring(...ids)
+  expect(gated.running.map(({ tool }) => tool).toSorted()).toEqual(['other', 'other', 'work'])
+  const before = claims
+  await ring(...ids)
+  await clock.advance(20_000)
+  expect(claims).toBe(before)
+  while (gated.running.length > 0) {
+    gated.running[0]!.end()
+    await settle()
+  }
+  for (const id of ids) expect((await read(id)).state).toBe('completed')
+  expect(gated.most).toEqual({ work: 1, other: 2 })
 })

@@ -42,17 +42,38 @@ export class DynamodbAdmin {
     const nowMs = this.#clock.now()
     return Promise.all(
       queues.map(async (queue): Promise<QueueBacklog> => {
-        const [ready, leased, parked, asking, firsts] = await Promise.all([
+        const [ready, leased, parked, firsts] = await Promise.all([
           this.#count((shard) => workKey.ready(queue, shard)),
           this.#count(workKey.leased, queue),
           this.#count(workKey.parked, queue),
-          this.#count(workKey.asking, queue),
           Promise.all(ALL_SHARDS.map((shard) => this.#firstReady(queue, shard))),
         ])
         const waits = firsts.flatMap((runAt) => (runAt === undefined ? [] : [nowMs - runAt]))
-        return { queue, ready, leased, parked: parked + asking, oldestReadyMs: Math.max(0, ...waits) }
+        return { queue, ready, leased, parked, oldestReadyMs: Math.max(0, ...waits) }
       }),
     )
+  }
+
+  /** Counts one shard after the other, until it is over. */
+  async isOver(queue: string, bound: number): Promise<boolean> {
+    let left = bound + 1
+    for (const shard of ALL_SHARDS) {
+      let next: Item | undefined
+      do {
+        const page = await this.#table.query({
+          IndexName: 'work',
+          KeyConditionExpression: 'workKey = :key',
+          Select: 'COUNT',
+          ExpressionAttributeValues: { ':key': S(workKey.ready(queue, shard)) },
+          Limit: left,
+          ...(next && { ExclusiveStartKey: next }),
+        })
+        left -= page.count
+        next = page.next
+      } while (next !== undefined && left > 0)
+      if (left <= 0) return true
+    }
+    return false
   }
 
   /** The new task that a dead letter becomes; `undefined` where it is none. */
@@ -69,7 +90,7 @@ export class DynamodbAdmin {
       maxAttempts: number(item['maxAttempts'])!,
       maxCrashes: number(item['maxCrashes'])!,
       failsWhenLost: item['failsWhenLost']!.BOOL!,
-      ttlMs: number(item['ttl']),
+      ttlMs: item['isAttended']!.BOOL! ? undefined : number(item['ttl']), // nobody attends it any more
       retentionMs: number(item['retention'])!,
       argsDigest: item['argsDigest']!.B!,
       args: (await fromAttribute(this.#table, id, item['args']))!,

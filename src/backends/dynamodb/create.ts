@@ -1,13 +1,14 @@
+import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { NewTask } from '../../ports/task-store.ts'
 import * as transitions from '../../tasks/transitions.ts'
 import { dropAttribute, toAttribute } from './blobs.ts'
-import { indexed } from './row.ts'
+import { indexed, text } from './row.ts'
 import { createdKey, IDEMPOTENCY, idempotencyKey, openKey, QUEUES, ROW, shardOf, taskKey } from './schema.ts'
 import { B, N, S, type DynamodbTable, type Item } from './table.ts'
 
-/** Open tasks of an owner are counted up to this, since a count is paid for by what it reads. */
+/** Ready and leased tasks of an owner are counted up to this, since a count is paid for by what it reads. */
 const MOST_COUNTED = 200
-/** Between two places in a queue, for each task that an owner has open already: ten seconds at most. */
+/** Between two places in a queue, for each of these: ten seconds at most. */
 const QUANTUM_MS = 50
 
 /**
@@ -27,10 +28,14 @@ export async function createTask(
     knownQueues.add(queue)
   }
   const item = await toItem(table, nowMs, task)
+  const ofOwner = (found: Item): { item: Item; created: boolean } => {
+    if (text(found['owner']) === owner) return { item: found, created: false }
+    throw new HoldfastError('backend_failed', `A task with the id ${id} exists, and is another owner's.`)
+  }
   const idempotent = task.idempotencyKey === undefined ? undefined : idempotencyKey(owner, tool, task.idempotencyKey)
   if (idempotent === undefined) {
     const refused = await table.put(item)
-    return refused === undefined ? { item, created: true } : { item: refused.found!, created: false }
+    return refused === undefined ? { item, created: true } : ofOwner(refused.found!)
   }
   item['idempotency'] = S(idempotent)
   for (;;) {
@@ -43,25 +48,35 @@ export async function createTask(
     const found = await table.get(taskKey(known), ROW)
     if (found !== undefined) {
       if (known !== id) await dropAttribute(table, id, item['args']!)
-      return { item: found, created: false }
+      return ofOwner(found)
     }
     // The key of a task that was purged: its row goes first, and the one that purges may have died between the two.
     await table.transact([table.toDelete(idempotent, IDEMPOTENCY, known)])
   }
 }
 
-async function toItem(table: DynamodbTable, nowMs: number, task: NewTask): Promise<Item> {
-  const { id, owner, queue, tool, weight = 1, delayMs = 0, ttlMs } = task
-  const { maxAttempts, maxCrashes, failsWhenLost, retentionMs } = task
-  const row = transitions.create({ maxAttempts, maxCrashes, failsWhenLost, retentionMs, delayMs, ttlMs }, nowMs)
-  const { count: open } = await table.query({
+/** The place in its queue of a task that becomes ready: the later, the more tasks its owner has ready or leased in it. */
+export async function placeOf(
+  table: DynamodbTable,
+  { owner, queue, weight }: { owner: string; queue: string; weight: number },
+  readyAtMs: number,
+): Promise<number> {
+  const { count } = await table.query({
     IndexName: 'open',
     KeyConditionExpression: 'openKey = :key',
     ExpressionAttributeValues: { ':key': S(openKey(owner, queue)) },
     Select: 'COUNT',
     Limit: MOST_COUNTED,
   })
-  const orderAtMs = row.runAtMs + (open * QUANTUM_MS) / weight
+  return readyAtMs + (count * QUANTUM_MS) / weight
+}
+
+async function toItem(table: DynamodbTable, nowMs: number, task: NewTask): Promise<Item> {
+  const { id, owner, queue, tool, weight = 1, delayMs = 0, ttlMs } = task
+  const { maxAttempts, maxCrashes, failsWhenLost, isAttended = false, retentionMs } = task
+  const settings = { maxAttempts, maxCrashes, failsWhenLost, isAttended, retentionMs, delayMs, ttlMs }
+  const row = transitions.create(settings, nowMs)
+  const orderAtMs = await placeOf(table, { owner, queue, weight }, row.runAtMs)
   const item: Item = {
     pk: S(taskKey(id)),
     sk: S(ROW),
@@ -81,6 +96,7 @@ async function toItem(table: DynamodbTable, nowMs: number, task: NewTask): Promi
     maxAttempts: N(maxAttempts),
     maxCrashes: N(maxCrashes),
     failsWhenLost: { BOOL: failsWhenLost },
+    isAttended: { BOOL: isAttended },
     retention: N(retentionMs),
     journalLength: N(0),
     journalMark: N(0),

@@ -1,3 +1,4 @@
+import type { AttributeValue, TransactWriteItem } from '@aws-sdk/client-dynamodb'
 import type { JournalEntry } from '../../ports/task-store.ts'
 import { fromAttribute } from './blobs.ts'
 import { number, text } from './row.ts'
@@ -16,6 +17,19 @@ let counter = 0
 export function entryItem(id: string, fence: number, name: string, more: Item): Item {
   return { pk: S(taskKey(id)), sk: S(JOURNAL + name), name: S(name), fence: N(fence), seq: N(counter++), ...more }
 }
+
+/** As one part of a transaction: the answer to a question that has none. */
+export const toAnswer = (
+  table: DynamodbTable,
+  id: string,
+  sk: string,
+  value: AttributeValue,
+  nowMs: number,
+): TransactWriteItem =>
+  table.toUpdate(taskKey(id), sk, {
+    set: { value, answeredAt: N(nowMs) },
+    condition: 'attribute_exists(pk) and attribute_not_exists(#answeredAt)',
+  })
 
 /** The journal of a task, in order. */
 export async function readJournal(table: DynamodbTable, id: string): Promise<Entry[]> {

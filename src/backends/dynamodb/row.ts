@@ -12,7 +12,7 @@ const some = <T>(value: T | undefined, to: (value: T) => AttributeValue): Attrib
 
 /** Errors that the store writes itself pass through the pure functions as text. */
 export const toText = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
-const fromText = (value: string): AttributeValue => B(Buffer.from(value, 'latin1'))
+export const fromText = (value: string): Uint8Array => Buffer.from(value, 'latin1')
 
 /** States that never change. */
 export const isFinal = (state: string | undefined): boolean =>
@@ -47,6 +47,7 @@ export function toRow(item: Item, isLost = false): Row {
     maxAttempts: number(item['maxAttempts'])!,
     maxCrashes: number(item['maxCrashes'])!,
     failsWhenLost: item['failsWhenLost']!.BOOL!,
+    isAttended: item['isAttended']!.BOOL!,
     expiresMs: number(item['expires']),
     retentionMs: number(item['retention'])!,
     purgeMs: number(item['purge']),
@@ -86,7 +87,7 @@ export function toChange(item: Item, next: Row, nowMs: number, orderAtMs = numbe
       openAsks: N(openAsks(next)),
       statusMessage: some(next.statusMessage, S),
       dead: some(next.dead, S),
-      ...(next.error === undefined ? {} : { error: fromText(next.error) }),
+      ...(next.error === undefined ? {} : { error: B(fromText(next.error)) }),
       ...(isNews ? { updated: N(nowMs) } : {}),
       ...(next.state === 'leased' ? {} : indexed(given, next, orderAtMs)),
     },
@@ -99,20 +100,18 @@ export function toChange(item: Item, next: Row, nowMs: number, orderAtMs = numbe
 /** Where the indexes have a task that nobody holds; `undefined` takes it out. */
 export function indexed(
   { id, owner, queue, createdMs }: { id: string; owner: string; queue: string; createdMs: number },
-  row: Pick<Row, 'state' | 'runAtMs' | 'expiresMs' | 'purgeMs' | 'journal'>,
+  row: Pick<Row, 'state' | 'runAtMs' | 'expiresMs' | 'purgeMs'>,
   orderAtMs: number,
 ): Record<string, AttributeValue | undefined> {
   const shard = shardOf(id)
   if (isFinal(row.state)) return { ...ended(id), workAt: N(row.purgeMs!) }
-  const isAsking = row.state === 'parked' && openAsks(row as Row) > 0
-  const key =
-    row.state === 'ready' ? workKey.ready(queue, shard) : isAsking ? workKey.asking(shard) : workKey.parked(shard)
+  const isReady = row.state === 'ready'
   return {
-    workKey: S(key),
-    workAt: N(row.state === 'ready' ? orderAtMs : row.runAtMs),
+    workKey: S(isReady ? workKey.ready(queue, shard) : workKey.parked(shard)),
+    workAt: N(isReady ? orderAtMs : row.runAtMs),
     ...(row.expiresMs === undefined ? {} : { expiryKey: S(expiryKey(shard)), expiryAt: N(row.expiresMs) }),
-    openKey: S(openKey(owner, queue)),
-    openAt: N(createdMs),
+    openKey: isReady ? S(openKey(owner, queue)) : undefined,
+    openAt: isReady ? N(createdMs) : undefined,
   }
 }
 

@@ -38,11 +38,11 @@ export const workKey = {
   ready: (queue: string, shard: number) => `ready#${shard}#${queue}`,
   leased: (shard: number) => `leased#${shard}`,
   parked: (shard: number) => `parked#${shard}`,
-  asking: (shard: number) => `asking#${shard}`,
   ended: (shard: number) => `ended#${shard}`,
 }
 export const expiryKey = (shard: number): string => `expiry#${shard}`
 export const createdKey = (shard: number): string => `created#${shard}`
+/** Of what competes with an owner's next task: what is ready or leased. */
 export const openKey = (owner: string, queue: string): string => JSON.stringify([owner, queue])
 
 /** Of each index: partition and sort key, and what is copied into it beside keys. */

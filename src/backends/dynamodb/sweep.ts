@@ -1,15 +1,18 @@
+import type { TransactWriteItem } from '@aws-sdk/client-dynamodb'
 import type { Clock } from '../../ports/clock.ts'
 import type { SweepOptions, SweepReport } from '../../ports/task-store.ts'
 import * as transitions from '../../tasks/transitions.ts'
 import type { Row, SweepSettings } from '../../tasks/transitions.ts'
-import { number, text, toRow, toText } from './row.ts'
+import { readJournal, toAnswer } from './journal.ts'
+import { fromText, number, text, toRow, toText } from './row.ts'
 import { expiryKey, IDEMPOTENCY, QUEUES, ROW, SHARDS, taskKey, workKey } from './schema.ts'
-import { N, S, type DynamodbTable, type Item } from './table.ts'
+import { B, N, S, type DynamodbTable, type Item } from './table.ts'
 
 /** Reads and changes one task where nobody came between. */
 type ChangeTask = <Outcome>(
   id: string,
   apply: (row: Row, nowMs: number, item: Item) => transitions.Step<Outcome>,
+  beside: (row: Row, next: Row, nowMs: number) => Promise<readonly TransactWriteItem[]>,
 ) => Promise<Outcome | undefined>
 type Outcome = ReturnType<typeof transitions.sweep>['outcome']
 
@@ -69,6 +72,7 @@ export class Sweeper {
       crashBackoffMs: options.crashBackoffMs,
       expiredError: toText(options.expiredError),
       lostError: toText(options.lostError),
+      expiredAnswer: toText(options.expiredAnswer),
       sparesLeases: options.sparesLeases === true,
     }
     const counts = { woken: 0, expired: 0, lost: 0, purged: 0 }
@@ -82,7 +86,7 @@ export class Sweeper {
       if (done === undefined) return
       counts[done.outcome]++
       if (done.outcome === 'woken') ring(done.queue, id)
-      else changed.push({ id, version: done.version })
+      if (done.isNews) changed.push({ id, version: done.version })
     })
     await inTurns(ended.flat(2).slice(0, limit), async (id) => {
       if (await this.#purge(id, nowMs)) counts.purged++
@@ -93,19 +97,29 @@ export class Sweeper {
   async #apply(
     id: string,
     settings: SweepSettings,
-  ): Promise<{ outcome: Exclude<Outcome, undefined>; version: number; queue: string } | undefined> {
+  ): Promise<{ outcome: Exclude<Outcome, undefined>; version: number; isNews: boolean; queue: string } | undefined> {
     let version = 0
+    let isNews = false
     let queue = ''
-    const outcome = await this.#change<Outcome>(id, (row, nowMs, item) => {
+    const apply = (row: Row, nowMs: number, item: Item): transitions.Step<Outcome> => {
       queue = text(item['queue'])!
       // Final rows are gone over by #purge, since more than the row goes with them.
       if (row.purgeMs !== undefined) return { row, outcome: undefined }
       const isLost = row.state === 'leased' && this.#isLost(item)
       const swept = transitions.sweep(isLost ? toRow(item, true) : row, settings, nowMs)
       version = swept.row.version
+      isNews = version !== row.version
       return swept.outcome === undefined ? { row, outcome: undefined } : swept
-    })
-    return outcome === undefined ? undefined : { outcome, version, queue }
+    }
+    const beside = async (row: Row, next: Row, nowMs: number): Promise<readonly TransactWriteItem[]> => {
+      if (transitions.openAsks(row) === 0 || next.state !== 'ready') return []
+      const open = (await readJournal(this.#table, id)).filter(
+        ({ kind, value }) => kind === 'ask' && value === undefined,
+      )
+      return open.map(({ sk }) => toAnswer(this.#table, id, sk, B(fromText(settings.expiredAnswer)), nowMs))
+    }
+    const outcome = await this.#change<Outcome>(id, apply, beside)
+    return outcome === undefined ? undefined : { outcome, version, isNews, queue }
   }
 
   /** Removes what has ended, and all that goes with it; the row last, so that a sweep that was cut off is taken up. */

@@ -22,10 +22,10 @@ import type { Recorded, Row } from '../../tasks/transitions.ts'
 import { DynamodbAdmin } from './admin.ts'
 import { fromAttribute, toAttribute } from './blobs.ts'
 import { Claims } from './claims.ts'
-import { createTask } from './create.ts'
-import { entryItem, readJournal } from './journal.ts'
+import { createTask, placeOf } from './create.ts'
+import { entryItem, readJournal, toAnswer } from './journal.ts'
 import { ended, number, text, toChange, toRow, toTask } from './row.ts'
-import { migrate, ROW, taskKey } from './schema.ts'
+import { expiryKey, migrate, ROW, shardOf, taskKey } from './schema.ts'
 import { Sweeper } from './sweep.ts'
 import { N, openTable, S, type Change, type DynamodbTable, type Item } from './table.ts'
 
@@ -61,7 +61,7 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
     this.#table = table
     this.#clock = clock
     this.#claims = new Claims(table, clock)
-    this.#sweeper = new Sweeper(table, clock, (id, apply) => this.#change(id, undefined, apply))
+    this.#sweeper = new Sweeper(table, clock, (id, apply, beside) => this.#change(id, undefined, apply, beside))
     this.#admin = new DynamodbAdmin(table, clock, (item) => this.#toTask(item))
   }
 
@@ -133,13 +133,24 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
         entryItem(id, fence, name, { kind: S('ask'), request: await toAttribute(this.#table, id, request) }),
       ),
     )
+    // The row has no names of its journal: the transaction says whether one is there already.
     const how =
-      'asks' in until ? { asks: asks.map(({ name }) => ({ name, request: '' })) } : { wakeAfterMs: until.wakeAfterMs }
+      'asks' in until ? { ...until, asks: asks.map((_, index) => ({ name: `${index}.`, request: '' })) } : until
+    const park = (row: Row, nowMs: number): transitions.Step<'parked' | 'cancelled' | 'lost'> => {
+      const parked = transitions.park(row, fence, how, nowMs)
+      if (parked.outcome === 'parked') transitions.refuseKnown(asks, [])
+      return parked
+    }
     const outcome = await this.#change(
       id,
       undefined,
-      (row, nowMs) => transitions.park(row, fence, how, nowMs),
-      () => puts,
+      park,
+      async () => puts,
+      (refused) =>
+        transitions.refuseKnown(
+          asks,
+          asks.filter((_, index) => refused[index] !== undefined),
+        ),
     )
     return outcome ?? 'lost'
   }
@@ -165,12 +176,9 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
       const updates = journal
         .filter(({ name, kind, value }) => kind === 'ask' && value === undefined && given.has(name))
         .map(async ({ name, sk }) =>
-          this.#table.toUpdate(taskKey(id), sk, {
-            set: { value: await toAttribute(this.#table, id, given.get(name)!), answeredAt: N(nowMs) },
-            condition: 'attribute_exists(pk) and attribute_not_exists(#answeredAt)',
-          }),
+          toAnswer(this.#table, id, sk, await toAttribute(this.#table, id, given.get(name)!), nowMs),
         )
-      const change = toChange(item, next, nowMs, next.state === 'ready' ? nowMs : undefined)
+      const change = toChange(item, next, nowMs, next.state === 'ready' ? await this.#placeOf(item, nowMs) : undefined)
       const refused = await this.#table.transact([
         this.#table.toUpdate(taskKey(id), ROW, change),
         ...(await Promise.all(updates)),
@@ -226,6 +234,22 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
     return this.#change(id, owner, transitions.cancel)
   }
 
+  async attend(ids: readonly string[], ttlMs: number): Promise<void> {
+    const expires = N(this.#clock.now() + ttlMs)
+    await parallel(ids, (id) =>
+      this.#table.update(taskKey(id), ROW, {
+        set: { expires, expiryKey: S(expiryKey(shardOf(id))), expiryAt: expires },
+        add: { rev: 1 },
+        condition: '#isAttended = :yes and attribute_not_exists(#purge)',
+        values: { yes: { BOOL: true } },
+      }),
+    )
+  }
+
+  isOver(queue: string, bound: number): Promise<boolean> {
+    return this.#admin.isOver(queue, bound)
+  }
+
   /** Looks at the leases without doing anything: what has not moved when a later sweep looks again has run out. */
   observe(): Promise<void> {
     return this.#sweeper.observe()
@@ -276,12 +300,21 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
     return 'item' in written ? written.item : undefined
   }
 
-  /** Reads, decides, and writes where nobody came between; else decides anew on what is there. */
+  #placeOf(item: Item, nowMs: number): Promise<number> {
+    const of = { owner: text(item['owner'])!, queue: text(item['queue'])!, weight: number(item['weight'])! }
+    return placeOf(this.#table, of, nowMs)
+  }
+
+  /**
+   * Reads, decides, and writes where nobody came between; else decides anew on what is there. What `beside` names is written with it;
+   * `onClash` is told where that was refused, and the row was not.
+   */
   async #change<Outcome>(
     id: string,
     owner: string | undefined,
     apply: (row: Row, nowMs: number, item: Item) => transitions.Step<Outcome>,
-    beside: () => readonly TransactWriteItem[] = () => [],
+    beside: (row: Row, next: Row, nowMs: number) => Promise<readonly TransactWriteItem[]> = async () => [],
+    onClash: (refused: readonly unknown[]) => void = () => undefined,
   ): Promise<Outcome | undefined> {
     let item = await this.#table.get(taskKey(id), ROW)
     for (let conflict = 0; conflict < MAX_CONFLICTS; conflict++) {
@@ -291,8 +324,8 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
       const { row: next, outcome } = apply(row, nowMs, item)
       if (next === row) return outcome
       const woken = row.state === 'parked' && next.state === 'ready'
-      const change = toChange(item, next, nowMs, woken ? nowMs : undefined)
-      const parts = beside()
+      const change = toChange(item, next, nowMs, woken ? await this.#placeOf(item, nowMs) : undefined)
+      const parts = await beside(row, next, nowMs)
       const written = parts.length === 0 ? await this.#table.update(taskKey(id), ROW, change) : undefined
       if (written !== undefined) {
         if ('item' in written) return outcome
@@ -301,9 +334,9 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
       }
       const refused = await this.#table.transact([this.#table.toUpdate(taskKey(id), ROW, change), ...parts])
       if (refused === undefined) return outcome
-      if (refused[0] === undefined)
-        throw new HoldfastError('backend_failed', `The task ${id} has a record of one of these names already.`)
-      item = refused[0].found
+      const [row0, ...others] = refused
+      if (row0 === undefined) onClash(others)
+      item = row0 === undefined ? await this.#table.get(taskKey(id), ROW) : row0.found
     }
     throw tooManyConflicts(id)
   }

@@ -25,6 +25,7 @@ export function insertedColumns(tasks: readonly NewTask[]): unknown[][] {
     column(({ maxAttempts }) => maxAttempts),
     column(({ maxCrashes }) => maxCrashes),
     column(({ failsWhenLost }) => failsWhenLost),
+    column(({ isAttended }) => isAttended ?? false),
     column(({ ttlMs }) => (ttlMs === undefined ? null : duration(ttlMs))),
     column(({ retentionMs }) => Math.round(duration(retentionMs))),
     column(({ idempotencyKey }) => hashOrNull(idempotencyKey)),

@@ -19,8 +19,10 @@ import type {
 import { toCursor } from '../sql/cursor.ts'
 import { Gatherer } from '../sql/gatherer.ts'
 import {
+  askedBefore,
   duration,
   isTaskId,
+  parkedFor,
   STATES,
   toClaimed,
   toTask,
@@ -168,15 +170,20 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
 
   async park(id: string, fence: number, until: ParkUntil): Promise<'parked' | 'cancelled' | 'lost'> {
     const asks = 'asks' in until ? until.asks : []
-    const [row] = await this.#run<{ cancelled: boolean }>('park', this.#sql.parkTask, [
+    const values = [
       id,
       fence,
-      'wakeAfterMs' in until ? duration(until.wakeAfterMs) : null,
+      parkedFor(until),
       asks.map(({ name }) => toText(name)),
       asks.map(({ request }) => toBuffer(request)),
-    ])
-    if (row === undefined) return 'lost'
-    return row.cancelled ? 'cancelled' : 'parked'
+    ]
+    try {
+      const [row] = await this.#run<{ cancelled: boolean }>('park', this.#sql.parkTask, values)
+      if (row === undefined) return 'lost'
+      return row.cancelled ? 'cancelled' : 'parked'
+    } catch (error) {
+      throw sqlState((error as Error).cause) === UNIQUE_VIOLATION ? askedBefore(asks) : error
+    }
   }
 
   async answer(
@@ -227,10 +234,21 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     return state === 'ready' || state === 'parked' ? 'cancelled' : 'ended'
   }
 
+  async attend(ids: readonly string[], ttlMs: number): Promise<void> {
+    const known = ids.filter(isTaskId)
+    if (known.length > 0) await this.#run('attend', this.#sql.attendTasks, [known, duration(ttlMs)])
+  }
+
+  async isOver(queue: string, bound: number): Promise<boolean> {
+    const [row] = await this.#run<{ over: boolean }>('isOver', this.#sql.isOver, [queue, bound])
+    return row!.over
+  }
+
   async sweep({
     limit,
     expiredError,
     lostError,
+    expiredAnswer,
     crashBackoffMs,
     overdueMs,
     sparesLeases = false,
@@ -242,6 +260,7 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
       duration(crashBackoffMs),
       duration(overdueMs),
       sparesLeases,
+      toBuffer(expiredAnswer),
     ])
     const [purge] = await this.#run<{ count: number }>('sweep', this.#sql.purgeTasks, [limit])
     return toReport(rows, purge!.count)

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { ClaimedTask, DeadReason, JournalEntry, Task, TaskState } from '../../ports/task-store.ts'
+import { HoldfastError } from '../../errors/holdfast-error.ts'
+import type { ClaimedTask, DeadReason, JournalEntry, ParkUntil, Task, TaskState } from '../../ports/task-store.ts'
 import { fromText } from './text.ts'
 
 /** States by their number in the tables: 0 to 2 are open, 3 to 5 final. */
@@ -144,3 +145,14 @@ const HUNDRED_YEARS_MS = 100 * 365 * 86_400_000
 
 /** A duration that dates can be added to. */
 export const duration = (value: number): number => Math.min(Math.max(0, value), HUNDRED_YEARS_MS)
+
+/** How long a task stays parked, if nothing comes before. */
+export const parkedFor = (until: ParkUntil): number =>
+  duration('wakeAfterMs' in until ? until.wakeAfterMs : (until.expireAfterMs ?? HUNDRED_YEARS_MS))
+
+/** The error of questions of which one has a name that is on record already, or that comes twice. */
+export const askedBefore = (asks: readonly { readonly name: string }[]): HoldfastError =>
+  new HoldfastError(
+    'invalid_ask',
+    `One of the questions ${asks.map(({ name }) => JSON.stringify(name)).join(', ')} has a name that the task has on record already, or that comes twice: each name is used once.`,
+  )

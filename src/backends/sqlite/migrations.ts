@@ -37,6 +37,7 @@ create table hf_task (
   open_asks integer not null default 0,
   cancel_at integer,
   fails_when_lost integer not null,
+  is_attended integer not null,
   version integer not null default 1,
   status_message text,
   dead text,
@@ -60,7 +61,7 @@ create table hf_task (
 
 create index hf_task_ready on hf_task (queue, tool, order_at) where state = 0;
 create index hf_task_leased on hf_task (worker) where state = 1;
-create index hf_task_waking on hf_task (run_at) where state = 2 and open_asks = 0;
+create index hf_task_waking on hf_task (run_at) where state = 2;
 create index hf_task_expiring on hf_task (expires_at) where state < 3 and expires_at is not null;
 create index hf_task_purging on hf_task (purge_at) where state > 2;
 create index hf_task_open on hf_task (queue, owner, state) where state < 3;

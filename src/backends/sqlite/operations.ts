@@ -1,3 +1,4 @@
+import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type {
   ClaimedTask,
   ClaimRequest,
@@ -9,8 +10,10 @@ import type {
   TaskState,
 } from '../../ports/task-store.ts'
 import {
+  askedBefore,
   duration,
   keyHash,
+  parkedFor,
   STATES,
   stateNumber,
   toClaimed,
@@ -50,6 +53,8 @@ export function create(at: At, task: NewTask): { task: Task; created: boolean } 
   const key = idempotencyKey === undefined ? null : keyHash(idempotencyKey)
   const before = at.db.get<TaskRow>(sql.FIND_CREATED, { id, owner, tool, key })
   if (before !== undefined) return { task: toTask(before), created: false }
+  if (at.db.get(sql.READ_VERSION, { id }) !== undefined)
+    throw new HoldfastError('backend_failed', `A task with the id ${id} exists, and is another owner's.`)
   const row = at.db.get<TaskRow>(sql.INSERT_TASK, {
     id,
     owner,
@@ -63,6 +68,7 @@ export function create(at: At, task: NewTask): { task: Task; created: boolean } 
     max_attempts: task.maxAttempts,
     max_crashes: task.maxCrashes,
     fails_when_lost: task.failsWhenLost ? 1 : 0,
+    is_attended: task.isAttended === true ? 1 : 0,
     ttl_ms: ttlMs === undefined ? null : wholeMs(ttlMs),
     retention_ms: wholeMs(task.retentionMs),
     key,
@@ -142,8 +148,10 @@ export function park({ db, now }: At, id: string, fence: number, until: ParkUnti
   if (held === undefined) return 'lost'
   if (held.cancel_at !== null) return 'cancelled'
   const asks = 'asks' in until ? until.asks : []
-  const wakeMs = 'wakeAfterMs' in until ? wholeMs(until.wakeAfterMs) : null
-  db.run(sql.PARK_TASK, { id, wake_ms: wakeMs, asks: asks.length, now })
+  const isTwice = new Set(asks.map(({ name }) => name)).size < asks.length
+  if (isTwice || asks.some(({ name }) => db.get(sql.ENTRY_EXISTS, { id, name: toText(name) }) !== undefined))
+    throw askedBefore(asks)
+  db.run(sql.PARK_TASK, { id, wake_ms: Math.round(parkedFor(until)), asks: asks.length, now })
   for (const [index, { name, request }] of asks.entries()) {
     const seq = held.journal_length + index + 1
     db.run(sql.RECORD_ENTRY, {
@@ -221,6 +229,13 @@ export function cancel({ db, now }: At, id: string, owner: string): 'cancelled' 
   db.run(sql.END_UNHELD, { id, state: stateNumber('cancelled'), error: null, dead: null, crashes: row.crashes, now })
   return 'cancelled'
 }
+
+export const attend = ({ db, now }: At, ids: readonly string[], ttlMs: number): void => {
+  for (const id of ids) db.run(sql.ATTEND, { id, now, ttl_ms: wholeMs(ttlMs) })
+}
+
+export const isOver = ({ db }: At, queue: string, bound: number): boolean =>
+  db.get<{ over: number }>(sql.IS_OVER, { queue, bound })!.over === 1
 
 const toJson = (names: readonly string[] | undefined): string | null =>
   names === undefined || names.length === 0 ? null : JSON.stringify(names)

@@ -23,9 +23,9 @@ export const FIND_CREATED = `select ${columns} from hf_task where id = $id and o
   limit 1`
 
 export const INSERT_TASK = `insert into hf_task (id, owner, tool, queue, state, run_at, order_at, weight, max_attempts, max_crashes,
-    fails_when_lost, created_at, updated_at, expires_at, retention_ms, idempotency_key, args_digest, handler_revision, redrive_of, args, caller)
+    fails_when_lost, is_attended, created_at, updated_at, expires_at, retention_ms, idempotency_key, args_digest, handler_revision, redrive_of, args, caller)
   values ($id, $owner, $tool, $queue, $state, $now + $delay_ms, $now + $delay_ms + min(${ORDER_MOST_MS}, $before * ${ORDER_STEP_MS} / $weight),
-    $weight, $max_attempts, $max_crashes, $fails_when_lost, $now, $now, $now + $ttl_ms, $retention_ms, $key, $args_digest,
+    $weight, $max_attempts, $max_crashes, $fails_when_lost, $is_attended, $now, $now, $now + $ttl_ms, $retention_ms, $key, $args_digest,
     $handler_revision, $redrive_of, $args, $caller)
   returning ${columns}`
 
@@ -65,7 +65,7 @@ export const ENTRY_EXISTS = 'select 1 from hf_journal where task_id = $id and na
 export const LENGTHEN_JOURNAL = `update hf_task set journal_length = journal_length + 1, lease_until = $now + $lease_ms where id = $id`
 export const RECORD_ENTRY = `insert into hf_journal (task_id, name, seq, kind, fence, request, value, artifacts, recorded_at)
   values ($id, $name, $seq, $kind, $fence, $request, $value, $artifacts, $now)`
-export const PARK_TASK = `update hf_task set state = 2, run_at = coalesce($now + $wake_ms, run_at), open_asks = $asks,
+export const PARK_TASK = `update hf_task set state = 2, run_at = $now + $wake_ms, open_asks = $asks,
     journal_length = journal_length + $asks, ${free}, ${changed} where id = $id`
 
 export const ANSWERABLE = 'select state, queue, open_asks from hf_task where id = $id and owner = $owner'
@@ -73,6 +73,11 @@ export const ANSWER_ASK = `update hf_journal set value = $value, answered_at = $
   where task_id = $id and name = $name and kind = 1 and answered_at is null returning name`
 export const COUNT_ANSWERS = `update hf_task set open_asks = open_asks - $count, ${changed} where id = $id returning open_asks`
 export const MAKE_READY = `update hf_task set state = 0, run_at = coalesce($run_at, run_at), order_at = $now + ${behind} where id = $id`
+/** Answers whatever is open. */
+export const ANSWER_ALL = `update hf_journal set value = $value, answered_at = $now
+  where task_id = $id and kind = 1 and answered_at is null`
+export const FORGET_ASKS = `update hf_task set open_asks = 0, ${changed} where id = $id returning version`
+export const ATTEND = 'update hf_task set expires_at = $now + $ttl_ms where id = $id and is_attended = 1 and state < 3'
 
 export const CANCELLABLE = 'select state, crashes from hf_task where id = $id and owner = $owner'
 export const SIGNAL_CANCEL = 'update hf_task set cancel_at = coalesce(cancel_at, $now) where id = $id'
@@ -81,13 +86,14 @@ export const END_UNHELD = `update hf_task set state = $state, error = $error, de
     fence = fence + 1, done_fence = fence + 1, ${free}, ${changed}, ${purge} where id = $id returning version`
 
 /** What a sweep has to know of a row. */
-const late = 'id, queue, owner, state, cancel_at, fails_when_lost, crashes, max_crashes, journal_length, journal_mark'
+const late =
+  'id, queue, owner, state, cancel_at, fails_when_lost, is_attended, crashes, max_crashes, journal_length, journal_mark'
 export const EXPIRED = `select ${late} from hf_task where state < 3 and expires_at is not null and expires_at <= $now
   and (state <> 1 or ($spares = 0 and lease_until <= $now)) order by expires_at limit $limit`
 export const LOST = `select ${late} from hf_task where state = 1 and lease_until <= $now limit $limit`
 export const PARK_LOST = `update hf_task set state = 2, crashes = $crashes, run_at = $now + $delay_ms, ${free}, ${changed}
   where id = $id returning version`
-export const DUE = `select id, queue, owner from hf_task where state = 2 and open_asks = 0 and run_at <= $now order by run_at limit $limit`
+export const DUE = `select id, queue, owner, open_asks from hf_task where state = 2 and run_at <= $now order by run_at limit $limit`
 export const NEXT_PLACE = `select queue, tool from hf_task where state = 0 and (queue, tool) > ($queue, $tool)
   order by queue, tool limit 1`
 export const OVERDUE = `select id from hf_task where state = 0 and queue = $queue and tool = $tool and order_at <= $before
@@ -95,13 +101,15 @@ export const OVERDUE = `select id from hf_task where state = 0 and queue = $queu
 export const PURGE = `delete from hf_task where id in (
   select id from hf_task where state > 2 and purge_at <= $now order by purge_at limit $limit) returning id`
 
+export const IS_OVER = `select count(*) > $bound as over from (
+  select 1 from hf_task where state = 0 and queue = $queue limit $bound + 1)`
 /** In the index alone. */
 export const BACKLOG = `select count(*) filter (where state = 0) as ready, count(*) filter (where state = 1) as leased,
     count(*) filter (where state = 2) as parked from hf_task where queue = $queue and state < 3`
 export const NEXT_TOOL = `select tool from hf_task where state = 0 and queue = $queue and tool > $tool order by tool limit 1`
 export const FIRST_READY = `select run_at from hf_task where state = 0 and queue = $queue and tool = $tool order by order_at limit 1`
-export const DEAD_LETTER = `select owner, tool, queue, weight, max_attempts, max_crashes, fails_when_lost, expires_at - created_at as ttl_ms,
-    retention_ms, args_digest, handler_revision, args, caller from hf_task where id = $id and dead is not null`
+export const DEAD_LETTER = `select owner, tool, queue, weight, max_attempts, max_crashes, fails_when_lost, 0 as is_attended,
+    case when is_attended = 0 then expires_at - created_at end as ttl_ms, retention_ms, args_digest, handler_revision, args, caller from hf_task where id = $id and dead is not null`
 export const FIND_REDRIVEN = `select ${columns}, open_asks from hf_task where id = $new_id and redrive_of = $id`
 export const listTasks = (conditions: readonly string[], limit: string): string =>
   `select ${columns}, open_asks from hf_task where ${conditions.join(' and ')} order by created_at desc, id desc limit ${limit}`

@@ -23,7 +23,7 @@ interface Call {
 /** Beside this file; once built, in a folder beside that of the chunks. */
 const THREAD = new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : '../threads/sqlite.js', import.meta.url)
 
-const OURS = ['invalid_option', 'backend_mismatch'] as const
+const OURS = ['invalid_option', 'invalid_ask', 'backend_mismatch', 'backend_failed'] as const
 
 /**
  * Opens the task store of a SQLite URL; a file that does not exist is made, and its schema brought to this version.
@@ -107,6 +107,12 @@ export class SqliteTaskStore implements TaskStore, TaskAdmin {
   }
   cancel(id: string, owner: string): Promise<ResultOf<'cancel'>> {
     return this.#call('cancel', id, owner)
+  }
+  attend(ids: readonly string[], ttlMs: number): Promise<ResultOf<'attend'>> {
+    return this.#call('attend', ids, ttlMs)
+  }
+  isOver(queue: string, bound: number): Promise<ResultOf<'isOver'>> {
+    return this.#call('isOver', queue, bound)
   }
   sweep(options: SweepOptions): Promise<ResultOf<'sweep'>> {
     return this.#call('sweep', options)

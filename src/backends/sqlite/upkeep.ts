@@ -13,11 +13,14 @@ interface LateRow {
   state: number
   cancel_at: number | null
   fails_when_lost: number
+  is_attended: number
   crashes: number
   max_crashes: number
   journal_length: number
   journal_mark: number
 }
+
+type DueRow = Pick<LateRow, 'id' | 'queue' | 'owner'> & { open_asks: number }
 
 /** Ids to ring for, of one queue and tool: a bell wakes workers, and they claim whatever is there. */
 const RINGS_EACH = 100
@@ -31,9 +34,14 @@ export function sweep(at: At, options: SweepOptions): SweepReport {
   if (!sparesLeases)
     for (const row of db.all<LateRow>(sql.LOST, { now, limit }))
       swept.push({ kind: 'lost', ...takeLease(at, row, options) })
-  for (const { id, queue, owner } of db.all<Pick<LateRow, 'id' | 'queue' | 'owner'>>(sql.DUE, { now, limit })) {
+  for (const { id, queue, owner, open_asks } of db.all<DueRow>(sql.DUE, { now, limit })) {
+    let version: number | null = null
+    if (open_asks > 0) {
+      db.run(sql.ANSWER_ALL, { id, value: options.expiredAnswer, now })
+      version = db.get<{ version: number }>(sql.FORGET_ASKS, { id, now })!.version
+    }
     db.run(sql.MAKE_READY, { id, run_at: null, before: countBusy(at, queue, owner), now })
-    swept.push({ kind: 'woken', id, queue, version: null })
+    swept.push({ kind: 'woken', id, queue, version })
   }
   const woken = new Set(swept.map(({ id }) => id))
   for (const { id, queue } of overdue(at, options))
@@ -45,13 +53,13 @@ type Changed = Pick<SweptRow, 'id' | 'queue' | 'version'>
 
 function end(
   { db, now }: At,
-  { id, queue, cancel_at }: LateRow,
+  { id, queue, cancel_at, is_attended }: LateRow,
   dead: DeadReason,
   crashes: number,
   { expiredError, lostError }: SweepOptions,
 ): Changed {
   const how =
-    cancel_at === null
+    cancel_at === null && !(dead === 'expired' && is_attended === 1)
       ? { state: stateNumber('failed'), error: dead === 'expired' ? expiredError : lostError, dead }
       : { state: stateNumber('cancelled'), error: null, dead: null }
   const { version } = db.get<{ version: number }>(sql.END_UNHELD, { id, ...how, crashes, now })!
@@ -115,6 +123,7 @@ export const backlog = ({ db, now }: At, queues: readonly string[]): QueueBacklo
 type DeadLetter = Record<'owner' | 'tool' | 'queue', string> &
   Record<'weight' | 'max_attempts' | 'max_crashes', number> & {
     fails_when_lost: number
+    is_attended: number
     ttl_ms: number | null
     retention_ms: number
     args_digest: Uint8Array

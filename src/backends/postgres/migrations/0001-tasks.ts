@@ -34,6 +34,7 @@ create table ${schema}.hf_task (
   open_asks int not null default 0,
   cancel_at timestamptz,
   fails_when_lost boolean not null,
+  is_attended boolean not null,
   version bigint not null default 1,
   status_message text,
   dead text,
@@ -57,10 +58,10 @@ create table ${schema}.hf_task (
 
 create index hf_task_ready on ${schema}.hf_task (queue, tool, order_at) where state = 0;
 create index hf_task_leased on ${schema}.hf_task (worker) where state = 1;
-create index hf_task_waking on ${schema}.hf_task (run_at) where state = 2 and open_asks = 0;
+create index hf_task_waking on ${schema}.hf_task (run_at) where state = 2;
 create index hf_task_expiring on ${schema}.hf_task (expires_at) where state < 3 and expires_at is not null;
 create index hf_task_purging on ${schema}.hf_task (purge_at) where state > 2;
-create index hf_task_open on ${schema}.hf_task (queue, owner) include (state) where state < 3;
+create index hf_task_open on ${schema}.hf_task (queue, owner, state) where state < 3;
 create unique index hf_task_key on ${schema}.hf_task (owner, tool, idempotency_key) where idempotency_key is not null;
 create index hf_task_created on ${schema}.hf_task (created_at, id);
 create index hf_task_dead on ${schema}.hf_task (created_at, id) where dead is not null;

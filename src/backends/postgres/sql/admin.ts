@@ -47,15 +47,23 @@ select asked.queue, c.*, greatest(0, coalesce(extract(epoch from now() - o.run_a
       select run_at from ${schema}.hf_task where state = 0 and queue = asked.queue and tool = place.tool order by order_at limit 1) f) o`,
   )
 
-/** A new task from a dead letter. $1 id · $2 the new id. Gives nothing where the first is no dead letter, or the second is taken. */
+/** Whether more are ready than some number. $1 queue · $2 number. Looks at one more than that at most. */
+export const isOver = (schema: string) =>
+  statement(
+    'is_over',
+    `select count(*) > $2::int as over from (select from ${schema}.hf_task where state = 0 and queue = $1 limit $2::int + 1) ready`,
+  )
+
+/** A new task from a dead letter, which nobody attends any more. $1 id · $2 the new id. Gives nothing where the first is no dead letter, or the second is taken. */
 export const redriveTask = (schema: string) =>
   statement(
     'redrive_task',
     `
 insert into ${schema}.hf_task as t (id, owner, tool, queue, state, run_at, order_at, weight, max_attempts, max_crashes, fails_when_lost,
-    created_at, updated_at, expires_at, retention_ms, args_digest, handler_revision, redrive_of, args, caller)
+    is_attended, created_at, updated_at, expires_at, retention_ms, args_digest, handler_revision, redrive_of, args, caller)
 select $2, owner, tool, queue, 0, now(), now() + ${behind(busyCount(schema, 'd.queue', 'd.owner'), 'd.weight')}, weight,
-    max_attempts, max_crashes, fails_when_lost, now(), now(), now() + (expires_at - created_at), retention_ms, args_digest,
+    max_attempts, max_crashes, fails_when_lost, false, now(), now(),
+    case when not is_attended then now() + (expires_at - created_at) end, retention_ms, args_digest,
     handler_revision, id, args, caller
   from ${schema}.hf_task d where d.id = $1 and d.dead is not null
 on conflict do nothing

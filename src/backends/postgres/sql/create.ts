@@ -2,10 +2,10 @@ import { ORDER_MOST_COUNTED, ORDER_MOST_MS, ORDER_STEP_MS } from '../../sql/orde
 import { TASK_COLUMNS } from '../../sql/row.ts'
 import { columnsOf, milliseconds, statement } from './statement.ts'
 
-/** How many tasks an owner has ready or leased in a queue, as far as they are counted. */
+/** How many tasks an owner has ready or leased in a queue, as far as they are counted. `state < 3` is there for the index. */
 export const busyCount = (schema: string, queue: string, owner: string): string => `
-  (select count(*) filter (where counted.state < 2) from (
-     select state from ${schema}.hf_task where queue = ${queue} and owner = ${owner} and state < 3 limit ${ORDER_MOST_COUNTED}) counted)`
+  (select count(*) from (
+     select from ${schema}.hf_task where queue = ${queue} and owner = ${owner} and state < 2 and state < 3 limit ${ORDER_MOST_COUNTED}) counted)`
 
 /** How far behind a task with so many of its owner's before it is put. */
 export const behind = (count: string, weight: string): string =>
@@ -27,8 +27,8 @@ placed as (
  * Inserts tasks that are not there yet; gives those that were inserted.
  *
  * Arrays, one element each for a task: $1 ids · $2 owners · $3 tools · $4 queues · $5 delays (ms) · $6 weights · $7 most attempts
- * · $8 most crashes · $9 fails when lost · $10 times to live (ms, or null) · $11 retentions (ms) · $12 hashes of idempotency keys ·
- * $13 digests of arguments · $14 revisions of handlers · $15 what is redriven · $16 arguments · $17 callers
+ * · $8 most crashes · $9 fails when lost · $10 is attended · $11 times to live (ms, or null) · $12 retentions (ms) · $13 hashes of
+ * idempotency keys · $14 digests of arguments · $15 revisions of handlers · $16 what is redriven · $17 arguments · $18 callers
  *
  * Where another transaction has just inserted the same id or key this waits for its end, and then inserts nothing: the other's
  * row is in no snapshot of this statement, so {@link findCreated} is a statement of its own. Rows go in by their keys, so that
@@ -40,15 +40,15 @@ export const insertTasks = (schema: string) =>
     `
 with input as materialized (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::float8[], $6::float8[], $7::int[], $8::int[], $9::bool[],
-      $10::float8[], $11::bigint[], $12::bytea[], $13::bytea[], $14::text[], $15::uuid[], $16::bytea[], $17::bytea[])
+      $10::bool[], $11::float8[], $12::bigint[], $13::bytea[], $14::bytea[], $15::text[], $16::uuid[], $17::bytea[], $18::bytea[])
     with ordinality as i (id, owner, tool, queue, delay_ms, weight, max_attempts, max_crashes, fails_when_lost,
-      ttl_ms, retention_ms, idempotency_key, args_digest, handler_revision, redrive_of, args, caller, ord)),
+      is_attended, ttl_ms, retention_ms, idempotency_key, args_digest, handler_revision, redrive_of, args, caller, ord)),
 ${placedAfterOthers(schema, 'input', 'ord')}
 insert into ${schema}.hf_task as t (id, owner, tool, queue, state, run_at, order_at, weight, max_attempts, max_crashes, fails_when_lost,
-    created_at, updated_at, expires_at, retention_ms, idempotency_key, args_digest, handler_revision, redrive_of, args, caller)
+    is_attended, created_at, updated_at, expires_at, retention_ms, idempotency_key, args_digest, handler_revision, redrive_of, args, caller)
 select id, owner, tool, queue, case when delay_ms > 0 then 2 else 0 end, now() + ${milliseconds('delay_ms')},
     now() + ${milliseconds('delay_ms')} + ${behind('before', 'weight')}, weight, max_attempts, max_crashes, fails_when_lost,
-    now(), now(), now() + ${milliseconds('ttl_ms')}, retention_ms, idempotency_key, args_digest, handler_revision, redrive_of, args, caller
+    is_attended, now(), now(), now() + ${milliseconds('ttl_ms')}, retention_ms, idempotency_key, args_digest, handler_revision, redrive_of, args, caller
   from placed order by owner, tool, idempotency_key, id
 on conflict do nothing
 returning ${columnsOf('t', TASK_COLUMNS)}`,

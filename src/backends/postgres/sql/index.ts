@@ -1,8 +1,8 @@
-import { readBacklog, findRedriven, redriveTask } from './admin.ts'
+import { findRedriven, isOver, readBacklog, redriveTask } from './admin.ts'
 import { claimTasks, readJournals } from './claim.ts'
 import { findCreated, insertTasks } from './create.ts'
 import { answerAsks, parkTask, recordStep } from './journal.ts'
-import { finishTasks, releaseTasks, renewLeases, retryTask } from './leases.ts'
+import { attendTasks, finishTasks, releaseTasks, renewLeases, retryTask } from './leases.ts'
 import { cancelTask, getTask, readVersions } from './owner.ts'
 import { purgeTasks, sweepTasks } from './sweep.ts'
 
@@ -19,12 +19,14 @@ export const statementsOf = (schema: string) => ({
   parkTask: parkTask(schema),
   answerAsks: answerAsks(schema),
   finishTasks: finishTasks(schema),
+  attendTasks: attendTasks(schema),
   retryTask: retryTask(schema),
   releaseTasks: releaseTasks(schema),
   cancelTask: cancelTask(schema),
   sweepTasks: sweepTasks(schema),
   purgeTasks: purgeTasks(schema),
   readBacklog: readBacklog(schema),
+  isOver: isOver(schema),
   redriveTask: redriveTask(schema),
   findRedriven: findRedriven(schema),
 })

@@ -25,7 +25,7 @@ select case when exists (select from recorded) then 'recorded'
   )
 
 /**
- * Parks a task. $1 id · $2 fence · $3 wake after (ms), or null · arrays: $4 names of questions · $5 questions
+ * Parks a task. $1 id · $2 fence · $3 wake after (ms) · arrays: $4 names of questions · $5 questions
  * Gives whether it is to be cancelled, and was not parked; nothing where it is not held.
  */
 export const parkTask = (schema: string) =>
@@ -37,7 +37,7 @@ with held as materialized (
    where id = $1 and fence = $2 and ${stateIs(1)} for no key update),
 parked as (
   update ${schema}.hf_task t set state = 2, worker = null, lease_until = null, open_asks = cardinality($4::text[]),
-      run_at = coalesce(clock_timestamp() + ${milliseconds('$3')}, t.run_at),
+      run_at = clock_timestamp() + ${milliseconds('$3')},
       journal_length = t.journal_length + cardinality($4::text[]), version = t.version + 1, updated_at = clock_timestamp()
     from held h where t.id = h.id and not h.cancelled returning t.id),
 asked as (

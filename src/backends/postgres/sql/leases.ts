@@ -26,6 +26,19 @@ update ${schema}.hf_task t set lease_until = clock_timestamp() + ${milliseconds(
 returning t.id, t.fence, (t.cancel_at is not null or (t.expires_at is not null and t.expires_at <= clock_timestamp())) as cancel`,
   )
 
+/** Keeps attended tasks alive. $1 ids · $2 time to live (ms) */
+export const attendTasks = (schema: string) =>
+  statement(
+    'attend_tasks',
+    `
+with attended as materialized (
+  select t.id
+    from (select * from unnest($1::uuid[]) as b (id) order by id) b
+    cross join lateral (
+      select id from ${schema}.hf_task where id = b.id and is_attended and state + 0 < 3 for no key update) t)
+update ${schema}.hf_task t set expires_at = clock_timestamp() + ${milliseconds('$2')} from attended a where t.id = a.id`,
+  )
+
 /**
  * Ends tasks. Arrays: $1 ids · $2 fences · $3 states · $4 results · $5 errors · $6 reasons of dead letters · $7 artifacts (JSON).
  * Gives those that were held.

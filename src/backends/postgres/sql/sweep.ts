@@ -9,8 +9,10 @@ const RINGS_EACH = 100
  * Expires tasks, takes leases that have run out, wakes what is due, and names what is overdue.
  *
  * $1 most of each kind · $2 error of what expired · $3 error of what was lost · $4 wait after the first crash (ms) · $5 overdue after (ms)
- * · $6 whether leases are spared
+ * · $6 whether leases are spared · $7 the answer that nobody gave
  * Gives rows of kind, id, queue, and the version where an owner can see the change.
+ *
+ * A question that the statement's snapshot does not have leaves its task to the next sweep.
  *
  * Rows that somebody is at are passed over, so sweeps never wait, and several at once do each thing once. Overdue rows are found
  * by jumping from one queue and tool to the next in the index: looking through all that is ready took 80 ms at 100 thousand.
@@ -20,16 +22,16 @@ export const sweepTasks = (schema: string) =>
     'sweep_tasks',
     `
 with recursive expired as materialized (
-  select id, cancel_at, fails_when_lost, 0 as crashes, max_crashes, true as expires from ${schema}.hf_task
+  select id, cancel_at, fails_when_lost, is_attended, 0 as crashes, max_crashes, true as expires from ${schema}.hf_task
    where state < 3 and expires_at is not null and expires_at <= now() and (state <> 1 or (not $6 and lease_until <= now()))
    order by expires_at limit $1 for no key update skip locked),
 lost as materialized (
-  select id, cancel_at, fails_when_lost, case when journal_length > journal_mark then 1 else crashes + 1 end as crashes, max_crashes,
-      false as expires from ${schema}.hf_task
+  select id, cancel_at, fails_when_lost, is_attended, case when journal_length > journal_mark then 1 else crashes + 1 end as crashes,
+      max_crashes, false as expires from ${schema}.hf_task
    where not $6 and state = 1 and lease_until <= now() and (expires_at is null or expires_at > now())
    limit $1 for no key update skip locked),
 judged as materialized (
-  select id, expires, crashes, case when cancel_at is not null then 'cancelled' when expires then 'expired' when fails_when_lost then 'lost'
+  select id, expires, crashes, case when cancel_at is not null or (expires and is_attended) then 'cancelled' when expires then 'expired' when fails_when_lost then 'lost'
       when crashes > max_crashes then 'crashes' else 'parked' end as how
     from (select * from expired union all select * from lost) late),
 ended as (
@@ -45,13 +47,18 @@ ended as (
       purge_at = case when j.how <> 'parked' then clock_timestamp() + ${milliseconds('t.retention_ms')} end
     from judged j where t.id = j.id returning case when j.expires then 'expired' else 'lost' end as kind, t.id, t.queue, t.version),
 due as materialized (
-  select id, queue, owner, weight from ${schema}.hf_task
-   where state = 2 and open_asks = 0 and run_at <= now() and (expires_at is null or expires_at > now())
+  select id, queue, owner, weight, open_asks from ${schema}.hf_task
+   where state = 2 and run_at <= now() and (expires_at is null or expires_at > now())
    order by run_at limit $1 for no key update skip locked),
+silent as (
+  update ${schema}.hf_journal j set value = $7::bytea, answered_at = clock_timestamp()
+    from due where due.open_asks > 0 and j.task_id = due.id and j.kind = 1 and j.answered_at is null returning j.task_id),
 ${placedAfterOthers(schema, 'due', 'id')},
 woken as (
-  update ${schema}.hf_task t set state = 0, order_at = clock_timestamp() + ${behind('p.before', 'p.weight')}
-    from placed p where t.id = p.id returning 'woken' as kind, t.id, t.queue, null::bigint as version),
+  update ${schema}.hf_task t set state = 0, order_at = clock_timestamp() + ${behind('p.before', 'p.weight')}, open_asks = 0,
+      version = t.version + (p.open_asks > 0)::int, updated_at = case when p.open_asks > 0 then clock_timestamp() else t.updated_at end
+    from placed p where t.id = p.id and p.open_asks = (select count(*) from silent s where s.task_id = p.id)
+  returning 'woken' as kind, t.id, t.queue, case when p.open_asks > 0 then t.version end as version),
 place (queue, tool) as (
   (select queue, tool from ${schema}.hf_task where state = 0 order by queue, tool limit 1)
   union all
