@@ -16,8 +16,9 @@ export interface MessageSource {
    * - It rejects: the message comes again, after a while. So does every message whose listener has died, or was closed, before
    *   it was acknowledged.
    *
-   * While `onMessage` has not settled the message is this listener's, however long that takes; the signal aborts when it no longer
-   * is. So a message may be handed over twice, and to two listeners at once, but never to none.
+   * While `onMessage` has not settled the message is held, however long that takes; the signal aborts when it is not this
+   * listener's any more. Brokers may take a message away (a lost connection, partitions that are spread anew), so it may be handed
+   * over twice, and to two listeners at once, but never to none.
    */
   listen(
     onMessage: (message: SourceMessage, signal: AbortSignal) => Promise<string | void>,

@@ -53,14 +53,14 @@ taskQueueContract(
 
 const base = { clientId: 'test', bootstrapBrokers: new URL(url).host.split(',') }
 /** Runs with a client, and closes it. */
-async function using<Client extends { close(force: true): Promise<unknown> }, T>(
+async function using<Client extends Admin | Producer | Consumer, T>(
   client: Client,
   act: (client: Client) => Promise<T>,
 ): Promise<T> {
   try {
     return await act(client)
   } finally {
-    await client.close(true)
+    await (client instanceof Admin ? client.close() : client.close(true))
   }
 }
 /** Bodies of all messages of a topic with one partition. */

@@ -8,9 +8,12 @@ const SUITES: Readonly<Record<string, readonly string[]>> = {
   'state-store.ts': ['stateStoreContract(', 'stateStoreFaultContract('],
   'event-bus.ts': ['eventBusContract(', 'eventBusFaultContract('],
   'task-store.ts': ['taskStoreContract(', 'taskStoreFaultContract('],
+  'message-source.ts': ['messageSourceContract('],
   'artifact-store.ts': ['artifactStoreContract(', 'artifactStoreFaultContract('],
 }
-const backends = globSync('src/backends/*/{state-store,event-bus,task-store,artifact-store}.ts', { cwd: ROOT })
+const backends = globSync('src/backends/*/{state-store,event-bus,task-store,artifact-store,message-source}.ts', {
+  cwd: ROOT,
+})
 
 test('there are backends to look at', () => {
   expect(backends.length).toBeGreaterThan(4)

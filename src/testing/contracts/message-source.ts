@@ -201,7 +201,7 @@ export function messageSourceContract(
       assert.ok(most <= 3, `${most} were under way`)
     })
 
-    test('while one is held, however long, nobody else gets it, and the others go on', async () => {
+    test('while one is held, however long, it does not come again, and the others go on', async () => {
       await fixture.create()
       const [slow = '', ...rest] = bodies(5)
       let release: () => void = () => undefined
@@ -209,12 +209,10 @@ export function messageSourceContract(
       const one = await hear(await open(), async (message) => (text(message) === slow ? held : undefined), 5)
       await send([slow])
       await one.hasHeard([slow])
-      const two = await hear(await open())
       await send(rest)
-      await until('The rest', () => new Set([...one.texts(), ...two.texts()]).size === 5)
+      await one.hasHeard(rest)
       await sleep(holdMs)
-      const deliveries = [...one.messages, ...two.messages].filter((message) => text(message) === slow)
-      assert.equal(deliveries.length, 1)
+      assert.equal(one.messages.filter((message) => text(message) === slow).length, 1)
       release()
     })
 
