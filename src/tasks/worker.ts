@@ -67,6 +67,7 @@ export interface WorkerParts {
 }
 
 interface Running {
+  readonly id: string
   readonly tool: string
   readonly controller: AbortController
   readonly ended: Promise<void>
@@ -121,8 +122,8 @@ export class Worker {
 
   /** Has a task stop that its owner has cancelled; nothing where it is not here. */
   cancel(id: string): void {
-    for (const { lease, controller } of this.#running.values())
-      if (lease.id === id) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
+    for (const { id: running, controller } of this.#running.values())
+      if (running === id) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
   }
 
   /** Takes no more tasks; resolves when those that run have ended, or `deadlineMs` has passed and they have been told to stop. */
@@ -295,7 +296,7 @@ export class Worker {
       }
       if (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) void this.#claim()
     })
-    this.#running.set(key, { tool: task.tool, controller, ended })
+    this.#running.set(key, { id: task.id, tool: task.tool, controller, ended })
   }
 
   /** @param lost aborts when the lease is lost, and for no other reason: a cancelled or draining attempt still writes its end. */
