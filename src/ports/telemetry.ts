@@ -23,6 +23,8 @@ export interface Telemetry {
   handlerLog(operation: Operation, level: string, message: string, fields: object | undefined): void
   /** A request has waited so long for a slot, and has one now. */
   queued(seconds: number): void
+  /** The queue or topic that a trigger is fed from can be read, or, with an error, no longer. */
+  sourceChanged(trigger: string, error: Error | undefined): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }

@@ -24,9 +24,7 @@ export interface TriggerParts {
   /** Opens what a trigger's URL names. @throws {HoldfastError} `invalid_option` */
   readonly openSource: (url: string, trigger: string, events: SourceEvents) => Promise<MessageSource>
   readonly clock: Clock
-  readonly telemetry: Pick<Telemetry, 'count' | 'failure'>
-  /** A trigger's broker can be read from, or, with an error, no longer. */
-  readonly onSourceChanged: (trigger: string, error: Error | undefined) => void
+  readonly telemetry: Pick<Telemetry, 'count' | 'failure' | 'sourceChanged'>
   readonly bounds: JsonBounds
 }
 

@@ -74,10 +74,10 @@ export class Triggers {
         'invalid_option',
         `\`from\` of the trigger ${JSON.stringify(name)} gave no URL. Is the variable set that it reads?`,
       )
-    const { openSource, onSourceChanged, telemetry } = this.#parts
+    const { openSource, telemetry } = this.#parts
     const source = await openSource(url, name, {
-      onUp: () => onSourceChanged(name, undefined),
-      onDown: (error) => onSourceChanged(name, error),
+      onUp: () => telemetry.sourceChanged(name, undefined),
+      onDown: (error) => telemetry.sourceChanged(name, error),
       onRefused: (error) => {
         if (!this.#stop.signal.aborted)
           telemetry.failure(undefined, `A message of the trigger ${name} comes again.`, error)

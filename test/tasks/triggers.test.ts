@@ -66,8 +66,8 @@ async function run(definitions: readonly TriggerDefinition[], tasks: Tasks, cloc
     telemetry: {
       count: (counter, label) => (counts[`${counter} ${label}`] = (counts[`${counter} ${label}`] ?? 0) + 1),
       failure: (_operation, message, error) => failures.push(`${message} ${(error as Error).message}`),
+      sourceChanged: () => undefined,
     },
-    onSourceChanged: () => undefined,
     bounds,
   })
   running.push(triggers)
@@ -268,8 +268,7 @@ test('a URL that is missing is told at the start, and what was opened before is 
       return opened.at(-1)!
     },
     clock: systemClock,
-    telemetry: { count: () => undefined, failure: () => undefined },
-    onSourceChanged: () => undefined,
+    telemetry: { count: () => undefined, failure: () => undefined, sourceChanged: () => undefined },
     bounds,
   })
   await expect(triggers.start()).rejects.toMatchObject({
