@@ -45,6 +45,8 @@ export type Counter =
   | 'questions'
   /** Answers that answered nothing; labelled `late` (known node, nobody waits) or `repeated`. */
   | 'late_answers'
+  /** Artifacts: `offloaded`, `not_offloaded` (the store failed), `read`, `downloaded`, `collected`, as the label says. */
+  | 'artifacts'
   /** Requests refused because the node has as much work as it can take; labelled with the reason. */
   | 'sheds'
   /** Messages and times that a trigger has made a task of, or found the task of; labelled with the trigger, as the next three are. */
