@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import { isSqliteUrl } from '../backends/sqlite/url.ts'
 import type { Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -249,3 +250,7 @@ export async function openTasks(
     },
   }
 }
+
+/** Whether tasks lie where other machines reach them. */
+export const hasRemoteTasks = (tasks: ResolvedOptions['tasks']): boolean =>
+  typeof tasks === 'string' && tasks !== '' && !isSqliteUrl(tasks)
