@@ -107,6 +107,8 @@ export async function connect(server: ServerDefinition, options: ConnectOptions 
     state: new MemoryStateStore(clock),
     tasks: new ReferenceTaskStore(clock),
     queue: new MemoryTaskQueue(() => undefined),
+    // Nothing outside the test is listened to.
+    worker: { triggers: false },
     ...options.runtime,
   })
   const principal =
