@@ -7,6 +7,10 @@ import { other } from './other.ts'
 import { recordQueue, recordStore } from './recorded.ts'
 import { crash, history, holdings, settings } from './this-process.ts'
 
+export * from '../../../src/compose/lease-keeper.ts'
+export * from '../../../src/compose/task-queue.ts'
+export * from '../../../src/compose/task-store.ts'
+
 export const openTaskStore: typeof stores.openTaskStore = async (url, clock) => {
   const store = await stores.openTaskStore(url, clock)
   return recordStore(settings.build === undefined ? store : broken(settings.build, store), history, crash, holdings)
