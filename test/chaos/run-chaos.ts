@@ -8,6 +8,7 @@ import { ownerOf } from '../../src/kernel/owner.ts'
 import type { TaskStore } from '../../src/ports/task-store.ts'
 import { startRedis } from '../servers/redis.ts'
 import { until } from '../servers/tools.ts'
+import { guard, release } from '../servers/watchdog.ts'
 import { startToxiproxy } from '../servers/toxiproxy.ts'
 import type { QueueName, StoreName } from './backends/backend.ts'
 import { startQueue } from './backends/queues.ts'
@@ -36,8 +37,6 @@ export interface ChaosSettings {
   readonly build?: BrokenBuild | undefined
   /** Told how far it is. */
   readonly onProgress?: (line: string) => void
-  /** Ends it early. */
-  readonly signal?: AbortSignal
 }
 
 const MEMBER = join(import.meta.dirname, 'processes/member.ts')
@@ -59,7 +58,7 @@ const settleMsOf = ({ build }: ChaosSettings): number => (build === undefined ? 
 
 /** Runs it, and judges it by its history. */
 export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
-  const { store: storeName, queue: queueName, seed, seconds, onProgress = () => undefined, signal } = settings
+  const { store: storeName, queue: queueName, seed, seconds, onProgress = () => undefined } = settings
   await using stack = new AsyncDisposableStack()
   const settleMs = settleMsOf(settings)
   const toxiproxy = stack.use(await startToxiproxy())
@@ -80,7 +79,11 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
   const apiKeys = OWNERS.map((subject) => ({ subject, ...createApiKey({ subject }) }))
   const keys = generateKeys()
   const cache = `${settings.history}.cache`
-  stack.defer(() => rm(cache, { recursive: true, force: true }))
+  guard({ folder: cache })
+  stack.defer(async () => {
+    await rm(cache, { recursive: true, force: true })
+    await release({ folder: cache })
+  })
   const start = async (role: MemberSettings['role'], index: number): Promise<ChaosProcess> => {
     const name = `${role}-${index + 1}`
     const urls = { tasks: await store.urlFor(name), queue: await queue.urlFor(name), state: redis.url }
@@ -135,12 +138,9 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
     last = name
     report()
   }
-  const over =
-    signal === undefined
-      ? AbortSignal.timeout(CALM_MS + seconds * 1000)
-      : AbortSignal.any([signal, AbortSignal.timeout(CALM_MS + seconds * 1000)])
+  const over = AbortSignal.timeout(CALM_MS + seconds * 1000)
   try {
-    await sleep(CALM_MS, undefined, { signal: over }).catch(() => undefined)
+    await sleep(CALM_MS)
     const lanes = [schedule(processFaults(victims), seed, FIRST), schedule(backendFaults(victims), seed + 1)]
     await Promise.all(lanes.map((lane) => strike(lane, history, over, onStrike)))
     last = 'calm again'
@@ -150,7 +150,6 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
   } finally {
     await load.stop(settleMs)
   }
-  signal?.throwIfAborted()
   last = 'the audit'
   await audits.finish(load.created, settleMs)
   last = 'what is left'
