@@ -50,11 +50,13 @@ export function holdsOf(run: RunHistory): Hold[] {
     const claims = new Map<number, Operation>()
     for (const claim of task.of('claim'))
       if (claim.outcome === 'ok' && !claims.has(claim.fence!)) claims.set(claim.fence!, claim)
-    return [...claims.values()].sort((a, b) => a.fence! - b.fence!).map((claim) => holdOf(task, claim))
+    return [...claims.values()]
+      .sort((a, b) => a.fence! - b.fence!)
+      .map((claim, index, all) => holdOf(task, claim, all[index + 1]))
   })
 }
 
-function holdOf(task: TaskHistory, claim: Operation): Hold {
+function holdOf(task: TaskHistory, claim: Operation, next: Operation | undefined): Hold {
   const ends = GIVES_UP.flatMap((op) => task.of(op).map((operation) => ({ op, operation })))
     .filter(({ operation: { fence, outcome, value } }) => fence === claim.fence && outcome === 'ok' && value !== 'lost')
     .sort((a, b) => a.operation.toMs - b.operation.toMs)
@@ -63,7 +65,8 @@ function holdOf(task: TaskHistory, claim: Operation): Hold {
     fence: claim.fence!,
     process: claim.process,
     fromMs: claim.toMs,
-    toMs: ends[0]?.operation.toMs ?? Infinity,
+    // Who lost it may have held it until the next one came, or its end was seen.
+    toMs: ends[0]?.operation.toMs ?? Math.min(next?.fromMs ?? Infinity, lifeOf(task).toMs),
     endedBy: ends[0]?.op,
   }
 }
@@ -96,7 +99,10 @@ export function countFaults(run: RunHistory, holds: readonly Hold[]): Record<str
     const held = holds.filter((hold) => touches(fault, hold.process) && overlaps(hold))
     // Clients that were talking to a node that it touched.
     const asked = [...run.of('create'), ...run.of('read'), ...run.of('answer'), ...run.of('cancel')].filter(
-      (operation) => fault.targets !== 'all' && fault.targets.includes(viaOf(operation)) && overlaps(operation),
+      (operation) =>
+        fault.targets !== 'all' &&
+        fault.targets.includes(viaOf(operation)) &&
+        overlaps({ ...operation, toMs: operation.overMs }),
     )
     const open = fault.targets === 'all' ? lives.filter(overlaps) : []
     count.hits += new Set(
