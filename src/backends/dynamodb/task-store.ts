@@ -275,6 +275,10 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
     return this.#admin.backlog(queues)
   }
 
+  namedArtifacts(ids: readonly string[]): Promise<readonly string[]> {
+    return this.#admin.namedArtifacts(ids)
+  }
+
   async redrive(id: string, newId: string): Promise<Task | undefined> {
     const task = await this.#admin.redriven(id, newId)
     return task && (await this.create(task)).task

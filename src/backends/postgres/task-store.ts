@@ -306,6 +306,11 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     return rows.map(({ oldest_ready_ms, ...counts }) => ({ ...counts, oldestReadyMs: oldest_ready_ms }))
   }
 
+  async namedArtifacts(ids: readonly string[]): Promise<readonly string[]> {
+    const rows = await this.#run<{ key: string }>('a read', this.#sql.readArtifacts, [ids.filter(isTaskId)])
+    return rows.map(({ key }) => key)
+  }
+
   async redrive(id: string, newId: string): Promise<Task | undefined> {
     if (!isTaskId(id)) return undefined
     const [made] = await this.#run<TaskRow>('redrive', this.#sql.redriveTask, [id, newId])
