@@ -196,7 +196,7 @@ describe('S3', () => {
     ['a bucket that is missing', s3.url.replace('holdfast', 'missing'), 'The bucket does not exist'],
     [
       'another endpoint',
-      `${s3.url.replace(/endpoint=.*/, 'endpoint=http%3A%2F%2F127.0.0.1%3A1')}`,
+      s3.url.replace(/endpoint=.*/, 'endpoint=http%3A%2F%2F127.0.0.1%3A1'),
       'did not carry out a write',
     ],
   ])('%s is an error that says so', async (_, url, message) => {

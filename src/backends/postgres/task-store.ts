@@ -3,6 +3,7 @@ import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type {
   ClaimedTask,
   ClaimRequest,
+  FoundTask,
   NewTask,
   ParkUntil,
   QueueBacklog,
@@ -25,12 +26,14 @@ import {
   parkedFor,
   STATES,
   toClaimed,
+  toEntry,
   toTask,
   type ClaimedRow,
   type JournalRow,
   type TaskRow,
 } from '../sql/row.ts'
-import { fromText, toText } from '../sql/text.ts'
+import { toText } from '../sql/text.ts'
+import { toAskedTask, type AskedRow } from './asked.ts'
 import { isDataError, isUsableAfter, sqlState, toBackendError, UNIQUE_VIOLATION } from './errors.ts'
 import { migrate, quote } from './migrate.ts'
 import { MIGRATIONS } from './migrations/index.ts'
@@ -48,12 +51,6 @@ import { listTasks } from './sql/admin.ts'
 import { statementsOf } from './sql/index.ts'
 import type { Statement } from './sql/statement.ts'
 import { toReport, type SweptRow } from '../sql/sweep-report.ts'
-
-/** A row with the questions of its task. */
-interface AskedRow extends TaskRow {
-  ask_names: string[] | null
-  ask_requests: Buffer[] | null
-}
 
 const MOST_IN_BATCH = 200
 const MOST_BYTES_IN_BATCH = 4 * 1024 * 1024
@@ -297,6 +294,14 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     return { tasks, cursor: rows.length > filter.limit ? toCursor(tasks.at(-1)!) : undefined }
   }
 
+  async find(id: string): Promise<FoundTask | undefined> {
+    if (!isTaskId(id)) return undefined
+    const [row] = await this.#run<AskedRow>('find', this.#sql.findTask, [id])
+    if (row === undefined) return undefined
+    const journal = await this.#run<JournalRow>('find', this.#sql.readJournals, [[id]])
+    return { ...toAskedTask(row), journal: journal.map(toEntry) }
+  }
+
   async backlog(queues: readonly string[]): Promise<readonly QueueBacklog[]> {
     const rows = await this.#run<Omit<QueueBacklog, 'oldestReadyMs'> & { oldest_ready_ms: number }>(
       'backlog',
@@ -389,12 +394,4 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
       throw toBackendError(operation, error)
     }
   }
-}
-
-function toAskedTask(row: AskedRow): Task {
-  const names = row.ask_names ?? []
-  return toTask(
-    row,
-    names.map((name, index) => ({ name: fromText(name), request: row.ask_requests![index]! })),
-  )
 }
