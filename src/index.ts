@@ -28,7 +28,7 @@ export type {
   TextContent,
   ToolResult,
 } from './define/content.ts'
-export type { Client, Context, ContextLog, LogLevel, Notify, Principal } from './define/context.ts'
+export type { Client, Context, ContextLog, ContextTasks, LogLevel, Notify, Principal } from './define/context.ts'
 export type { RequestLimit, ToolLimit } from './define/limits.ts'
 export { definePrompt } from './define/prompt.ts'
 export type { PromptArgument, PromptDefinition, PromptOptions, PromptReturn } from './define/prompt.ts'
@@ -82,8 +82,12 @@ export type {
 } from './ports/state-store.ts'
 export type { LimitOverride } from './limits/compiled-limit.ts'
 export type { LimitFacts, OverrideLimits } from './limits/overrides.ts'
+export type { TaskStatus, TaskWatcher } from './kernel/task-engine.ts'
+export type { TaskEvent } from './tasks/task-events.ts'
+export type { TaskInfo } from './tasks/task-info.ts'
 export type { FetchHandler } from './transports/http/fetch-handler.ts'
 export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'
 export type { Listening, Runtime } from './compose/runtime.ts'
+export type { CreateTaskOptions, RuntimeTasks } from './compose/tasks.ts'
 export type { RuntimeOptions } from './compose/options.ts'

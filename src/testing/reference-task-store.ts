@@ -78,6 +78,11 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
     return stored?.given.owner === owner ? toTask(stored) : undefined
   }
 
+  async find(id: string): Promise<Task | undefined> {
+    const stored = this.#tasks.get(id)
+    return stored && toTask(stored)
+  }
+
   async versions(ids: readonly string[]): Promise<(number | undefined)[]> {
     return ids.map((id) => this.#tasks.get(id)?.row.version)
   }

@@ -75,6 +75,11 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
     return item === undefined || text(item['owner']) !== owner ? undefined : this.#toTask(item)
   }
 
+  async find(id: string): Promise<Task | undefined> {
+    const item = await this.#table.get(taskKey(id), ROW)
+    return item === undefined ? undefined : this.#toTask(item)
+  }
+
   async versions(ids: readonly string[]): Promise<(number | undefined)[]> {
     const unique = [...new Set(ids)]
     const items = await this.#table.getMany(

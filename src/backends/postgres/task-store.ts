@@ -117,6 +117,12 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     return row && toAskedTask(row)
   }
 
+  async find(id: string): Promise<Task | undefined> {
+    if (!isTaskId(id)) return undefined
+    const [row] = await this.#run<AskedRow>('find', this.#sql.findTask, [id])
+    return row && toAskedTask(row)
+  }
+
   async versions(ids: readonly string[]): Promise<(number | undefined)[]> {
     const known = ids.filter(isTaskId)
     if (known.length === 0) return ids.map(() => undefined)

@@ -123,6 +123,9 @@ export class SqliteTaskStore implements TaskStore, TaskAdmin {
   list(filter: TaskFilter): Promise<ResultOf<'list'>> {
     return this.#call('list', filter)
   }
+  find(id: string): Promise<ResultOf<'find'>> {
+    return this.#call('find', id)
+  }
   backlog(queues: readonly string[]): Promise<ResultOf<'backlog'>> {
     return this.#call('backlog', queues)
   }

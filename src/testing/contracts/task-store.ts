@@ -614,6 +614,8 @@ export function taskStoreContract(runner: TestRunner, name: string, create: () =
         (await store.list({ queue, dead: true, limit: 10 })).tasks.map(({ id }) => id),
         [dead.id],
       )
+      assert.deepEqual(await store.find(dead.id), await store.get(dead.id, owner))
+      assert.deepEqual([await store.find(randomUUID()), await store.find('')], [undefined, undefined])
       const [backlog] = await store.backlog([queue])
       assert.deepEqual([backlog!.queue, backlog!.ready, backlog!.leased, backlog!.parked], [queue, 2, 0, 0])
       const newId = randomUUID()
