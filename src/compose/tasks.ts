@@ -1,5 +1,4 @@
 import { hostname } from 'node:os'
-import { join } from 'node:path'
 import { isSqliteUrl } from '../backends/sqlite/url.ts'
 import type { Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
@@ -27,7 +26,7 @@ import { openLeaseKeeper } from './lease-keeper.ts'
 import { openMessageSource } from './message-sources.ts'
 import type { ResolvedOptions } from './options.ts'
 import { openTaskQueue } from './task-queue.ts'
-import { openTaskStore } from './task-store.ts'
+import { openTaskStore, tasksUrlOf } from './task-store.ts'
 
 /** How a worker works. */
 export interface WorkerOptions {
@@ -131,7 +130,7 @@ export async function openTasks(
   if (tools.length === 0) return undefined
   const { clock, bus, keys, telemetry, catalog } = services
   const onError = (message: string, error: unknown): void => telemetry.failure(undefined, message, error)
-  const url = typeof options.tasks === 'string' ? withDataDir(options.tasks, options.dataDir) : undefined
+  const url = typeof options.tasks === 'string' ? tasksUrlOf(options.tasks, options.dataDir) : undefined
   const store = url === undefined ? (options.tasks as TaskStore & TaskAdmin) : await openTaskStore(url, clock)
   const queue: TaskQueue =
     typeof options.queue === 'string'
@@ -276,9 +275,3 @@ export async function openTasks(
 /** Whether tasks lie where other machines reach them. */
 export const hasRemoteTasks = (tasks: ResolvedOptions['tasks']): boolean =>
   typeof tasks === 'string' && tasks !== '' && !isSqliteUrl(tasks)
-
-/** The embedded default lies in the data folder; without one it lives in memory. */
-function withDataDir(url: string, dataDir: string | false): string {
-  if (url !== '') return url
-  return dataDir === false ? 'sqlite::memory:' : `sqlite:${join(dataDir, 'tasks.db')}`
-}

@@ -4,6 +4,7 @@ import type { Clock } from '../../ports/clock.ts'
 import type {
   ClaimedTask,
   ClaimRequest,
+  FoundTask,
   NewTask,
   ParkUntil,
   QueueBacklog,
@@ -73,11 +74,6 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
   async get(id: string, owner: string): Promise<Task | undefined> {
     const item = await this.#table.get(taskKey(id), ROW)
     return item === undefined || text(item['owner']) !== owner ? undefined : this.#toTask(item)
-  }
-
-  async find(id: string): Promise<Task | undefined> {
-    const item = await this.#table.get(taskKey(id), ROW)
-    return item === undefined ? undefined : this.#toTask(item)
   }
 
   async versions(ids: readonly string[]): Promise<(number | undefined)[]> {
@@ -274,6 +270,13 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
 
   list(filter: TaskFilter): Promise<{ tasks: readonly Task[]; cursor: string | undefined }> {
     return this.#admin.list(filter)
+  }
+
+  async find(id: string): Promise<FoundTask | undefined> {
+    const item = await this.#table.get(taskKey(id), ROW)
+    if (item === undefined) return undefined
+    const journal = await readJournal(this.#table, id)
+    return { ...(await this.#toTask(item)), journal: journal.map(({ sk: _sk, ...entry }) => entry) }
   }
 
   backlog(queues: readonly string[]): Promise<readonly QueueBacklog[]> {

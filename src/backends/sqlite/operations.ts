@@ -86,11 +86,6 @@ export function get(at: At, id: string, owner: string): Task | undefined {
   return row && withAsks(at, row)
 }
 
-export function find(at: At, id: string): Task | undefined {
-  const row = at.db.get<AskedRow>(sql.FIND_TASK, { id })
-  return row && withAsks(at, row)
-}
-
 export const versions = ({ db }: At, ids: readonly string[]): (number | undefined)[] =>
   ids.map((id) => db.get<{ version: number }>(sql.READ_VERSION, { id })?.version)
 

@@ -598,6 +598,24 @@ export function taskStoreContract(runner: TestRunner, name: string, create: () =
       assert.deepEqual(await store.versions([]), [])
     })
 
+    test('operators find a task of whatever owner, with what is on record of it', async () => {
+      const id = await add()
+      const { fence } = await claimOne()
+      await store.recordStep({ id, fence, name: 'step', value: bytes('1'), leaseMs: LEASE_MS })
+      await store.park(id, fence, { asks: [{ name: 'q', request: bytes('?') }] })
+      const found = (await store.find(id))!
+      const { journal, ...task } = found
+      assert.deepEqual(task, await store.get(id, owner))
+      assert.deepEqual(
+        journal.map((entry) => [entry.name, entry.kind, text(entry.request), text(entry.value)]),
+        [
+          ['step', 'step', undefined, '1'],
+          ['q', 'ask', '?', undefined],
+        ],
+      )
+      for (const other of [randomUUID(), 'x', '']) assert.equal(await store.find(other), undefined)
+    })
+
     test('operators list tasks page by page, see the backlog, and redrive dead letters as new tasks', async () => {
       const ids = [await add(), await add(), await add()]
       const dead = await claimOne()
@@ -614,8 +632,6 @@ export function taskStoreContract(runner: TestRunner, name: string, create: () =
         (await store.list({ queue, dead: true, limit: 10 })).tasks.map(({ id }) => id),
         [dead.id],
       )
-      assert.deepEqual(await store.find(dead.id), await store.get(dead.id, owner))
-      assert.deepEqual([await store.find(randomUUID()), await store.find('')], [undefined, undefined])
       const [backlog] = await store.backlog([queue])
       assert.deepEqual([backlog!.queue, backlog!.ready, backlog!.leased, backlog!.parked], [queue, 2, 0, 0])
       const newId = randomUUID()

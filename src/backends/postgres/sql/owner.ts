@@ -15,7 +15,7 @@ export const getTask = (schema: string) =>
     `select ${columnsOf('t', TASK_COLUMNS)}, ${openAsks(schema)} from ${schema}.hf_task t where t.id = $1 and t.owner = $2`,
   )
 
-/** Reads a task, whoever it belongs to. $1 id */
+/** Reads a task of whatever owner. $1 id */
 export const findTask = (schema: string) =>
   statement(
     'find_task',
