@@ -113,7 +113,7 @@ describe.each(Object.entries(kinds))('%s', (_kind, start) => {
     await here.tasks.cancel(cancelled.id)
     const tooLong = await here.tasks.create('nap', {})
     await vi.waitUntil(
-      () => [mine, anns, cancelled, tooLong].every(({ id }) => /ed$/.test(last(id)?.task.status ?? '')),
+      () => [mine, anns, cancelled, tooLong].every(({ id }) => last(id)?.task.status.endsWith('ed') === true),
       { timeout: 15_000 },
     )
     expect(last(mine.id)).toMatchObject({
