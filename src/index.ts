@@ -47,6 +47,14 @@ export type { JsonSchema, JsonSchemaOf, Schema } from './define/schema.ts'
 export { defineServer } from './define/server.ts'
 export type { ServerDefinition, ServerOptions } from './define/server.ts'
 export { defineTool } from './define/tool.ts'
+export { defineTrigger } from './define/trigger.ts'
+export type { Schedule } from './define/schedule.ts'
+export type {
+  MessageTriggerOptions,
+  ScheduleTriggerOptions,
+  TriggerDefinition,
+  TriggerMessage,
+} from './define/trigger.ts'
 export type { ToolAnnotations, ToolDefinition, ToolOptions, ToolReturn } from './define/tool.ts'
 export { HoldfastError, protocolError, toolError } from './errors/holdfast-error.ts'
 export type { ProtocolErrorOptions, ToolError } from './errors/holdfast-error.ts'

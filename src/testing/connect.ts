@@ -102,6 +102,8 @@ export async function connect(server: ServerDefinition, options: ConnectOptions 
     logLevel: 'silent',
     // A store of its own, whatever REDIS_URL says on this machine.
     state: new MemoryStateStore(options.runtime?.clock ?? systemClock),
+    // Nothing outside the test is listened to.
+    worker: { triggers: false },
     ...options.runtime,
   })
   const principal =
