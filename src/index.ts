@@ -28,7 +28,7 @@ export type {
   TextContent,
   ToolResult,
 } from './define/content.ts'
-export type { Client, Context, ContextLog, LogLevel, Notify, Principal } from './define/context.ts'
+export type { Client, Context, ContextLog, ContextTasks, LogLevel, Notify, Principal } from './define/context.ts'
 export type { RequestLimit, ToolLimit } from './define/limits.ts'
 export { definePrompt } from './define/prompt.ts'
 export type { PromptArgument, PromptDefinition, PromptOptions, PromptReturn } from './define/prompt.ts'
@@ -46,6 +46,7 @@ export { jsonSchema } from './define/schema.ts'
 export type { JsonSchema, JsonSchemaOf, Schema } from './define/schema.ts'
 export { defineServer } from './define/server.ts'
 export type { ServerDefinition, ServerOptions } from './define/server.ts'
+export type { TaskOptions } from './define/task.ts'
 export { defineTool } from './define/tool.ts'
 export { defineTrigger } from './define/trigger.ts'
 export type { Schedule } from './define/schedule.ts'
@@ -61,6 +62,7 @@ export type { ProtocolErrorOptions, ToolError } from './errors/holdfast-error.ts
 export { ERRORS } from './errors/table.ts'
 export type { ErrorCode, ErrorEntry } from './errors/table.ts'
 export type { JsonObject, Revision } from './kernel/protocol.ts'
+export type { TaskStatus, TaskWatcher } from './kernel/task-engine.ts'
 export type {
   ArtifactInfo,
   ArtifactStore,
@@ -80,10 +82,32 @@ export type {
   TokenBucket,
   TokensTaken,
 } from './ports/state-store.ts'
+export type { QueueListener, TaskQueue } from './ports/task-queue.ts'
+export type {
+  ClaimedTask,
+  ClaimRequest,
+  DeadReason,
+  JournalEntry,
+  NewTask,
+  ParkUntil,
+  QueueBacklog,
+  StepRecord,
+  SweepOptions,
+  SweepReport,
+  Task,
+  TaskAdmin,
+  TaskEnd,
+  TaskFilter,
+  TaskState,
+  TaskStore,
+} from './ports/task-store.ts'
 export type { LimitOverride } from './limits/compiled-limit.ts'
 export type { LimitFacts, OverrideLimits } from './limits/overrides.ts'
+export type { TaskEvent } from './tasks/task-events.ts'
+export type { TaskInfo } from './tasks/task-info.ts'
 export type { FetchHandler } from './transports/http/fetch-handler.ts'
 export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'
 export type { Listening, Runtime } from './compose/runtime.ts'
 export type { RuntimeOptions } from './compose/options.ts'
+export type { CreateTaskOptions, RuntimeTasks, WorkerOptions } from './compose/tasks.ts'
