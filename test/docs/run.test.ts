@@ -129,6 +129,7 @@ use('docs/testing.md', 'server.ts', 'server.test.ts', 'time.test.ts', 'http.test
 use('docs/definitions.md', 'charge.test.ts')
 use('docs/questions.md', 'server.ts', 'server.test.ts')
 use('docs/sessions.md', 'any-node.test.ts')
+use('docs/tasks.md', 'server.ts', 'server.test.ts')
 test.each(BLOCKS.filter(({ file }) => file.endsWith('.test.ts')))(
   '$document: the tests of $file pass',
   async (block) => {
