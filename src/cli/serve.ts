@@ -3,10 +3,11 @@ import cluster from 'node:cluster'
 import { resolve } from 'node:path'
 import { generateKeys, resolveOptions, type ResolvedOptions, type RuntimeOptions } from '../compose/options.ts'
 import { isSharedUrl } from '../compose/backends.ts'
-import { internalsOf, wire, type Listening, type Runtime } from '../compose/runtime.ts'
+import { internalsOf, wire, type Listening } from '../compose/runtime.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { loadDefinition } from './load-definition.ts'
 import type { ServeFlags } from './run.ts'
+import { stopOnSignal } from './stop-on-signal.ts'
 
 /** `holdfast serve`: resolves when the server has ended. */
 export async function serve(path: string, flags: ServeFlags): Promise<void> {
@@ -21,6 +22,8 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
     port: flags.port,
     host: flags.host,
     logFd: flags.stdio === true ? 2 : undefined,
+    adminPort: flags.adminPort,
+    worker: flags.worker === false ? false : undefined,
   } as RuntimeOptions
   const options = resolveOptions(code, process.env, given)
   const print = (listening: Listening): void =>
@@ -75,20 +78,6 @@ async function watch(): Promise<void> {
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
   process.exitCode = await new Promise<number>((resolve) => child.on('exit', (code) => resolve(code ?? 0)))
-}
-
-/** SIGTERM and SIGINT end in order; a second one ends at once. */
-function stopOnSignal(runtime: Runtime): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let isStopping = false
-    const stop = (): void => {
-      if (isStopping) process.exit(1)
-      isStopping = true
-      runtime.close().then(resolve, reject)
-    }
-    process.on('SIGTERM', stop)
-    process.on('SIGINT', stop)
-  })
 }
 
 const originOf = ({ url }: Listening): string => new URL(url).origin

@@ -29,6 +29,8 @@ export interface RuntimeOptions
   host?: string
   /** Port to listen on; 0 takes a free one. Default 3000 (`PORT`). */
   port?: number
+  /** Port of probes and metrics, in place of the public one; workers serve them there too (`HOLDFAST_ADMIN_PORT`). Default: nodes serve them beside the endpoint, workers nowhere. */
+  adminPort?: number
   /** Key ring that seals session ids, `id:base64,…` (`HOLDFAST_KEYS`). Default: made once in the data folder; in memory alone without one. */
   keys?: string
   /** Folder for what the embedded default keeps. Default `.holdfast` (`HOLDFAST_DATA_DIR`); `false`: nothing is written. */
@@ -102,7 +104,10 @@ export type ResolvedOptions = KernelOptions &
       | 'worker'
     >
   > &
-  Pick<RuntimeOptions, 'keys' | 'bus' | 'limits' | 'overrideLimits' | 'clock' | 'publicUrl' | 'stdioCredential'> & {
+  Pick<
+    RuntimeOptions,
+    'keys' | 'bus' | 'limits' | 'overrideLimits' | 'clock' | 'publicUrl' | 'stdioCredential' | 'adminPort'
+  > & {
     auth?: ResolvedAuth
   }
 
@@ -154,7 +159,17 @@ const DEFAULTS: ResolvedOptions = {
   sessions: 'required',
 }
 
-const OPTIONAL = ['keys', 'bus', 'limits', 'overrideLimits', 'clock', 'auth', 'publicUrl', 'stdioCredential']
+const OPTIONAL = [
+  'adminPort',
+  'keys',
+  'bus',
+  'limits',
+  'overrideLimits',
+  'clock',
+  'auth',
+  'publicUrl',
+  'stdioCredential',
+]
 const LOG_LEVEL_NAMES = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** How each variable is read, and which option it sets. */
@@ -163,6 +178,7 @@ const VARIABLES: Readonly<
 > = {
   HOST: { option: 'host', read: (text) => text },
   PORT: { option: 'port', read: Number },
+  HOLDFAST_ADMIN_PORT: { option: 'adminPort', read: Number },
   LOG_LEVEL: { option: 'logLevel', read: (text) => text.toLowerCase() },
   HOLDFAST_DATA_DIR: { option: 'dataDir', read: (text) => text },
   HOLDFAST_STATE_URL: { option: 'state', read: (text) => text },
@@ -284,7 +300,8 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     throw new HoldfastError('invalid_option', `${name} is ${JSON.stringify(value)}; it must be ${expected}.`)
   }
   const fallback = DEFAULTS[option]
-  if (option === 'port') {
+  if (option === 'port' || option === 'adminPort') {
+    if (option === 'adminPort' && value === undefined) return
     if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > 65_535)
       refuse('a port: a whole number from 0 to 65535')
   } else if (option === 'logLevel') {

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { isSqliteUrl } from '../backends/sqlite/url.ts'
 import type { Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -250,6 +251,10 @@ export async function openTasks(
     },
   }
 }
+
+/** Whether tasks lie where other machines reach them. */
+export const hasRemoteTasks = (tasks: ResolvedOptions['tasks']): boolean =>
+  typeof tasks === 'string' && tasks !== '' && !isSqliteUrl(tasks)
 
 /** The embedded default lies in the data folder; without one it lives in memory. */
 function withDataDir(url: string, dataDir: string | false): string {

@@ -63,6 +63,7 @@ describe('the tables of options', () => {
     const defaults: Record<string, string> = {
       limits: '',
       overrideLimits: '',
+      adminPort: '',
       keys: '',
       state: '',
       bus: '',

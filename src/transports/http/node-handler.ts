@@ -25,7 +25,8 @@ export interface HttpParts {
   readonly telemetry: Telemetry
   readonly clock: Clock
   readonly ticker: Ticker
-  readonly probes: Probes
+  /** Absent where they have a port of their own. */
+  readonly probes: Probes | undefined
   /** Whether the node takes requests: not while it drains. */
   isReady(): boolean
   readonly admission: Admission
@@ -186,8 +187,8 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
         const path = pathOf(request)
         if (path !== options.path) {
           // Balancers ask for health by address; metrics are for who may name this host.
-          if (path === '/metrics') gate.check(request.headers.host, request.headers.origin)
-          if (probes.serve(path, request, response)) return
+          if (path === '/metrics' && probes !== undefined) gate.check(request.headers.host, request.headers.origin)
+          if (probes?.serve(path, request, response) === true) return
           throw new HoldfastError(
             'not_found',
             `Nothing is served at ${path.slice(0, 100)}; the MCP endpoint is ${options.path}.`,
