@@ -22,6 +22,7 @@ import { createAdminHandler } from '../transports/http/admin-handler.ts'
 import { Probes } from '../transports/http/probes.ts'
 import { listen, type HttpServer } from '../transports/http/server.ts'
 import { serveStdio } from '../transports/stdio/stdio.ts'
+import { createArtifacts } from './artifacts.ts'
 import { createAuth, stdioPrincipal } from './auth.ts'
 import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
@@ -167,12 +168,18 @@ export async function wire(
         telemetry,
       })
     : undefined
+  const artifacts = createArtifacts(options, {
+    keys,
+    clock,
+    endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
+  })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const tasks = await openTasks(server, options, { ...shared, catalog })
   const services: Services = {
     ...shared,
     catalog,
+    artifacts,
     challenges,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
     limits: limiter,
@@ -209,6 +216,7 @@ export async function wire(
     probes,
     isReady: () => isOpen,
     admission,
+    artifacts,
     ...door,
   }
 
@@ -242,6 +250,7 @@ export async function wire(
     await tasks?.close()
     limiter?.close()
     await members?.close()
+    await artifacts?.close()
     await backends.close()
     // Last of what is reached from outside: it says until then that this process is not ready.
     const adminClosed = adminServer?.close()

@@ -1,3 +1,4 @@
+import type { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Principal } from '../define/context.ts'
 import type { Operation } from '../ports/telemetry.ts'
 import type { InvocationFacts, Outcome } from './invocation.ts'
@@ -12,6 +13,8 @@ export interface Call {
   readonly requestId: string
   readonly operation: Operation
   readonly signal: AbortSignal
+  /** What it writes, and may read. */
+  readonly artifacts: PlacedArtifacts
   /** Nobody waits for the outcome any more. */
   readonly isDone: boolean
   /** Takes the place of the handler's outcome when the handler is put aside. */

@@ -1,3 +1,5 @@
+import { artifactsNamedIn } from '../artifacts/keys.ts'
+import { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Client, Principal } from '../define/context.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -6,6 +8,7 @@ import { failed, runHandler } from '../kernel/call-tool.ts'
 import { HandlerContext } from '../kernel/context.ts'
 import { sha256 } from '../kernel/digest.ts'
 import type { InvocationFacts, Outcome } from '../kernel/invocation.ts'
+import { ownerOf } from '../kernel/owner.ts'
 import { isOwnName, Replay } from '../kernel/replay.ts'
 import type { ReplayHost, Suspension } from '../kernel/replay-host.ts'
 import type { Entry } from '../kernel/request-state.ts'
@@ -71,6 +74,8 @@ export class TaskRun implements Call, ReplayHost {
   #replay: Replay | undefined
   #suspended = Promise.withResolvers<AttemptOutcome>()
   #isOver = false
+  #artifacts: PlacedArtifacts | undefined
+  readonly #owner: string
   #lastProgress = -Infinity
 
   constructor(attempt: Attempt, parts: TaskRunParts) {
@@ -80,6 +85,7 @@ export class TaskRun implements Call, ReplayHost {
     this.#parts = parts
     this.services = services
     this.principal = caller.principal
+    this.#owner = ownerOf(caller.principal)
     this.requestId = caller.requestId
     this.facts = {
       method: 'tools/call',
@@ -113,6 +119,11 @@ export class TaskRun implements Call, ReplayHost {
   }
   get signal(): AbortSignal {
     return this.#controller.signal
+  }
+  get artifacts(): PlacedArtifacts {
+    const { id, fence } = this.#attempt.task
+    const place = { owner: this.#owner, taskId: id, fence }
+    return (this.#artifacts ??= new PlacedArtifacts(this.services.artifacts, place, () => this.signal))
   }
   get client(): Client {
     return this.facts.client
@@ -172,7 +183,7 @@ export class TaskRun implements Call, ReplayHost {
       const checked = await tool.input.check(args.arguments)
       if (checked.problem !== undefined)
         // The schema has changed since the task was made.
-        return complete(toolFailure(`Invalid arguments for the tool "${tool.name}": ${checked.problem}`))
+        return this.#complete(toolFailure(`Invalid arguments for the tool "${tool.name}": ${checked.problem}`))
       const context = new HandlerContext(this, () => (this.#replay ??= new Replay(this)))
       const outcome = await runHandler(this, tool, checked.value, context, (call, of, error) => {
         thrown = error ?? new Error('The handler threw nothing.')
@@ -180,7 +191,7 @@ export class TaskRun implements Call, ReplayHost {
       })
       if (thrown !== undefined && this.signal.aborted) return this.#afterAbort(true)
       if (thrown !== undefined && this.#isRetryable(thrown)) return this.#retry(outcome)
-      return complete(outcome)
+      return this.#complete(outcome)
     } catch (error) {
       if (this.signal.aborted) return this.#afterAbort(true)
       if (this.#isRetryable(error)) return this.#retry(undefined, error)
@@ -198,7 +209,7 @@ export class TaskRun implements Call, ReplayHost {
   #retry(outcome: Outcome | undefined, error?: unknown): AttemptOutcome {
     const { attempts, maxAttempts } = this.#attempt.task
     if (attempts + 1 >= maxAttempts)
-      return outcome === undefined ? this.#fail(error, 'attempts') : complete(outcome, 'attempts')
+      return outcome === undefined ? this.#fail(error, 'attempts') : this.#complete(outcome, 'attempts')
     const { maxBackoffMs } = this.#parts.tool.task!
     // Full jitter (Brooker, "Exponential Backoff And Jitter").
     const runAfterMs = Math.random() * Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** attempts)
@@ -268,7 +279,9 @@ export class TaskRun implements Call, ReplayHost {
   }
 
   async record(entry: Entry): Promise<boolean> {
-    const recorded = await this.#attempt.recordStep(entry[0], toEntryValue(entry))
+    const value = toEntryValue(entry)
+    const named = artifactsNamedIn(Buffer.from(value).toString(), this.#owner)
+    const recorded = await this.#attempt.recordStep(entry[0], value, named)
     return recorded !== 'lost'
   }
 
@@ -287,6 +300,12 @@ export class TaskRun implements Call, ReplayHost {
     this.#suspended.resolve({ kind: 'sleeping', wakeAfterMs: Math.max(0, wakeAtMs! - this.clock.now()) })
   }
 
+  #complete(outcome: Outcome, dead?: 'attempts'): AttemptOutcome {
+    const result = toResult(outcome)
+    const artifacts = artifactsNamedIn(Buffer.from(result).toString(), this.#owner)
+    return { kind: 'completed', result, artifacts, ...(dead === undefined ? {} : { dead }) }
+  }
+
   #keysOf(name: string): string[] {
     const keys: string[] = []
     for (let key = name, times = 2; this.#names.has(key); key = `${name}~${times++}`) keys.push(key)
@@ -296,8 +315,4 @@ export class TaskRun implements Call, ReplayHost {
     const times = this.#keysOf(name).length
     return times === 0 ? name : `${name}~${times + 1}`
   }
-}
-
-function complete(outcome: Outcome, dead?: 'attempts'): AttemptOutcome {
-  return { kind: 'completed', result: toResult(outcome), ...(dead === undefined ? {} : { dead }) }
 }

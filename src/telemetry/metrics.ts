@@ -31,6 +31,11 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
     help: 'Requests served although their headers break a MUST.',
     label: 'forgiven',
   },
+  artifacts: {
+    name: 'holdfast_artifacts_total',
+    help: 'Artifacts, by what became of them: offloaded, not_offloaded (the store failed), read, downloaded, collected.',
+    label: 'event',
+  },
   slow_readers: {
     name: 'holdfast_slow_readers_total',
     help: 'Streams cut because their client read too slowly.',

@@ -61,6 +61,7 @@ describe('the tables of options', () => {
 
   test('name every option, and no other, with its default', () => {
     const defaults: Record<string, string> = {
+      artifacts: '',
       limits: '',
       overrideLimits: '',
       adminPort: '',
