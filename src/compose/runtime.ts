@@ -201,7 +201,6 @@ export async function wire(
     if (worker !== undefined) workers.add(worker)
     return worker
   }
-  if (options.worker !== false) await startWorker(options.worker === true ? {} : options.worker)
   const probes = new Probes({
     isReady,
     metrics: renderMetrics ?? (() => telemetry.metrics.render()),
@@ -332,6 +331,12 @@ export async function wire(
     close: () => (closing ??= close()),
   }
   internals.set(runtime, { kernel, services, admission, telemetry, options })
+  try {
+    if (options.worker !== false) await startWorker(options.worker === true ? {} : options.worker)
+  } catch (error) {
+    await runtime.close()
+    throw error
+  }
   return runtime
 }
 

@@ -1,11 +1,13 @@
 import { hostname } from 'node:os'
-import { join } from 'node:path'
 import { isSqliteUrl } from '../backends/sqlite/url.ts'
 import type { Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
+import type { ToolDefinition } from '../define/tool.ts'
+import { resolveTrigger } from '../define/trigger.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { keepSubscribed } from '../kernel/keep-subscribed.ts'
 import { TASK_CANCEL_CHANNEL } from '../kernel/keys.ts'
+import type { JsonBounds } from '../kernel/json.ts'
 import { isObject, LATEST_MODERN, type JsonObject } from '../kernel/protocol.ts'
 import type { Services } from '../kernel/services.ts'
 import type { TaskView, TaskWatcher } from '../kernel/task-engine.ts'
@@ -16,11 +18,13 @@ import type { LeaseKeeper } from '../tasks/lease-keeper.ts'
 import { EXPIRED_ANSWER, toError } from '../tasks/payload.ts'
 import { Sweeper } from '../tasks/sweeper.ts'
 import { createTaskRunner } from '../tasks/task-runner.ts'
+import { Triggers } from '../tasks/triggers.ts'
 import { Worker } from '../tasks/worker.ts'
 import { openLeaseKeeper } from './lease-keeper.ts'
+import { openMessageSource } from './message-sources.ts'
 import type { ResolvedOptions } from './options.ts'
 import { openTaskQueue } from './task-queue.ts'
-import { openTaskStore } from './task-store.ts'
+import { openTaskStore, tasksUrlOf } from './task-store.ts'
 
 /** How a worker works. */
 export interface WorkerOptions {
@@ -34,12 +38,20 @@ export interface WorkerOptions {
   hungAfterMs?: number
   /** How often it looks for tasks that no bell rang for. Default 2,000. */
   pollMs?: number
+  /** Whether it runs the server's triggers, too. Default true. */
+  triggers?: boolean
 }
 
 /** {@link WorkerOptions} with every default filled in. */
 type ResolvedWorkerOptions = Required<Omit<WorkerOptions, 'queues'>> & Pick<WorkerOptions, 'queues'>
 
-const WORKER_DEFAULTS: ResolvedWorkerOptions = { concurrency: 10, leaseMs: 30_000, hungAfterMs: 20_000, pollMs: 2_000 }
+const WORKER_DEFAULTS: ResolvedWorkerOptions = {
+  concurrency: 10,
+  leaseMs: 30_000,
+  hungAfterMs: 20_000,
+  pollMs: 2_000,
+  triggers: true,
+}
 /** Of the lease: three renewals fit in. */
 const RENEWALS_PER_LEASE = 3
 /** Wait before a task whose worker was lost runs again; it doubles. */
@@ -102,14 +114,14 @@ type TaskServices = Pick<Services, 'bus' | 'clock' | 'keys' | 'telemetry' | 'cat
 /** Opens the store and the queue of a server's tasks; `undefined` where no tool runs as one. */
 export async function openTasks(
   server: ServerDefinition,
-  options: Pick<ResolvedOptions, 'tasks' | 'queue' | 'dataDir' | 'maxTaskBacklog'>,
+  options: Pick<ResolvedOptions, 'tasks' | 'queue' | 'dataDir' | 'maxTaskBacklog' | keyof JsonBounds>,
   services: TaskServices,
 ): Promise<Tasks | undefined> {
   const tools = server.tools.filter(({ task }) => task !== undefined)
   if (tools.length === 0) return undefined
   const { clock, bus, keys, telemetry, catalog } = services
   const onError = (message: string, error: unknown): void => telemetry.failure(undefined, message, error)
-  const url = typeof options.tasks === 'string' ? withDataDir(options.tasks, options.dataDir) : undefined
+  const url = typeof options.tasks === 'string' ? tasksUrlOf(options.tasks, options.dataDir) : undefined
   const store = url === undefined ? (options.tasks as TaskStore & TaskAdmin) : await openTaskStore(url, clock)
   const queue: TaskQueue =
     typeof options.queue === 'string'
@@ -132,17 +144,15 @@ export async function openTasks(
   const queuesOfTools = [...new Set(tools.map(({ task }) => task!.queue))]
   await queue.ensureTopology(queuesOfTools)
 
-  const create: RuntimeTasks['create'] = async (name, args, { principal = SERVER, idempotencyKey, delayMs } = {}) => {
-    const tool = catalog.tools.get(name)
-    if (tool?.task === undefined)
-      throw new HoldfastError('invalid_params', `There is no tool ${JSON.stringify(name)} that runs as a task.`)
-    if (!isObject(args)) throw new HoldfastError('invalid_params', 'The arguments must be an object.')
-    const { problem } = await tool.input.check(args)
-    if (problem !== undefined)
-      throw new HoldfastError('invalid_params', `The arguments of ${JSON.stringify(name)} do not fit: ${problem}.`)
-    return engine.start({
+  /** Starts a task that no client asked for. */
+  const start = (
+    tool: ToolDefinition,
+    args: JsonObject,
+    { principal, idempotencyKey, delayMs }: CreateTaskOptions & { principal: Principal },
+  ): Promise<TaskView> =>
+    engine.start({
       tool,
-      arguments: args as JsonObject,
+      arguments: args,
       caller: {
         principal,
         client: { protocolVersion: LATEST_MODERN, capabilities: {} },
@@ -154,6 +164,15 @@ export async function openTasks(
       isAttended: false,
       ...(delayMs === undefined ? {} : { delayMs }),
     })
+  const create: RuntimeTasks['create'] = async (name, args, given = {}) => {
+    const tool = catalog.tools.get(name)
+    if (tool?.task === undefined)
+      throw new HoldfastError('invalid_params', `There is no tool ${JSON.stringify(name)} that runs as a task.`)
+    if (!isObject(args)) throw new HoldfastError('invalid_params', 'The arguments must be an object.')
+    const { problem } = await tool.input.check(args)
+    if (problem !== undefined)
+      throw new HoldfastError('invalid_params', `The arguments of ${JSON.stringify(name)} do not fit: ${problem}.`)
+    return start(tool, args as JsonObject, { principal: SERVER, ...given })
   }
 
   return {
@@ -226,15 +245,23 @@ export async function openTasks(
         clock,
         (error) => onError('Cancellations of tasks come late.', error),
       )
+      const triggers = new Triggers({
+        triggers: settings.triggers ? server.triggers.map((trigger) => resolveTrigger(trigger, server.tools)) : [],
+        startTask: start,
+        openSource: openMessageSource,
+        clock,
+        telemetry,
+        bounds: options,
+      })
       await running.start()
       sweeper.start()
-      return {
+      const worker: RunningWorker = {
         name,
         get running() {
           return running.running
         },
         async close(deadlineMs) {
-          await running.drain(deadlineMs)
+          await Promise.all([triggers.close(deadlineMs), running.drain(deadlineMs)])
           await sweeper.close()
           const stopped = new AbortController()
           await Promise.race([running.idle(), clock.sleep(STOP_MS, stopped.signal).catch(() => undefined)])
@@ -243,6 +270,13 @@ export async function openTasks(
           await keeper.close()
         },
       }
+      try {
+        await triggers.start()
+      } catch (error) {
+        await worker.close(0)
+        throw error
+      }
+      return worker
     },
     async close() {
       if (queue !== options.queue) await queue.close()
@@ -255,9 +289,3 @@ export async function openTasks(
 /** Whether tasks lie where other machines reach them. */
 export const hasRemoteTasks = (tasks: ResolvedOptions['tasks']): boolean =>
   typeof tasks === 'string' && tasks !== '' && !isSqliteUrl(tasks)
-
-/** The embedded default lies in the data folder; without one it lives in memory. */
-function withDataDir(url: string, dataDir: string | false): string {
-  if (url !== '') return url
-  return dataDir === false ? 'sqlite::memory:' : `sqlite:${join(dataDir, 'tasks.db')}`
-}

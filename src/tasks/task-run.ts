@@ -37,6 +37,8 @@ const WAITED_IN_PLACE_MS = 1_000
 const PAGE_WAIT_MS = 2_000
 /** First wait before another attempt; it doubles. */
 const FIRST_BACKOFF_MS = 1_000
+/** Ends the waits beside an attempt. Made once: an abort without a reason makes an exception with a stack each time. */
+const ENDED = new Error('The attempt has ended.')
 /** A handler that was told to stop has so long to do so, before the task goes on without it. */
 const GRACE_MS = 1_000
 
@@ -164,7 +166,7 @@ export class TaskRun implements Call, ReplayHost {
     )
     const outcome = await Promise.race([handled, this.#suspended.promise, stopped.promise])
     this.#isOver = true
-    timeout.abort()
+    timeout.abort(ENDED)
     telemetry.endAttempt(this.operation, {
       outcome: outcome.kind,
       durationSeconds: (clock.monotonic() - startedMs) / 1000,

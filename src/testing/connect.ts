@@ -1,4 +1,5 @@
 import { systemClock } from '../ports/clock.ts'
+import { MemoryTaskQueue } from '../backends/memory/task-queue.ts'
 import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import { internalsOf, createRuntime, type Runtime } from '../compose/runtime.ts'
 import type { RuntimeOptions } from '../compose/options.ts'
@@ -16,6 +17,7 @@ import {
   type Revision,
 } from '../kernel/protocol.ts'
 import { LineExchange } from '../transports/stdio/stdio.ts'
+import { ReferenceTaskStore } from './reference-task-store.ts'
 import { ANSWERING, answerTo, type Answer } from './answers.ts'
 import { RpcError } from './rpc-error.ts'
 import { ClientTask, type TaskHandle } from './task-handle.ts'
@@ -100,11 +102,16 @@ export async function connect(server: ServerDefinition, options: ConnectOptions 
   const declared = options.capabilities ?? (answers === undefined ? {} : ANSWERING)
   const extensions = { ...(declared.extensions as JsonObject | undefined), [TASKS_EXTENSION]: {} }
   const capabilities = options.tasks === true ? { ...declared, extensions } : declared
+  const clock = options.runtime?.clock ?? systemClock
   const runtime = await createRuntime(server, {
     dataDir: false,
     logLevel: 'silent',
-    // A store of its own, whatever REDIS_URL says on this machine.
-    state: new MemoryStateStore(options.runtime?.clock ?? systemClock),
+    // Stores of its own, whatever REDIS_URL and DATABASE_URL say on this machine.
+    state: new MemoryStateStore(clock),
+    tasks: new ReferenceTaskStore(clock),
+    queue: new MemoryTaskQueue(() => undefined),
+    // Nothing outside the test is listened to.
+    worker: { triggers: false },
     ...options.runtime,
   })
   const principal =
