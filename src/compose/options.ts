@@ -4,12 +4,15 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { OverrideLimits } from '../limits/overrides.ts'
 import type { EventBus } from '../ports/event-bus.ts'
 import type { StateStore } from '../ports/state-store.ts'
+import type { TaskQueue } from '../ports/task-queue.ts'
+import type { TaskAdmin, TaskStore } from '../ports/task-store.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { KernelOptions } from '../kernel/services.ts'
 import type { HttpOptions } from '../transports/http/http-options.ts'
 import type { ServerOptions as ListenBounds } from '../transports/http/server.ts'
 import { checkStateUrl, MEMORY_URL, schemeOf } from './backends.ts'
 import { nearest } from './nearest.ts'
+import type { WorkerOptions } from './tasks.ts'
 import { isRedisUrl } from '../backends/redis/url.ts'
 
 export { generateKeys } from '../kernel/key-ring.ts'
@@ -55,6 +58,17 @@ export interface RuntimeOptions
   state?: string | StateStore
   /** How nodes tell each other of changes. Default: by what `state` names; within this process for a store of your own. */
   bus?: EventBus
+  /**
+   * Where durable tasks lie: a URL of SQLite (default: `sqlite:tasks.db` in the data folder), Postgres or DynamoDB
+   * (`HOLDFAST_TASKS_URL`), or a store of your own. Opened where a tool runs as a task.
+   */
+  tasks?: string | (TaskStore & TaskAdmin)
+  /** How workers hear of tasks: `store:` (default), a URL of RabbitMQ, Kafka or SQS (`HOLDFAST_QUEUE_URL`), or a queue of your own. */
+  queue?: string | TaskQueue
+  /** Tasks that may wait in a queue; more are refused with `overloaded`. Default 100,000. */
+  maxTaskBacklog?: number
+  /** Whether this process runs tasks, and how. Default true. */
+  worker?: boolean | WorkerOptions
   /** How many requests of any kind are served. Default: what the server's definition says. */
   limits?: readonly RequestLimit[]
   /** Limits of one principal, in place of those of the server and its tools. */
@@ -79,6 +93,10 @@ export type ResolvedOptions = KernelOptions &
       | 'trustedProxies'
       | 'dataDir'
       | 'state'
+      | 'tasks'
+      | 'queue'
+      | 'maxTaskBacklog'
+      | 'worker'
     >
   > &
   Pick<RuntimeOptions, 'keys' | 'bus' | 'limits' | 'overrideLimits' | 'clock' | 'publicUrl' | 'stdioCredential'> & {
@@ -97,6 +115,10 @@ const DEFAULTS: ResolvedOptions = {
   trustedProxies: [],
   dataDir: '.holdfast',
   state: MEMORY_URL,
+  tasks: '',
+  queue: 'store:',
+  maxTaskBacklog: 100_000,
+  worker: true,
   logLevel: 'info',
   logFd: 1,
   listPageSize: 1000,
@@ -252,6 +274,10 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
   } else if (option === 'state') {
     if (typeof value === 'string') checkStateUrl(value, name)
     else if (typeof value !== 'object' || value === null) refuse('a URL, or a StateStore')
+  } else if (option === 'tasks' || option === 'queue') {
+    if (typeof value !== 'string' && (typeof value !== 'object' || value === null)) refuse('a URL, or an instance')
+  } else if (option === 'worker') {
+    if (typeof value !== 'boolean' && (typeof value !== 'object' || value === null)) refuse('true, false, or options')
   } else if (option === 'publicUrl') {
     if (value !== undefined && !isEndpointUrl(value)) refuse('an http or https URL without query and fragment')
   } else if (option === 'stdioCredential') {

@@ -24,6 +24,7 @@ import { serveStdio } from '../transports/stdio/stdio.ts'
 import { createAuth, stdioPrincipal } from './auth.ts'
 import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
+import { openTasks, type RunningWorker, type RuntimeTasks, type WorkerOptions } from './tasks.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
 const TICK_MS = 500
@@ -36,6 +37,10 @@ const FLUSH_MS = 500
 export interface Runtime {
   /** Tells clients that something changed. */
   readonly notify: Notify
+  /** Durable tasks, for code outside the tools. @throws where no tool of the server runs as one */
+  readonly tasks: RuntimeTasks
+  /** Starts a worker in this process, where the option `worker` is false; {@link close} ends it. */
+  startWorker(options?: WorkerOptions): Promise<void>
   /** Whether requests should be sent here: not before a shared store was reached once, and not any more once {@link close} was called. */
   readonly isReady: boolean
   /** The metrics in Prometheus' text format, for who serves them on a route of their own. */
@@ -158,6 +163,7 @@ export async function wire(
     : undefined
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
+  const tasks = await openTasks(server, options, { ...shared, catalog })
   const services: Services = {
     ...shared,
     catalog,
@@ -170,12 +176,19 @@ export async function wire(
     openListens: new Map(),
     inbox,
     clientRequests: new ClientRequests(shared, inbox),
-    tasks: undefined,
+    tasks: tasks?.engine,
     nextRequestId: () => `${nodeId}-${(++counter).toString(36)}`,
   }
   const kernel = new Kernel(services)
   await kernel.start()
   await members?.start()
+  const workers = new Set<RunningWorker>()
+  const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
+    const worker = await tasks?.startWorker(services, given)
+    if (worker !== undefined) workers.add(worker)
+    return worker
+  }
+  if (options.worker !== false) await startWorker(options.worker === true ? {} : options.worker)
   const probes = new Probes({
     isReady,
     metrics: renderMetrics ?? (() => telemetry.metrics.render()),
@@ -206,6 +219,7 @@ export async function wire(
     if (httpServer !== undefined && options.drainDelayMs > 0) await clock.sleep(options.drainDelayMs)
     isDelayOver = true
     kernel.shutdown()
+    const workersClosed = Promise.all([...workers].map((worker) => worker.close(options.drainDeadlineMs)))
     // When standard input has ended nobody reads the answers any more: there is nothing to wait for.
     const deadlineMs = clock.monotonic() + (isInputOver ? 0 : options.drainDeadlineMs)
     while (kernel.runningCount > 0 && clock.monotonic() < deadlineMs) await clock.sleep(20)
@@ -217,7 +231,9 @@ export async function wire(
     await Promise.race([serverClosed, clock.sleep(FLUSH_MS)])
     httpServer?.cut()
     await serverClosed
+    await workersClosed
     await kernel.close()
+    await tasks?.close()
     limiter?.close()
     await members?.close()
     await backends.close()
@@ -227,6 +243,14 @@ export async function wire(
 
   const runtime: Runtime = {
     notify: services.changes.notify,
+    get tasks() {
+      if (tasks === undefined)
+        throw new HoldfastError('invalid_option', 'No tool of this server runs as a task. Give one the option `task`.')
+      return tasks.outside
+    },
+    async startWorker(given = {}) {
+      await startWorker(given)
+    },
     get isReady() {
       return isReady()
     },

@@ -108,6 +108,21 @@ export interface Asking {
    */
   readonly step: <T>(name: string, fn: () => T | PromiseLike<T>) => Promise<T>
   /**
+   * Waits until `durationMs` (milliseconds, up to a year) after it was first come to. A task is put aside meanwhile: no worker is
+   * held, and a restart loses no time.
+   */
+  readonly sleep: (name: string, durationMs: number) => Promise<void>
+  /**
+   * Ends the part of a call that its client waits for: what follows is a task, with the steps and answers so far on record. For
+   * tools with `task: { start: 'detach' }`; does nothing elsewhere, and in the task itself.
+   */
+  readonly detach: () => Promise<void>
+  /**
+   * Equal each time the handler runs for the same call, or the same task: give it to services outside (with the name of the step,
+   * where there are several), so that they know a request that was made before.
+   */
+  readonly idempotencyKey: string
+  /**
    * Asks the user. An answer that does not fit the schema is asked again.
    * @throws {HoldfastError} `client_capability_missing` where the client can't be asked.
    */

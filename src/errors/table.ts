@@ -363,9 +363,20 @@ export const ERRORS = {
     'A call has recorded more steps and answers than may be kept for it.',
     'Record references instead of contents.',
   ),
+  task_failed: wire(
+    -32603,
+    200,
+    false,
+    'The task behind a call has failed, has expired, or was cancelled.',
+    'The message says which. An operator finds it with `holdfast tasks list --dead`, and can have it done again.',
+  ),
   task_lost: config(
     'The reason of `ctx.signal` when a task was taken from its worker: another one has it, or may have it.',
     'Stop; nothing that the handler still does is recorded.',
+  ),
+  task_timeout: config(
+    'The reason of `ctx.signal` when an attempt at a task has taken longer than its `timeoutMs`.',
+    'Stop; the task is tried again, if it has attempts left.',
   ),
   task_cancelled: config(
     'The reason of `ctx.signal` when the owner of a task has cancelled it, or its time is up.',

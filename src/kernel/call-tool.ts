@@ -3,14 +3,16 @@ import type { HeaderParameter } from '../define/header-parameters.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { quote } from '../define/names.ts'
 import { HoldfastError, ToolError } from '../errors/holdfast-error.ts'
-import { InvocationContext } from './context.ts'
+import type { Context } from '../define/context.ts'
+import type { Call } from './call.ts'
+import { callAsTask } from './call-task.ts'
 import type { RequestHead } from './exchange.ts'
 import { decodeHeader } from './headers.ts'
 import { withIdempotencyKey } from './idempotency.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { isObject, isPromise, OWN_META, type JsonObject } from './protocol.ts'
 import { checkNeeds } from './question.ts'
-import { replayable } from './replay.ts'
+import { contextOf, replayable } from './request-replay.ts'
 import { requireScopes } from './scopes.ts'
 import { BadResult, toolFailure, toToolOutcome } from './tool-result.ts'
 
@@ -30,10 +32,13 @@ export function callTool(invocation: Invocation): Outcome | PromiseLike<Outcome>
   if (era === 'modern' && tool.headerParameters.length > 0 && invocation.exchange.head !== undefined)
     checkHeaderParameters(tool.headerParameters, args, invocation.exchange.head)
   if (tool.scopes !== undefined) requireScopes(invocation, tool, `The tool ${quote(name)}`)
+  const runInPlace = (): Outcome | PromiseLike<Outcome> => runHandler(invocation, tool, args, contextOf(invocation))
   const run = (): Outcome | PromiseLike<Outcome> => checkAndRun(invocation, tool, args)
   const key = meta[OWN_META.idempotencyKey]
   // A later leg of a call is kept by its `requestState`, whatever key the first one had.
-  return key === undefined || (era === 'modern' && params.requestState !== undefined)
+  // A task from the start is kept by the task store.
+  const isKeptElsewhere = tool.task?.start === 'immediate' || (era === 'modern' && params.requestState !== undefined)
+  return key === undefined || isKeptElsewhere
     ? replayable(invocation, run)
     : withIdempotencyKey(invocation, key, tool.name, args, run)
 }
@@ -41,11 +46,16 @@ export function callTool(invocation: Invocation): Outcome | PromiseLike<Outcome>
 function checkAndRun(invocation: Invocation, tool: ToolDefinition, args: JsonObject): Outcome | PromiseLike<Outcome> {
   const checked = tool.input.check(args)
   return isPromise(checked)
-    ? checked.then((done) => runTool(invocation, tool, done))
-    : runTool(invocation, tool, checked)
+    ? checked.then((done) => runTool(invocation, tool, args, done))
+    : runTool(invocation, tool, args, checked)
 }
 
-function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked): Outcome | PromiseLike<Outcome> {
+function runTool(
+  invocation: Invocation,
+  tool: ToolDefinition,
+  given: JsonObject,
+  checked: Checked,
+): Outcome | PromiseLike<Outcome> {
   if (checked.problem !== undefined) {
     const message = `Invalid arguments for the tool "${tool.name}": ${checked.problem}`
     // Since 2025-11-25 the model is told, so that it can mend its call (SEP-1303).
@@ -61,38 +71,49 @@ function runTool(invocation: Invocation, tool: ToolDefinition, checked: Checked)
   }
   const args = checked.value
   // A leg after one that was answered nothing is a call like the first: else a client could have the handler run for ever.
-  if (invocation.replay?.isPaid === true) return runHandler(invocation, tool, args)
+  const runInPlace = (): Outcome | PromiseLike<Outcome> => runHandler(invocation, tool, args, contextOf(invocation))
+  const run = (): Outcome | PromiseLike<Outcome> =>
+    tool.task === undefined ? runInPlace() : callAsTask(invocation, tool, given, runInPlace)
+  if (invocation.isPaid) return run()
   const charging = invocation.services.limits?.chargeCall(invocation.exchange, tool.name, args)
-  return charging === undefined
-    ? runHandler(invocation, tool, args)
-    : charging.then(() => runHandler(invocation, tool, args))
+  return charging === undefined ? run() : charging.then(run)
 }
 
-function runHandler(invocation: Invocation, tool: ToolDefinition, args: unknown): Outcome | PromiseLike<Outcome> {
-  const { telemetry } = invocation.services
+/**
+ * Runs the handler of a tool, and renders what it comes to.
+ * @param onError what a thrown error comes to; throws what is to be told as a JSON-RPC error.
+ */
+export function runHandler(
+  call: Call,
+  tool: ToolDefinition,
+  args: unknown,
+  ctx: Context,
+  onError: typeof failed = failed,
+): Outcome | PromiseLike<Outcome> {
+  const { telemetry } = call.services
   let value: unknown
   try {
-    value = telemetry.run(invocation.operation, () => tool.run(args as never, new InvocationContext(invocation)))
+    value = telemetry.run(call.operation, () => tool.run(args as never, ctx))
     if (!isPromise(value)) {
-      const outcome = toToolOutcome(tool, value, invocation.facts.revision)
-      return isPromise(outcome) ? outcome.then(undefined, (error: unknown) => failed(invocation, tool, error)) : outcome
+      const outcome = toToolOutcome(tool, value, call.facts.revision)
+      return isPromise(outcome) ? outcome.then(undefined, (error: unknown) => onError(call, tool, error)) : outcome
     }
   } catch (error) {
-    return failed(invocation, tool, error)
+    return onError(call, tool, error)
   }
   const work = value
   return new Promise((resolve, reject) => {
-    invocation.onPutAside = resolve
+    call.onPutAside = resolve
     const fail = (error: unknown): void => {
       try {
-        resolve(failed(invocation, tool, error))
+        resolve(onError(call, tool, error))
       } catch (told) {
         reject(told)
       }
     }
     const finish = (result: unknown): void => {
       try {
-        const outcome = toToolOutcome(tool, result, invocation.facts.revision)
+        const outcome = toToolOutcome(tool, result, call.facts.revision)
         if (isPromise(outcome)) outcome.then(resolve, fail)
         else resolve(outcome)
       } catch (error) {
@@ -111,20 +132,20 @@ const ASKING_FAILURES: ReadonlySet<string> = new Set(['client_capability_missing
 const PLAIN_FAILURES: ReadonlySet<string> = new Set(['draining', 'overloaded', 'state_unavailable', 'handler_error'])
 
 /** A thrown error is a result that the model reads; only a `ToolError`'s message is meant for it. */
-function failed(invocation: Invocation, tool: ToolDefinition, error: unknown): Outcome {
+export function failed(call: Call, tool: ToolDefinition, error: unknown): Outcome {
   if (error instanceof ToolError) return toolFailure(error.message)
   if (error instanceof HoldfastError && ASKING_FAILURES.has(error.code)) {
     // 2025 has no code for it; a result is what its clients can read.
-    if (error.code === 'client_capability_missing' && invocation.facts.era === 'modern') throw error
+    if (error.code === 'client_capability_missing' && call.facts.era === 'modern') throw error
     return toolFailure(error.message)
   }
   if (error instanceof HoldfastError && PLAIN_FAILURES.has(error.code)) throw error
-  const { telemetry } = invocation.services
-  if (!invocation.isDone) telemetry.failure(invocation.operation, `The tool "${tool.name}" failed.`, error)
+  const { telemetry } = call.services
+  if (!call.isDone) telemetry.failure(call.operation, `The tool "${tool.name}" failed.`, error)
   return toolFailure(
     error instanceof BadResult
-      ? `The tool "${tool.name}" returned a result that it may not return (request ${invocation.requestId}).`
-      : `The tool "${tool.name}" failed unexpectedly (request ${invocation.requestId}).`,
+      ? `The tool "${tool.name}" returned a result that it may not return (request ${call.requestId}).`
+      : `The tool "${tool.name}" failed unexpectedly (request ${call.requestId}).`,
   )
 }
 

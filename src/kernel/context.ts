@@ -7,44 +7,56 @@ import {
   type Notify,
   type Principal,
 } from '../define/context.ts'
-import type { Invocation } from './invocation.ts'
+import type { Call } from './call.ts'
 import { elicitQuestion, rootsQuestion, sampleQuestion, urlQuestion } from './question.ts'
-import { Replay } from './replay.ts'
+import type { Replay } from './replay.ts'
 
-/** What a handler sees of its invocation. Everything is made on first use. */
-export class InvocationContext implements Context {
-  readonly #invocation: Invocation
+/** What a handler sees of its call. Everything is made on first use. */
+export class HandlerContext implements Context {
+  readonly #call: Call
+  readonly #openReplay: () => Replay
   #log: ContextLog | undefined
 
-  constructor(invocation: Invocation) {
-    this.#invocation = invocation
+  /** @param openReplay gives the call's steps and questions, made on first use. */
+  constructor(call: Call, openReplay: () => Replay) {
+    this.#call = call
+    this.#openReplay = openReplay
   }
   get signal(): AbortSignal {
-    return this.#invocation.signal
+    return this.#call.signal
   }
   get log(): ContextLog {
-    return (this.#log ??= createLog(this.#invocation))
+    return (this.#log ??= createLog(this.#call))
   }
   get progress(): Context['progress'] {
-    return (done, total, message) => this.#invocation.progress(done, total, message)
+    return (done, total, message) => this.#call.progress(done, total, message)
   }
   get requestId(): string {
-    return this.#invocation.requestId
+    return this.#call.requestId
   }
   get client(): Client {
-    return this.#invocation.facts.client
+    return this.#call.facts.client
   }
   get principal(): Principal {
-    return this.#invocation.principal
+    return this.#call.principal
   }
   get notify(): Notify {
-    return this.#invocation.services.changes.notify
+    return this.#call.services.changes.notify
   }
   get closeStream(): Context['closeStream'] {
-    return (retryMs = 1000) => this.#invocation.closeStream(retryMs)
+    return (retryMs = 1000) => this.#call.closeStream(retryMs)
   }
   get step(): Asking['step'] {
     return (name, fn) => this.#replay.step(name, fn)
+  }
+  get sleep(): Asking['sleep'] {
+    return (name, durationMs) => this.#replay.sleep(name, durationMs)
+  }
+  get detach(): Asking['detach'] {
+    return () => this.#replay.detach()
+  }
+  get idempotencyKey(): string {
+    return this.#replay.idempotencyKey
   }
   get elicit(): Asking['elicit'] {
     return async (name, question) => this.#replay.ask(elicitQuestion(name, question))
@@ -59,14 +71,14 @@ export class InvocationContext implements Context {
     return async (name) => this.#replay.ask(rootsQuestion(name))
   }
   get #replay(): Replay {
-    return (this.#invocation.replay ??= new Replay(this.#invocation))
+    return this.#openReplay()
   }
 }
 
-function createLog(invocation: Invocation): ContextLog {
+function createLog(call: Call): ContextLog {
   const entries = LOG_LEVELS.map((level, index) => [
     level,
-    (message: string, fields?: Record<string, unknown>) => invocation.log(index, message, fields),
+    (message: string, fields?: Record<string, unknown>) => call.log(index, message, fields),
   ])
   return Object.freeze(Object.fromEntries(entries)) as ContextLog
 }

@@ -5,6 +5,15 @@ import { idempotencyKey } from './keys.ts'
 import { OWN_META, type JsonObject } from './protocol.ts'
 import { runOnce } from './run-once.ts'
 
+/** @throws {HoldfastError} `invalid_params` for a key of the wrong form: for anonymous callers it is a bearer secret. */
+export function readIdempotencyKey(key: unknown): string {
+  if (typeof key === 'string' && key.length >= 16 && key.length <= 255) return key
+  throw new HoldfastError(
+    'invalid_params',
+    `\`_meta["${OWN_META.idempotencyKey}"]\` must be a string of 16 to 255 characters, hard to guess.`,
+  )
+}
+
 /**
  * Serves a `tools/call` at most once per key: a repeated call with the same key and arguments gets the first outcome.
  * For anonymous callers the key is a bearer secret, so short ones are refused.
@@ -20,14 +29,9 @@ export function withIdempotencyKey(
   run: () => Outcome | PromiseLike<Outcome>,
 ): Promise<Outcome> {
   const { services, principal, facts } = invocation
-  if (typeof key !== 'string' || key.length < 16 || key.length > 255)
-    throw new HoldfastError(
-      'invalid_params',
-      `\`_meta["${OWN_META.idempotencyKey}"]\` must be a string of 16 to 255 characters, hard to guess.`,
-    )
   const owner = [principal.issuer, principal.subject, principal.tenant ?? '']
   const once = {
-    key: idempotencyKey(sha256([...owner, tool, key])),
+    key: idempotencyKey(sha256([...owner, tool, readIdempotencyKey(key)])),
     kind: 'idempotency_key' as const,
     // A result is rendered for a revision; another revision's client must not be given it.
     digest: sha256([facts.revision, canonical(args), canonical(facts.params.inputResponses ?? null)]),

@@ -7,8 +7,11 @@ import { bodyText, type Body, type Exchange, type LegacySession, type Reply } fr
 import type { JsonObject, RequestId, Revision } from './protocol.ts'
 import { errorBody, notificationBody, resultBody, rpcCode, type Era } from './rpc.ts'
 import type { Replay } from './replay.ts'
+import type { Entry } from './request-state.ts'
 import type { Hold } from '../limits/admission.ts'
 import type { Services } from './services.ts'
+import type { Call } from './call.ts'
+import type { TaskStart } from './task-engine.ts'
 import type { Ticking } from './ticker.ts'
 
 /** What a request is, before it is served. */
@@ -46,7 +49,7 @@ export interface Outcome {
  * 2. After the end nothing is sent, whatever the handler still does.
  * 3. Telemetry hears of the start once and of the end once.
  */
-export class Invocation implements Ticking {
+export class Invocation implements Ticking, Call {
   readonly services: Services
   readonly exchange: Exchange
   readonly facts: InvocationFacts
@@ -55,6 +58,12 @@ export class Invocation implements Ticking {
   operation!: Operation
   /** Steps and questions, from the first one on. */
   replay: Replay | undefined
+  /** What the legs before this one have put on record. */
+  record: readonly Entry[] = []
+  /** It goes on with a call that was paid for. */
+  isPaid = false
+  /** The call becomes a task where its handler says so: with these arguments, of this tool. */
+  detachable: Pick<TaskStart, 'tool' | 'arguments'> | undefined
   /** Key and digest under which the outcome of the call is kept, where it has an idempotency key. */
   callKey: readonly [key: string, digest: string] | undefined
   /** Takes the place of the handler's outcome when the handler is put aside. */

@@ -29,5 +29,9 @@ export const resourceChannel = (uri: string): string => `resource:${uri}`
 export const LISTS_CHANNEL = 'changes'
 /** Nodes and workers announce themselves. */
 export const MEMBERS_CHANNEL = 'members'
+/** Changes of a task, and how far it is. */
+export const taskChannel = (id: string): string => `task:${id}`
+/** Tasks that some worker has to stop. */
+export const TASK_CANCEL_CHANNEL = 'task-cancels'
 /** Requests that some node may have to cancel. */
 export const CANCEL_CHANNEL = 'cancel'

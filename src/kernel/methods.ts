@@ -4,13 +4,12 @@ import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { callTool } from './call-tool.ts'
 import type { Catalog, ListKind } from './catalog.ts'
-import { InvocationContext } from './context.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { mayUse, requireScopes } from './scopes.ts'
 import { describe, stringParam } from './params.ts'
 import { forRevision } from './tool-result.ts'
 import { isModern, isObject, MODERN, TASKS_EXTENSION, type JsonObject } from './protocol.ts'
-import { replayable, suspendable } from './replay.ts'
+import { contextOf, replayable, suspendable } from './request-replay.ts'
 
 /** Serves one method: resolves to its result, or throws what the client is told. */
 export type Method = (invocation: Invocation) => Outcome | PromiseLike<Outcome>
@@ -114,7 +113,7 @@ function listResources(invocation: Invocation): Outcome | PromiseLike<Outcome> {
   )
   const cursor = cursorParam(facts.params)
   if (listers.length === 0) return { members: services.catalog.page('resources', facts.revision, cursor, principal) }
-  const ctx = new InvocationContext(invocation)
+  const ctx = contextOf(invocation)
   return (async () => {
     const added: ListedResource[] = (await Promise.all(listers.map(async (template) => template.list!(ctx)))).flat()
     return { members: services.catalog.resourcePage(facts.revision, cursor, principal, added) }
@@ -130,7 +129,7 @@ async function readNow(invocation: Invocation): Promise<Outcome> {
   const uri = stringParam(facts.params, 'uri')
   const found = findResource(invocation.services.catalog, uri)
   if (found !== undefined) requireScopes(invocation, found.resource, `The resource ${quote(uri)}`)
-  const value = found && (await found.resource.read(found.target as never, new InvocationContext(invocation)))
+  const value = found && (await found.resource.read(found.target as never, contextOf(invocation)))
   if (found === undefined || value === undefined || value === null)
     throw new HoldfastError('resource_not_found', `There is no resource ${quote(uri)}.`, { data: { uri } })
   const contents = toContents(uri, value, found.resource)
@@ -190,7 +189,7 @@ async function getNow(invocation: Invocation): Promise<Outcome> {
   const checked = prompt.arguments === undefined ? { value: given } : await prompt.arguments.check(given)
   if (checked.problem !== undefined)
     throw new HoldfastError('invalid_params', `The arguments of the prompt "${name}" do not fit: ${checked.problem}.`)
-  const value = await prompt.get(checked.value as never, new InvocationContext(invocation))
+  const value = await prompt.get(checked.value as never, contextOf(invocation))
   const result: { description?: string; messages: readonly PromptMessage[] } =
     typeof value === 'string'
       ? { messages: [{ role: 'user', content: { type: 'text', text: value } }] }
@@ -230,11 +229,7 @@ async function complete(invocation: Invocation): Promise<Outcome> {
   const values =
     completer === undefined
       ? []
-      : await completer(
-          argument.value,
-          { arguments: chosen as Record<string, string> },
-          new InvocationContext(invocation),
-        )
+      : await completer(argument.value, { arguments: chosen as Record<string, string> }, contextOf(invocation))
   if (!Array.isArray(values) || !values.every((value) => typeof value === 'string'))
     throw new TypeError('A completion returned something other than strings.')
   const hasMore = values.length > MAX_COMPLETIONS

@@ -106,6 +106,31 @@ export function elicitQuestion(name: string, options: ElicitOptions<Schema>): Qu
   }
 }
 
+/**
+ * Reads an answer to a question that was asked elsewhere, by its request alone: whether it fits. What a handler makes of it, its
+ * own schema says.
+ */
+export function readAnswer(
+  kind: string,
+  name: string,
+  { params }: ClientRequest,
+  answer: unknown,
+): Checked | PromiseLike<Checked> {
+  switch (kind) {
+    case 'elicit':
+      return elicitQuestion(name, {
+        message: params.message as string,
+        schema: params.requestedSchema as Schema,
+      }).read(answer)
+    case 'url':
+      return readAction(answer) === undefined ? BAD_ACTION : { value: answer }
+    case 'sample':
+      return readSample(answer)
+    default:
+      return rootsQuestion(name).read(answer)
+  }
+}
+
 /** @throws {HoldfastError} `invalid_ask` */
 export function urlQuestion(name: string, { message, url, isComplete }: ElicitUrlOptions): Question {
   const where = `ctx.elicitUrl(${quote(name)})`

@@ -1,82 +1,152 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { randomUUID } from 'node:crypto'
 import type { ElicitUrlOptions } from '../define/ask.ts'
 import type { Checked } from '../define/compile-schema.ts'
+import type { Client } from '../define/context.ts'
 import { quote } from '../define/names.ts'
-import { HoldfastError, stateUnavailable } from '../errors/holdfast-error.ts'
-import { tellUrlComplete } from '../sessions/client-requests.ts'
-import type { Invocation, Outcome } from './invocation.ts'
-import { legKey } from './keys.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import type { Clock } from '../ports/clock.ts'
 import { isObject } from './protocol.ts'
 import { checkNeeds, missingCapability, type ClientRequest, type Question } from './question.ts'
-import { answersOf, openRequestState, sealRequestState, type Entry, type EntryKind, type Leg } from './request-state.ts'
-import { canonical, sha256 } from './digest.ts'
-import { keepForCall, runOnce } from './run-once.ts'
+import type { Entry, EntryKind } from './request-state.ts'
 
-/** The methods that may be answered with `input_required` (MCP 2026-07-28, "Supported Requests"). */
-const ASKING_METHODS: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read'])
 /** Steps and answers of one invocation. */
 const MAX_ENTRIES = 1000
 /** How often the same question is asked again in a 2025 session where its answers don't fit. */
 const MAX_ASKS = 3
-/** At 2026-07-28 a call waits so long for the user to be done with a page, before it asks again. */
-const PAGE_WAIT_MS = 20_000
+/** How often it is looked whether the user is done with a page: in place, and by a task that is suspended meanwhile. */
 const PAGE_POLL_MS = 500
+const PAGE_LOOK_MS = 5_000
+/** A year: what is longer is a mistake. */
+const LONGEST_SLEEP_MS = 366 * 24 * 3_600_000
+/** Names that begin with it are our own. */
+const OWN = '~'
+/** What a handler can give to the outside, so that the same thing done twice is known. */
+const KEY_ENTRY = `${OWN}key`
+
+/** Whether a name on record is one that no handler gave. */
+export const isOwnName = (name: string): boolean => name.includes(OWN)
 
 /** What runs as part of a step, or of the check of a page. */
 const working = new AsyncLocalStorage<string>()
 
 /** Never settles; garbage once nobody holds it. */
-const never = <T>(): Promise<T> => new Promise<T>(() => undefined)
+export const never = <T>(): Promise<T> => new Promise<T>(() => undefined)
+
+/** The client was asked, and has not answered in time, or has answered with an error. */
+export class NoAnswer {
+  /** `undefined`: it has not answered in time. */
+  readonly refusal: string | undefined
+  constructor(refusal?: string) {
+    this.refusal = refusal
+  }
+}
+
+/** What a run has come to, and cannot go on from. */
+export interface Suspension {
+  /** To be asked; may be none. */
+  readonly asks: ReadonlyMap<string, Ask>
+  /** To be woken then, by the wall clock. */
+  readonly wakeAtMs: number | undefined
+  /** The call goes on as a task. */
+  readonly isDetached: boolean
+  readonly entries: readonly Entry[]
+  /** Nothing was added to the record since the run before. */
+  readonly isStalled: boolean
+  /** The handler does not do the same as before. */
+  readonly problem: HoldfastError | undefined
+}
+
+/** A question in the words of its revision. */
+export interface Ask {
+  readonly kind: EntryKind
+  readonly request: ClientRequest
+}
+
+/** How a run gets what it lacks: in a 2025 session, in a request of 2026-07-28, as a task. */
+export interface ReplayHost {
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  readonly client: Client
+  readonly revision: string
+  /** What earlier runs have put on record. */
+  readonly entries: readonly Entry[]
+  /** What the client was asked before. */
+  readonly asked: readonly string[]
+  /** Equal each time the handler runs for the same thing; `undefined`: one is made, and put on record. */
+  readonly idempotencyKey: string | undefined
+  /** How long a question is good for. */
+  readonly questionTtlMs: number
+  /** The call becomes a task where it says `ctx.detach()`; `undefined`: it is one already, or runs in place. */
+  readonly canDetach: boolean
+  /** @throws {HoldfastError} `invalid_ask` where the client can't be asked. */
+  checkCanAsk(): void
+  /** The answers to a question that have come, the oldest first. */
+  answersTo(name: string): readonly unknown[]
+  /** Asks, while the handler waits. Without it a run that lacks an answer is suspended. */
+  readonly askNow: ((name: string, request: ClientRequest) => Promise<{ id: string; answer: unknown }>) | undefined
+  /** Tells the client that a page is done with. */
+  tellComplete?(id: string): void
+  /** Whether a step may be taken; where not, the host has left the run. */
+  admitStep?(): boolean
+  /** Puts an entry on record, before it counts. `false`: the run is not to go on. */
+  record?(entry: Entry): Promise<boolean>
+  /** Waits shorter than this are waited in place; `undefined`: all. */
+  readonly longestWaitMs: number | undefined
+  /** How long a page is waited for in place. */
+  readonly pageWaitMs: number
+  /** The handler is left where it is. */
+  suspend(suspension: Suspension): void
+  /** What was answered, and was not asked for again. */
+  readonly answered: readonly string[]
+}
 
 /**
- * The steps and questions of one invocation.
+ * The steps and questions of one run of a handler.
  *
- * 2025: a question is a request on the stream of the call, and the handler waits for its answer.
- * 2026: a question without an answer is pending. When all that runs has settled, the pending questions are sent together with
- * the sealed record, as `input_required`, and the handler is left: what it awaits never settles. The client's next request
- * runs it again from the top; what is on record is there at once.
+ * In a 2025 session a question is a request on the stream of the call, and the handler waits for its answer. Elsewhere a
+ * question without an answer is pending: when all that runs has settled, the run is suspended with all pending questions, and
+ * what the handler awaits never settles. With the answers the handler runs again from the top; what is on record is there at
+ * once. A task is suspended for a time in the same way.
  *
  * 1. A name is used once in an invocation, and means the same kind of thing each time.
- * 2. Nothing runs and nothing is asked after the invocation was put aside.
+ * 2. Nothing runs and nothing is asked after the run was suspended.
  * 3. While the handler has not yet come to something new, its logs and progress are those of the earlier run: not sent again.
  */
 export class Replay {
-  readonly #invocation: Invocation
+  readonly #host: ReplayHost
   readonly #entries: Map<string, Entry>
-  readonly #answers: Readonly<Record<string, unknown>>
-  readonly #asked: ReadonlySet<string>
   readonly #used = new Set<string>()
-  readonly #pending = new Map<string, ClientRequest>()
+  readonly #pending = new Map<string, Ask>()
   /** What the earlier run had come to, and this one has not yet. */
   readonly #ahead: Set<string>
+  #wakeAtMs: number | undefined
+  #isDetaching = false
   #busy = 0
   #isScheduled = false
   #isPutAside = false
   #gotAnswer = false
-  /** What the earlier legs had recorded; `undefined` in the first one. */
-  readonly #recordedBefore: number | undefined
-  /** This leg goes on with a call that was paid for: the first leg was, and the one before this got somewhere. */
-  readonly isPaid: boolean
-  /** The leg runs without a claim, since the store is down: nobody could tell a repeat of it. */
-  isUnclaimed = false
 
-  constructor(invocation: Invocation, leg?: Leg) {
-    this.#invocation = invocation
-    this.#entries = new Map(leg?.entries.map((entry) => [entry[0], entry]))
-    this.#asked = new Set(leg?.asked)
-    this.#recordedBefore = leg?.entries.length
-    this.isPaid = leg !== undefined && !leg.isStalled
-    this.#ahead = new Set([...this.#entries.keys(), ...this.#asked])
-    this.#answers = invocation.facts.era === 'modern' ? answersOf(invocation) : {}
+  constructor(host: ReplayHost) {
+    this.#host = host
+    this.#entries = new Map(host.entries.map((entry) => [entry[0], entry]))
+    this.#ahead = new Set([...this.#entries.keys(), ...host.asked].filter((name) => !name.includes(OWN)))
   }
 
   /** The handler runs again, and has not yet come to anything new. */
   get isReplaying(): boolean {
     return this.#ahead.size > 0
   }
-  /** Something was asked, in this leg or an earlier one. */
+  /** Something was asked, in this run or an earlier one. */
   get hasAsked(): boolean {
-    return this.#asked.size > 0 || this.#gotAnswer || this.#pending.size > 0
+    return this.#host.asked.length > 0 || this.#gotAnswer || this.#pending.size > 0
+  }
+
+  get idempotencyKey(): string {
+    const recorded = this.#entries.get(KEY_ENTRY)?.[2] as string | undefined
+    const key = recorded ?? this.#host.idempotencyKey ?? randomUUID()
+    if (recorded === undefined) this.#entries.set(KEY_ENTRY, [KEY_ENTRY, 'step', key])
+    return key
   }
 
   async step<T>(name: string, fn: () => T | PromiseLike<T>): Promise<T> {
@@ -85,71 +155,108 @@ export class Replay {
     if (this.#isPutAside) return never()
     if (recorded !== undefined) return recorded[2] as T
     this.#ahead.clear()
-    if (this.isUnclaimed) return this.#leave(Promise.reject(stateUnavailable()))
+    if (this.#host.admitStep?.() === false) return this.#leave()
     return this.#work(async () => {
       const text = toJson(name, await working.run(`ctx.step(${quote(name)})`, fn))
       const value: unknown = text === undefined ? undefined : JSON.parse(text)
-      this.#entries.set(name, text === undefined ? [name, 'step'] : [name, 'step', value])
-      return value as T
+      const entry: Entry = text === undefined ? [name, 'step'] : [name, 'step', value]
+      return (await this.#record(entry)) ? (value as T) : this.#leave<T>()
     })
   }
 
+  /** Waits until `durationMs` after it was first come to. */
+  async sleep(name: string, durationMs: number): Promise<void> {
+    if (typeof durationMs !== 'number' || !(durationMs >= 0) || durationMs > LONGEST_SLEEP_MS)
+      throw new HoldfastError(
+        'invalid_ask',
+        `ctx.sleep(${quote(name)}) needs a time in milliseconds, 0 to ${LONGEST_SLEEP_MS}; it got ${quote(durationMs)}.`,
+      )
+    const recorded = this.#use('sleep', name)
+    if (this.#isPutAside) return never()
+    const { clock } = this.#host
+    const untilMs = (recorded?.[2] as number | undefined) ?? clock.now() + durationMs
+    if (recorded === undefined) {
+      this.#ahead.clear()
+      if (!(await this.#work(() => this.#record([name, 'sleep', untilMs])))) return this.#leave()
+    }
+    return this.#waitUntil(untilMs)
+  }
+
   async ask<T>(question: Question): Promise<T> {
-    const { facts } = this.#invocation
-    const { name } = question
-    const recorded = this.#use(question.kind, name)
+    const { name, kind } = question
+    const recorded = this.#use(kind, name)
     if (this.#isPutAside) return never()
     const request = this.#toRequest(question)
-    if (facts.era === 'legacy') return this.#askNow(question, request)
+    if (this.#host.askNow !== undefined) return this.#askNow(question, request)
     // What is on record may not fit any more: the form may have changed with a deploy.
-    for (const answer of [recorded?.[2], this.#answerFor(name)]) {
+    for (const answer of [recorded?.[2], ...this.#answersTo(name)]) {
       if (answer === undefined) continue
+      if (answer instanceof NoAnswer) return withoutAnswer<T>(question, answer)
       const checked = await this.#work(async () => question.read(answer))
       if (checked.problem !== undefined) continue
-      this.#entries.set(name, [name, question.kind, answer])
+      this.#entries.set(name, [name, kind, answer])
       return checked.value as T
     }
-    return this.#suspendFor(name, request)
+    return this.#suspendFor(name, { kind, request })
   }
 
   async askUrl(
     question: Question,
     { isComplete }: ElicitUrlOptions,
   ): Promise<{ action: 'accept' | 'decline' | 'cancel' }> {
-    const { facts, services } = this.#invocation
-    this.#use('url', question.name)
+    const { name } = question
+    const { questionTtlMs, pageWaitMs, askNow, clock } = this.#host
+    this.#use('url', name)
     if (this.#isPutAside) return never()
-    const isDone = (): Promise<boolean> =>
-      working.run(`the isComplete of ${quote(question.name)}`, async () => isComplete())
+    const isDone = (): Promise<boolean> => working.run(`the isComplete of ${quote(name)}`, async () => isComplete())
     if (await this.#work(isDone)) return { action: 'accept' }
     const request = this.#toRequest(question)
-    if (facts.era === 'legacy') {
-      const { id, answer } = await services.clientRequests.ask(this.#invocation, question.name, request)
+    if (askNow !== undefined) {
+      const { id, answer } = await askNow(name, request)
       const action = actionOf(await question.read(answer))
       if (action !== 'accept') return { action }
-      if (!(await this.#poll(isDone, services.options.questionTtlMs))) return { action: 'cancel' }
-      tellUrlComplete(this.#invocation, id)
+      if (!(await this.#poll(isDone, questionTtlMs))) return { action: 'cancel' }
+      this.#host.tellComplete?.(id)
       return { action: 'accept' }
     }
-    const answer = this.#answerFor(question.name)
+    const answer = this.#answersTo(name).at(-1)
+    if (answer instanceof NoAnswer) return { action: 'cancel' }
     const checked = answer === undefined ? undefined : await this.#work(async () => question.read(answer))
     if (checked !== undefined && checked.problem === undefined) {
       const action = actionOf(checked)
       // Agreement to open the page is not on record: only what the page is for counts, and that is asked anew each time.
       if (action !== 'accept') return { action }
-      if (await this.#work(() => this.#poll(isDone, PAGE_WAIT_MS))) return { action }
+      if (await this.#work(() => this.#poll(isDone, pageWaitMs))) return { action }
+      const { longestWaitMs } = this.#host
+      if (longestWaitMs !== undefined) {
+        // A task looks again from time to time, until nobody can be at the page any more.
+        const until = `${name}${OWN}until`
+        const untilMs = (this.#entries.get(until)?.[2] as number | undefined) ?? clock.now() + questionTtlMs
+        if (!this.#entries.has(until) && !(await this.#record([until, 'sleep', untilMs]))) return this.#leave()
+        if (clock.now() >= untilMs) return { action: 'cancel' }
+        return this.#wake(clock.now() + PAGE_LOOK_MS)
+      }
     }
-    return this.#suspendFor(question.name, request)
+    return this.#suspendFor(name, { kind: 'url', request })
+  }
+
+  /** The rest of the call is a task. */
+  async detach(): Promise<void> {
+    const within = working.getStore()
+    if (within !== undefined)
+      throw new HoldfastError('invalid_ask', `ctx.detach() stands within ${within}, which would have to run again.`)
+    if (!this.#host.canDetach) return
+    if (this.#isPutAside) return never()
+    this.#ahead.clear()
+    this.#isDetaching = true
+    this.#schedule()
+    return never()
   }
 
   /** The question in the words of this request's revision. */
   #toRequest({ needs, toRequest }: Question): ClientRequest {
-    const { method, client, revision } = this.#invocation.facts
-    if (!ASKING_METHODS.has(method))
-      throw new HoldfastError(
-        'invalid_ask',
-        `A client can be asked while a tool is called, a prompt is got or a resource is read; not within ${method}.`,
-      )
+    const { client, revision } = this.#host
+    this.#host.checkCanAsk()
     checkNeeds(client, [needs])
     const request = toRequest(revision)
     if (request === undefined) throw missingCapability([needs], revision)
@@ -158,15 +265,18 @@ export class Replay {
 
   /** Marks a name as used; returns what is on record for it. */
   #use(kind: EntryKind, name: string): Entry | undefined {
-    const what = `ctx.${kind === 'url' ? 'elicitUrl' : kind}(${quote(name)})`
+    const what = `ctx.${METHOD_OF[kind] ?? kind}(${quote(name)})`
     const within = kind === 'step' ? undefined : working.getStore()
     if (within !== undefined)
       throw new HoldfastError(
         'invalid_ask',
         `${what} stands within ${within}, which would have to run again for the answer. Ask first, and take the step with what was answered.`,
       )
-    if (typeof name !== 'string' || name.length === 0 || name.length > 128)
-      throw new HoldfastError('invalid_ask', `${what}: the name must be a text of 1 to 128 characters.`)
+    if (typeof name !== 'string' || name.length === 0 || name.length > 128 || name.includes(OWN))
+      throw new HoldfastError(
+        'invalid_ask',
+        `${what}: the name must be a text of 1 to 128 characters, without "${OWN}".`,
+      )
     if (this.#used.has(name))
       throw new HoldfastError(
         'invalid_ask',
@@ -180,24 +290,22 @@ export class Replay {
     if (recorded !== undefined && recorded[1] !== kind)
       throw new HoldfastError(
         'replay_diverged',
-        `${what}: the name stands for a ctx.${recorded[1]} of the earlier run. A handler must use the same names for the same things each time it runs.`,
+        `${what}: the name stands for a ctx.${METHOD_OF[recorded[1]] ?? recorded[1]} of the earlier run. A handler must use the same names for the same things each time it runs.`,
       )
     return recorded
   }
 
-  /** The client's answer that came with this request. */
-  #answerFor(name: string): unknown {
-    if (!Object.hasOwn(this.#answers, name)) return undefined
-    this.#gotAnswer = true
-    return this.#answers[name]
+  #answersTo(name: string): readonly unknown[] {
+    const answers = this.#host.answersTo(name)
+    if (answers.length > 0) this.#gotAnswer = true
+    return answers
   }
 
   /** In a 2025 session: asks, and waits. */
   async #askNow<T>(question: Question, request: ClientRequest): Promise<T> {
     let problem = ''
     for (let asked = 0; asked < MAX_ASKS; asked++) {
-      const { clientRequests } = this.#invocation.services
-      const { answer } = await clientRequests.ask(this.#invocation, question.name, request)
+      const { answer } = await this.#host.askNow!(question.name, request)
       const checked = await question.read(answer)
       if (checked.problem === undefined) return checked.value as T
       problem = checked.problem
@@ -208,11 +316,33 @@ export class Replay {
     )
   }
 
-  #suspendFor<T>(name: string, request: ClientRequest): Promise<T> {
+  /** Puts an entry on record; `false`: the run is over. */
+  async #record(entry: Entry): Promise<boolean> {
+    if (this.#host.record !== undefined && !(await this.#host.record(entry))) return false
+    this.#entries.set(entry[0], entry)
+    return true
+  }
+
+  #suspendFor<T>(name: string, ask: Ask): Promise<T> {
     this.#ahead.clear()
-    this.#pending.set(name, request)
+    this.#pending.set(name, ask)
     this.#schedule()
     return never()
+  }
+
+  #wake<T>(atMs: number): Promise<T> {
+    this.#wakeAtMs = Math.min(this.#wakeAtMs ?? Infinity, atMs)
+    this.#schedule()
+    return never()
+  }
+
+  async #waitUntil(untilMs: number): Promise<void> {
+    const { clock, longestWaitMs = Infinity, signal } = this.#host
+    const leftMs = untilMs - clock.now()
+    if (leftMs <= 0) return
+    if (leftMs > longestWaitMs) return this.#wake(untilMs)
+    await clock.sleep(leftMs, signal)
+    if (this.#isPutAside) return never()
   }
 
   async #work<T>(work: () => Promise<T>): Promise<T> {
@@ -226,58 +356,64 @@ export class Replay {
   }
 
   async #poll(isComplete: () => Promise<boolean>, waitMs: number): Promise<boolean> {
-    const { clock } = this.#invocation.services
+    const { clock, signal } = this.#host
     const deadlineMs = clock.monotonic() + waitMs
     while (!(await isComplete())) {
       if (clock.monotonic() >= deadlineMs) return false
-      await clock.sleep(PAGE_POLL_MS, this.#invocation.signal)
+      await clock.sleep(PAGE_POLL_MS, signal)
     }
     return true
   }
 
-  /** Once everything that runs has had its turn, what is pending is asked, all at once. */
+  /** Once everything that runs has had its turn, the run is suspended, with all that is pending. */
   #schedule(): void {
-    if (this.#isScheduled || this.#pending.size === 0 || this.#busy > 0 || this.#isPutAside) return
+    const hasReason = this.#pending.size > 0 || this.#wakeAtMs !== undefined || this.#isDetaching
+    if (this.#isScheduled || !hasReason || this.#busy > 0 || this.#isPutAside) return
     this.#isScheduled = true
     setImmediate(() => {
       this.#isScheduled = false
       // Also where the client has gone: a repeat of this leg gets what it came to.
-      if (this.#busy === 0 && !this.#isPutAside) void this.#leave(this.#toOutcome())
+      if (this.#busy === 0 && !this.#isPutAside) this.#suspend()
     })
   }
 
-  /** Leaves the handler where it is. */
-  #leave<T>(outcome: Promise<Outcome>): Promise<T> {
+  #suspend(): void {
     this.#isPutAside = true
-    this.#invocation.putAside(outcome)
-    return never()
+    const { answered, entries } = this.#host
+    const unused = answered.filter((name) => !this.#used.has(name))
+    this.#host.suspend({
+      asks: this.#pending,
+      wakeAtMs: this.#wakeAtMs,
+      isDetached: this.#isDetaching && this.#pending.size === 0,
+      entries: [...this.#entries.values()],
+      isStalled: this.#entries.size === entries.length,
+      problem:
+        unused.length > 0 && !this.#gotAnswer && this.#pending.size > 0
+          ? new HoldfastError(
+              'replay_diverged',
+              `${quote(unused[0])} was answered, but the handler, run again, asks ${[...this.#pending.keys()].map(quote).join(', ')} instead. A handler must ask under the same names each time it runs.`,
+            )
+          : undefined,
+    })
   }
 
-  async #toOutcome(): Promise<Outcome> {
-    const unused = [...this.#asked].filter((name) => Object.hasOwn(this.#answers, name) && !this.#used.has(name))
-    if (unused.length > 0 && !this.#gotAnswer)
-      throw new HoldfastError(
-        'replay_diverged',
-        `${quote(unused[0])} was answered, but the handler, run again, asks ${[...this.#pending.keys()].map(quote).join(', ')} instead. A handler must ask under the same names each time it runs.`,
-      )
-    const requestState = await sealRequestState(
-      this.#invocation,
-      [...this.#entries.values()],
-      [...this.#pending.keys()],
-      this.#entries.size === this.#recordedBefore,
-    )
-    const { telemetry } = this.#invocation.services
-    for (const { method } of this.#pending.values()) telemetry.count('questions', method)
-    const inputRequests = Object.fromEntries(this.#pending)
-    return {
-      members: `"inputRequests":${JSON.stringify(inputRequests)},"requestState":${JSON.stringify(requestState)}`,
-      resultType: 'input_required',
-    }
+  /** The run is over; what the handler awaits never settles. */
+  #leave<T>(): Promise<T> {
+    this.#isPutAside = true
+    return never()
   }
 }
 
+const METHOD_OF: Partial<Record<EntryKind, string>> = { url: 'elicitUrl' }
+
 const actionOf = (checked: Checked): 'accept' | 'decline' | 'cancel' =>
   checked.problem === undefined && isObject(checked.value) ? (checked.value.action as 'accept') : 'cancel'
+
+/** A form or a page that nobody answers is as good as cancelled. */
+function withoutAnswer<T>({ kind, name }: Question, { refusal }: NoAnswer): T {
+  if (refusal === undefined && kind === 'elicit') return { action: 'cancel' } as T
+  throw new HoldfastError('client_refused', refusal ?? `The client did not answer ${quote(name)} in time.`)
+}
 
 function toJson(name: string, value: unknown): string | undefined {
   try {
@@ -285,59 +421,4 @@ function toJson(name: string, value: unknown): string | undefined {
   } catch (cause) {
     throw new HoldfastError('invalid_ask', `ctx.step(${quote(name)}) returned what JSON can't say.`, { cause })
   }
-}
-
-/**
- * Runs what a request asks for, on from where its `requestState` says; and lets it be put aside.
- * @throws {HoldfastError} for a `requestState` that is not for this request; see {@link openRequestState}.
- */
-export function replayable(
-  invocation: Invocation,
-  run: () => Outcome | PromiseLike<Outcome>,
-): Outcome | PromiseLike<Outcome> {
-  const { era, params } = invocation.facts
-  // In the 2025 revisions these are no fields of a request.
-  if (era === 'legacy') return run()
-  if (params.requestState === undefined) {
-    answersOf(invocation) // refuses what are no answers before anything runs
-    return run()
-  }
-  return continueLeg(invocation, run)
-}
-
-async function continueLeg(invocation: Invocation, run: () => Outcome | PromiseLike<Outcome>): Promise<Outcome> {
-  const { services, facts } = invocation
-  const leg = await openRequestState(invocation, facts.params.requestState)
-  const hasSteps = leg.entries.some(([, kind]) => kind === 'step')
-  const replay = (invocation.replay = new Replay(invocation, leg))
-  invocation.callKey = leg.callKey
-  const once = {
-    key: legKey(leg.id),
-    kind: 'request_state' as const,
-    digest: sha256([canonical(answersOf(invocation))]),
-    keepMs: () => Math.max(1, leg.expiresMs - services.clock.now()),
-    onOther: () =>
-      new HoldfastError(
-        'request_state_used',
-        'This `requestState` was used with other answers. Go on from the newest one, or call again without it.',
-      ),
-    onStoreLost: () => {
-      // Without the store nobody can tell a repeat. Questions may be answered twice; a step must not be taken twice.
-      if (hasSteps) return stateUnavailable()
-      services.telemetry.count('degraded', 'request_state')
-      replay.isUnclaimed = true
-      return undefined
-    },
-  }
-  const outcome = await runOnce(invocation, once, run)
-  if (leg.callKey !== undefined) await keepForCall(invocation, leg.callKey, outcome)
-  return outcome
-}
-
-/** Whether a handler's work may be put aside: its outcome is then what it is put aside with. */
-export function suspendable(invocation: Invocation, work: PromiseLike<Outcome>): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    invocation.onPutAside = resolve
-    work.then(resolve, reject)
-  })
 }

@@ -8,7 +8,7 @@ import { isObject } from './protocol.ts'
 
 /** What an invocation recorded: a step's value, or the answer to a question, as it came. A step that gave nothing has no value. */
 export type Entry = readonly [name: string, kind: EntryKind, value?: unknown]
-export type EntryKind = 'step' | 'elicit' | 'url' | 'sample' | 'roots'
+export type EntryKind = 'step' | 'sleep' | 'task' | 'elicit' | 'url' | 'sample' | 'roots'
 
 /** One leg of a call that has been asking, as its `requestState` tells it to the next. */
 export interface Leg {

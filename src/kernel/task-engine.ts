@@ -24,14 +24,24 @@ export interface TaskEngine {
   /**
    * Answers open questions of a task, those whose answers fit; the last one has it go on. Unknown and answered names are
    * passed over. `false`: there is no such task of this principal.
+   *
+   * @param isLast an answer that does not fit is not asked for again: it counts as a refusal.
    */
-  answer(id: string, principal: Principal, answers: Readonly<Record<string, unknown>>): Promise<boolean>
+  answer(
+    id: string,
+    principal: Principal,
+    answers: Readonly<Record<string, unknown>>,
+    isLast?: boolean,
+  ): Promise<boolean>
   /** Has a task end; effective at once where no worker has it. `false`: there is no such task of this principal. */
   cancel(id: string, principal: Principal): Promise<boolean>
   /** Tells of changes from now on, until the returned function is called. A change may be told twice. */
   watch(id: string, watcher: TaskWatcher): () => void
-  /** Keeps an attended task alive, until the returned function is called; it ends `attendanceMs` after the last who attends. */
-  attend(id: string): () => void
+  /**
+   * Keeps an attended task alive, until the returned function is called. Then it lives for a while (or for `keepMs`), in which
+   * another may attend.
+   */
+  attend(id: string): (keepMs?: number) => void
 }
 
 /** What {@link TaskEngine.watch} calls. */
@@ -55,6 +65,14 @@ export interface TaskStart {
   readonly isAttended: boolean
   /** Runs no sooner. Default 0. */
   readonly delayMs?: number
+}
+
+/** In place of an answer: the client has refused. */
+export class ClientRefusal {
+  readonly message: string
+  constructor(message: string) {
+    this.message = message
+  }
 }
 
 /** Who asked for a task, and what their client can do: what a worker runs it with. */

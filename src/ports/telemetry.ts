@@ -5,6 +5,10 @@
 export interface Telemetry {
   /** A request of the protocol begins. */
   start(operation: OperationStart): Operation
+  /** A worker begins an attempt at a task. */
+  startAttempt(attempt: AttemptStart): Operation
+  /** The attempt is over. Called once for each `startAttempt`. */
+  endAttempt(operation: Operation, end: AttemptEnd): void
   /** The operation is over. Called once for each `start`. */
   end(operation: Operation, end: OperationEnd): void
   /** Runs a handler so that what it does belongs to the operation's trace. */
@@ -41,6 +45,8 @@ export type Counter =
   | 'late_answers'
   /** Requests refused because the node has as much work as it can take; labelled with the reason. */
   | 'sheds'
+  /** Attempts at tasks that ended; labelled with how. */
+  | 'task_attempts'
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {
@@ -78,9 +84,29 @@ export interface OperationStart {
   readonly baggage: string | undefined
 }
 
+/** An attempt at a task. */
+export interface AttemptStart {
+  /** Of the request that made the task. */
+  readonly requestId: string
+  readonly taskId: string
+  readonly tool: string
+  /** Counted from 1. */
+  readonly attempt: number
+  readonly protocolVersion: string
+  /** W3C trace context of who made the task: the attempt is a trace of its own, linked to it. */
+  readonly traceparent: string | undefined
+}
+
+/** How an attempt ended. */
+export interface AttemptEnd {
+  readonly durationSeconds: number
+  /** `completed`, `failed`, `cancelled`, `asked`, `sleeping`, `retry`, `released`, `abandoned`. */
+  readonly outcome: string
+}
+
 /** A begun operation; opaque to the kernel but for these. */
 export interface Operation {
-  readonly start: OperationStart
+  readonly start: OperationStart | AttemptStart
 }
 
 export interface OperationEnd {

@@ -1,14 +1,13 @@
+import { TASK_CANCEL_CHANNEL, taskChannel } from '../kernel/keys.ts'
+import type { TaskWatcher } from '../kernel/task-engine.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { EventBus, Unsubscribe } from '../ports/event-bus.ts'
 import type { TaskStore } from '../ports/task-store.ts'
 
 const LOOK_EVERY_MS = 5_000
 
-/** Channel on which changes of a task are told. */
-export const taskChannel = (id: string): string => `task:${id}`
-
 interface Watched {
-  readonly listeners: Set<() => void>
+  readonly watchers: Set<TaskWatcher>
   readonly unsubscribe: Promise<Unsubscribe | undefined>
   version: number | undefined
 }
@@ -38,13 +37,23 @@ export class TaskWatch {
     this.#bus.publish(taskChannel(id), Buffer.of(1)).catch(this.#onError)
   }
 
-  /** Calls `onChange` after each change from now on, until the returned function is called; a change may be told twice. */
-  watch(id: string, onChange: () => void): () => void {
+  /** Says on every node how far a task is; only who watches it hears of it. */
+  tellProgress(id: string, done: number, total: number | undefined, message: string | undefined): void {
+    this.#bus.publish(taskChannel(id), Buffer.from(JSON.stringify([done, total, message]))).catch(this.#onError)
+  }
+
+  /** Tells the worker that has a task to stop it; the lease tells it too, later. */
+  tellCancel(id: string): void {
+    this.#bus.publish(TASK_CANCEL_CHANNEL, Buffer.from(id)).catch(this.#onError)
+  }
+
+  /** Tells of changes from now on, until the returned function is called; a change may be told twice. */
+  watch(id: string, watcher: TaskWatcher): () => void {
     const watched = this.#watched.get(id) ?? this.#open(id)
-    watched.listeners.add(onChange)
+    watched.watchers.add(watcher)
     void this.#look()
     return () => {
-      if (!watched.listeners.delete(onChange) || watched.listeners.size > 0 || this.#watched.get(id) !== watched) return
+      if (!watched.watchers.delete(watcher) || watched.watchers.size > 0 || this.#watched.get(id) !== watched) return
       this.#watched.delete(id)
       watched.unsubscribe.then((unsubscribe) => unsubscribe?.()).catch(this.#onError)
     }
@@ -59,13 +68,19 @@ export class TaskWatch {
 
   #open(id: string): Watched {
     const tell = (): void => {
-      for (const listener of Array.from(this.#watched.get(id)?.listeners ?? [])) listener()
+      for (const watcher of Array.from(this.#watched.get(id)?.watchers ?? [])) watcher.onChange()
     }
-    const unsubscribe = this.#bus.subscribe(taskChannel(id), tell, tell).catch((error: unknown) => {
+    const hear = (message: Uint8Array): void => {
+      if (message.length === 1) return tell()
+      const [done, total, text] = JSON.parse(Buffer.from(message).toString()) as [number, number?, string?]
+      for (const { onProgress } of Array.from(this.#watched.get(id)?.watchers ?? []))
+        onProgress?.(done, total ?? undefined, text ?? undefined)
+    }
+    const unsubscribe = this.#bus.subscribe(taskChannel(id), hear, tell).catch((error: unknown) => {
       this.#onError(error) // the look every few seconds goes on
       return undefined
     })
-    const watched: Watched = { listeners: new Set(), unsubscribe, version: undefined }
+    const watched: Watched = { watchers: new Set(), unsubscribe, version: undefined }
     this.#watched.set(id, watched)
     return watched
   }
@@ -88,7 +103,7 @@ export class TaskWatch {
           // What was read before the first look is not known here, so that look is always told of.
           const isNews = watched.version !== (versions[index] ?? -1)
           watched.version = versions[index] ?? -1
-          if (isNews) for (const listener of Array.from(watched.listeners)) listener()
+          if (isNews) for (const watcher of Array.from(watched.watchers)) watcher.onChange()
         }
       } catch (error) {
         this.#onError(error)

@@ -9,14 +9,25 @@ import { persistently } from './persistent.ts'
 
 /** What became of one attempt. */
 export type AttemptOutcome =
-  | { readonly kind: 'completed'; readonly result: Uint8Array; readonly artifacts?: readonly string[] }
+  | {
+      readonly kind: 'completed'
+      readonly result: Uint8Array
+      readonly artifacts?: readonly string[]
+      readonly dead?: DeadReason
+    }
   | { readonly kind: 'failed'; readonly error: Uint8Array; readonly dead?: DeadReason }
   | { readonly kind: 'cancelled' }
-  | { readonly kind: 'asked'; readonly asks: readonly { name: string; request: Uint8Array }[] }
+  | {
+      readonly kind: 'asked'
+      readonly asks: readonly { name: string; request: Uint8Array }[]
+      readonly expireAfterMs: number
+    }
   | { readonly kind: 'sleeping'; readonly wakeAfterMs: number }
   | { readonly kind: 'retry'; readonly runAfterMs: number; readonly statusMessage?: string }
   /** Not done, and not to be charged: the worker stops. */
   | { readonly kind: 'released' }
+  /** Its handler runs on, although it was told to stop: nothing is written, and the task is another's when the lease has run out. */
+  | { readonly kind: 'abandoned' }
 
 /** One attempt at a task, as its runner sees it. */
 export interface Attempt {
@@ -104,6 +115,12 @@ export class Worker {
       credits: concurrency,
     })
     this.#polling = this.#poll()
+  }
+
+  /** Has a task stop that its owner has cancelled; nothing where it is not here. */
+  cancel(id: string): void {
+    for (const { lease, controller } of this.#running.values())
+      if (lease.id === id) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
   }
 
   /** Takes no more tasks; resolves when those that run have ended, or `deadlineMs` has passed and they have been told to stop. */
@@ -318,8 +335,8 @@ export class Worker {
     }
     switch (outcome.kind) {
       case 'completed': {
-        const { result, artifacts = [] } = outcome
-        return finish({ id, fence, state: 'completed', result, artifacts })
+        const { result, artifacts = [], dead } = outcome
+        return finish({ id, fence, state: 'completed', result, artifacts, ...(dead === undefined ? {} : { dead }) })
       }
       case 'failed': {
         const { error, dead = 'error' } = outcome
@@ -329,7 +346,10 @@ export class Worker {
         return finish({ id, fence, state: 'cancelled' })
       case 'asked':
       case 'sleeping': {
-        const until = outcome.kind === 'asked' ? { asks: outcome.asks } : { wakeAfterMs: outcome.wakeAfterMs }
+        const until =
+          outcome.kind === 'asked'
+            ? { asks: outcome.asks, expireAfterMs: outcome.expireAfterMs }
+            : { wakeAfterMs: outcome.wakeAfterMs }
         const parked = await write(() => store.park(id, fence, until))
         if (parked === 'cancelled') return finish({ id, fence, state: 'cancelled' })
         return onChanged(id)
@@ -339,6 +359,8 @@ export class Worker {
         await write(() => store.retry(id, fence, runAfterMs, statusMessage))
         return onChanged(id)
       }
+      case 'abandoned':
+        return
       case 'released': {
         const released = await write(() => store.release([{ id, fence }]))
         // Others may take it at once; a bell that is lost is rung again by the sweeper.

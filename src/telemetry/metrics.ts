@@ -66,6 +66,11 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
     help: 'Requests refused because the node has as much work as it can take, by reason.',
     label: 'reason',
   },
+  task_attempts: {
+    name: 'holdfast_task_attempts_total',
+    help: 'Attempts at tasks that ended on this worker, by how.',
+    label: 'outcome',
+  },
   dropped_log_lines: {
     name: 'holdfast_dropped_log_lines_total',
     help: 'Log lines lost because their reader was too slow, or could not be written to.',
@@ -81,6 +86,8 @@ export class Metrics {
   readonly operations = new OperationTable()
   /** How long requests waited for a slot that got one after a wait. */
   readonly queueWait = new Series({})
+  /** How long attempts at tasks took, by tool and outcome. */
+  readonly attempts = new Map<string, Series>()
   readonly #sessions = new Map<string, Series>()
   readonly #counters = new Map<OwnCounter, Map<string, number>>()
   readonly #gauges: Gauges
@@ -94,6 +101,14 @@ export class Metrics {
     let values = this.#counters.get(counter)
     if (values === undefined) this.#counters.set(counter, (values = new Map()))
     values.set(label, (values.get(label) ?? 0) + by)
+  }
+
+  /** The series of attempts at the tasks of a tool that ended so. */
+  attempt(tool: string, outcome: string): Series {
+    const key = `${tool} ${outcome}`
+    let series = this.attempts.get(key)
+    if (series === undefined) this.attempts.set(key, (series = new Series({ tool, outcome })))
+    return series
   }
 
   /** The series of `mcp.server.session.duration` with these attributes. */
@@ -174,6 +189,9 @@ export class Metrics {
       'Duration of MCP sessions whose end was seen (mcp.server.session.duration).',
       { [Symbol.iterator]: () => this.#sessions.values() },
     )
+    histogram('holdfast_task_attempt_duration_seconds', 'Duration of attempts at tasks, by tool and outcome.', {
+      [Symbol.iterator]: () => this.attempts.values(),
+    })
     histogram('holdfast_queue_wait_seconds', 'Time that requests waited for a slot, if they had to and got one.', [
       this.queueWait,
     ])

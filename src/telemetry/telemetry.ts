@@ -1,5 +1,7 @@
 import type { Context, Span } from '@opentelemetry/api'
 import type {
+  AttemptEnd,
+  AttemptStart,
   Counter,
   Operation,
   OperationEnd,
@@ -15,10 +17,10 @@ import { networkAttributes, type OperationSeries } from './operation-series.ts'
 import { createTracing, type Tracing } from './tracing.ts'
 
 class RunningOperation implements Operation {
-  readonly start: OperationStart
+  readonly start: OperationStart | AttemptStart
   span: Span | undefined
   context: Context | undefined
-  constructor(start: OperationStart) {
+  constructor(start: OperationStart | AttemptStart) {
     this.start = start
   }
 }
@@ -74,6 +76,38 @@ export class RuntimeTelemetry implements Telemetry {
     return operation
   }
 
+  startAttempt(start: AttemptStart): Operation {
+    const operation = new RunningOperation(start)
+    if (this.#tracing !== undefined) {
+      const { span, context } = this.#tracing.startAttempt(start)
+      operation.span = span
+      operation.context = context
+    }
+    return operation
+  }
+
+  endAttempt(operation: Operation, { durationSeconds, outcome }: AttemptEnd): void {
+    const { start, span } = operation as RunningOperation
+    const { tool, taskId, attempt, requestId } = start as AttemptStart
+    this.metrics.count('task_attempts', outcome)
+    this.metrics.attempt(tool, outcome).observe(durationSeconds)
+    if (span !== undefined) this.#tracing!.endAttempt(span, outcome)
+    const traceId = traceIdOf(operation as RunningOperation)
+    this.#log.log(
+      'info',
+      {
+        requestId,
+        taskId,
+        tool,
+        attempt,
+        outcome,
+        durationMs: Number(toMs(durationSeconds)),
+        ...(traceId === undefined ? {} : { traceId }),
+      },
+      'attempt',
+    )
+  }
+
   run<T>(operation: Operation, fn: () => T): T {
     const { context } = operation as RunningOperation
     return context === undefined ? fn() : this.#tracing!.run(context, fn)
@@ -81,7 +115,7 @@ export class RuntimeTelemetry implements Telemetry {
 
   end(operation: Operation, end: OperationEnd): void {
     const { start, span } = operation as RunningOperation
-    const series = this.metrics.operations.find(start, end)
+    const series = this.metrics.operations.find(start as OperationStart, end)
     series.observe(end.durationSeconds)
     if (span !== undefined) this.#tracing!.end(span, series, end)
     if (this.#isAccessLogged) this.#access(operation as RunningOperation, series, end)
@@ -92,7 +126,7 @@ export class RuntimeTelemetry implements Telemetry {
    * and is a good part of a request's cost (0.13 µs so; 0.4 µs with each part made anew).
    */
   #access(operation: RunningOperation, series: OperationSeries, { durationSeconds, httpStatus }: OperationEnd): void {
-    const { requestId, address, sessionId } = operation.start
+    const { requestId, address, sessionId } = operation.start as OperationStart
     const traceId = traceIdOf(operation)
     const nowMs = Date.now()
     if (nowMs !== this.#stampMs) {
@@ -160,8 +194,13 @@ export class RuntimeTelemetry implements Telemetry {
 /** What a log line says of the request it belongs to. */
 function contextOf(operation: Operation | undefined): object {
   if (operation === undefined) return {}
-  const { requestId, method, tool, prompt } = operation.start
+  const { start } = operation
   const traceId = traceIdOf(operation as RunningOperation)
+  if ('taskId' in start) {
+    const { requestId, taskId, attempt, tool } = start
+    return { requestId, taskId, attempt, target: tool, ...(traceId === undefined ? {} : { traceId }) }
+  }
+  const { requestId, method, tool, prompt } = start
   const target = tool ?? prompt
   return {
     requestId,

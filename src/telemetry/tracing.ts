@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import type { Context, Histogram, Span, SpanOptions, TextMapGetter, Tracer } from '@opentelemetry/api'
-import type { OperationEnd, OperationStart } from '../ports/telemetry.ts'
+import type { AttemptStart, OperationEnd, OperationStart } from '../ports/telemetry.ts'
 import type { LoggedError } from './log-values.ts'
 import { DURATION_BUCKETS_SECONDS, operationAttributes, type Attributes, type Series } from './operation-series.ts'
 
@@ -87,10 +87,38 @@ export class Tracing {
     return { span, context: trace.setSpan(parent, span) }
   }
 
-  #extract(start: OperationStart, active: Context): Context {
+  #extract(start: Partial<OperationStart>, active: Context): Context {
     const { traceparent, tracestate, baggage } = start
     if (traceparent === undefined && baggage === undefined) return active
     return this.#api.propagation.extract<Carrier>(active, { traceparent, tracestate, baggage }, getter)
+  }
+
+  /** A trace of its own, linked to that of who made the task. */
+  startAttempt({ tool, taskId, attempt, traceparent }: AttemptStart): { span: Span; context: Context } {
+    const { trace, ROOT_CONTEXT, SpanKind } = this.#api
+    const creator = trace.getSpanContext(this.#extract({ traceparent }, ROOT_CONTEXT))
+    const span = this.#tracer.startSpan(
+      `process ${tool}`,
+      {
+        kind: SpanKind.CONSUMER,
+        root: true,
+        attributes: {
+          'gen_ai.tool.name': tool,
+          'gen_ai.operation.name': 'execute_tool',
+          'holdfast.task.id': taskId,
+          'holdfast.task.attempt': attempt,
+        },
+        ...(creator === undefined ? {} : { links: [{ context: creator }] }),
+      },
+      ROOT_CONTEXT,
+    )
+    return { span, context: trace.setSpan(ROOT_CONTEXT, span) }
+  }
+
+  endAttempt(span: Span, outcome: string): void {
+    span.setAttribute('holdfast.task.outcome', outcome)
+    if (outcome === 'failed') span.setStatus({ code: this.#api.SpanStatusCode.ERROR })
+    span.end()
   }
 
   end(span: Span, series: Series, { durationSeconds, errorType, rpcCode, message }: OperationEnd): void {

@@ -1,0 +1,250 @@
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { MemoryTaskQueue } from '../backends/memory/task-queue.ts'
+import type { Principal } from '../define/context.ts'
+import type { ServerDefinition } from '../define/server.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import { keepSubscribed } from '../kernel/keep-subscribed.ts'
+import { TASK_CANCEL_CHANNEL } from '../kernel/keys.ts'
+import { isObject, LATEST_MODERN, type JsonObject } from '../kernel/protocol.ts'
+import type { Services } from '../kernel/services.ts'
+import type { TaskView, TaskWatcher } from '../kernel/task-engine.ts'
+import type { TaskQueue } from '../ports/task-queue.ts'
+import type { TaskAdmin, TaskStore } from '../ports/task-store.ts'
+import { StoredTaskEngine } from '../tasks/engine.ts'
+import type { LeaseKeeper } from '../tasks/lease-keeper.ts'
+import { EXPIRED_ANSWER, toError } from '../tasks/payload.ts'
+import { Sweeper } from '../tasks/sweeper.ts'
+import { createTaskRunner } from '../tasks/task-runner.ts'
+import { Worker } from '../tasks/worker.ts'
+import { openLeaseKeeper } from './lease-keeper.ts'
+import type { ResolvedOptions } from './options.ts'
+import { openTaskStore } from './task-store.ts'
+
+/** How a worker works. */
+export interface WorkerOptions {
+  /** Tasks at once. Default 10. */
+  concurrency?: number
+  /** Queues that it serves. Default: those of the server's tools. */
+  queues?: readonly string[]
+  /** A task whose worker has been silent for so long goes to another. Default 30,000. */
+  leaseMs?: number
+  /** A worker whose event loop has stood still for so long is taken for dead. Default 20,000. */
+  hungAfterMs?: number
+  /** How often it looks for tasks that no bell rang for. Default 2,000. */
+  pollMs?: number
+}
+
+/** {@link WorkerOptions} with every default filled in. */
+type ResolvedWorkerOptions = Required<Omit<WorkerOptions, 'queues'>> & Pick<WorkerOptions, 'queues'>
+
+const WORKER_DEFAULTS: ResolvedWorkerOptions = { concurrency: 10, leaseMs: 30_000, hungAfterMs: 20_000, pollMs: 2_000 }
+/** Of the lease: three renewals fit in. */
+const RENEWALS_PER_LEASE = 3
+/** Wait before a task whose worker was lost runs again; it doubles. */
+const CRASH_BACKOFF_MS = 1_000
+/** A ready task that is older than this is rung for again. */
+const OVERDUE_MS = 10_000
+/** An aborted handler has so long to stop when a worker closes. */
+const STOP_MS = 2_000
+
+/** A task that code of the server's own starts. */
+export interface CreateTaskOptions {
+  /** For whom it runs, and who may ask for it. Default: the server itself. */
+  principal?: Principal
+  /** The same key again gives the same task. */
+  idempotencyKey?: string
+  /** Runs no sooner. Default 0. */
+  delayMs?: number
+}
+
+/** The server itself, as the owner of tasks that nobody asked for over the wire. */
+const SERVER: Principal = Object.freeze({ issuer: 'local', subject: 'server', scopes: Object.freeze([]) })
+
+/** Tasks, for code outside the tools: see {@link Runtime.tasks}. */
+export interface RuntimeTasks {
+  /**
+   * Starts a task of a tool; resolves when it is committed.
+   * @throws {HoldfastError} `invalid_params` where there is no such tool, or the arguments do not fit; `overloaded`.
+   */
+  create(tool: string, args: Record<string, unknown>, options?: CreateTaskOptions): Promise<TaskView>
+  /** `undefined`: there is no such task of this principal. */
+  get(id: string, principal?: Principal): Promise<TaskView | undefined>
+  /** `false`: there is no such task of this principal. */
+  cancel(id: string, principal?: Principal): Promise<boolean>
+  /** Tells of changes of a task from now on, until the returned function is called. */
+  watch(id: string, watcher: TaskWatcher): () => void
+}
+
+/** A worker that runs. */
+export interface RunningWorker {
+  readonly name: string
+  /** Tasks that run now. */
+  readonly running: number
+  /** Takes no more tasks, waits for those that run until `deadlineMs`, and has the rest stop. */
+  close(deadlineMs: number): Promise<void>
+}
+
+/** The tasks of a runtime. */
+export interface Tasks {
+  readonly engine: StoredTaskEngine
+  readonly store: TaskStore & TaskAdmin
+  readonly queue: TaskQueue
+  /** What outside code may do. */
+  readonly outside: RuntimeTasks
+  startWorker(services: Services, options: WorkerOptions): Promise<RunningWorker>
+  close(): Promise<void>
+}
+
+type TaskServices = Pick<Services, 'bus' | 'clock' | 'keys' | 'telemetry' | 'catalog' | 'nodeId'>
+
+/** Opens the store and the queue of a server's tasks; `undefined` where no tool runs as one. */
+export async function openTasks(
+  server: ServerDefinition,
+  options: Pick<ResolvedOptions, 'tasks' | 'queue' | 'dataDir' | 'maxTaskBacklog'>,
+  services: TaskServices,
+): Promise<Tasks | undefined> {
+  const tools = server.tools.filter(({ task }) => task !== undefined)
+  if (tools.length === 0) return undefined
+  const { clock, bus, keys, telemetry, catalog } = services
+  const onError = (message: string, error: unknown): void => telemetry.failure(undefined, message, error)
+  const url = typeof options.tasks === 'string' ? withDataDir(options.tasks, options.dataDir) : undefined
+  const store = url === undefined ? (options.tasks as TaskStore & TaskAdmin) : await openTaskStore(url, clock)
+  const queue: TaskQueue = new MemoryTaskQueue((error) => onError('A bell was not heard.', error))
+  const engine = new StoredTaskEngine({
+    store,
+    queue,
+    bus,
+    clock,
+    keys,
+    tools: catalog.tools,
+    maxBacklog: options.maxTaskBacklog,
+    onError,
+  })
+  const queuesOfTools = [...new Set(tools.map(({ task }) => task!.queue))]
+  await queue.ensureTopology(queuesOfTools)
+
+  const create: RuntimeTasks['create'] = async (name, args, { principal = SERVER, idempotencyKey, delayMs } = {}) => {
+    const tool = catalog.tools.get(name)
+    if (tool?.task === undefined)
+      throw new HoldfastError('invalid_params', `There is no tool ${JSON.stringify(name)} that runs as a task.`)
+    if (!isObject(args)) throw new HoldfastError('invalid_params', 'The arguments must be an object.')
+    const { problem } = await tool.input.check(args)
+    if (problem !== undefined)
+      throw new HoldfastError('invalid_params', `The arguments of ${JSON.stringify(name)} do not fit: ${problem}.`)
+    return engine.start({
+      tool,
+      arguments: args as JsonObject,
+      caller: {
+        principal,
+        client: { protocolVersion: LATEST_MODERN, capabilities: {} },
+        revision: LATEST_MODERN,
+        requestId: `${services.nodeId}-task`,
+        traceparent: undefined,
+      },
+      idempotencyKey,
+      isAttended: false,
+      ...(delayMs === undefined ? {} : { delayMs }),
+    })
+  }
+
+  return {
+    engine,
+    store,
+    queue,
+    outside: {
+      create,
+      get: (id, principal = SERVER) => engine.get(id, principal),
+      cancel: (id, principal = SERVER) => engine.cancel(id, principal),
+      watch: (id, watcher) => engine.watch(id, watcher),
+    },
+    async startWorker(all, given) {
+      const settings = { ...WORKER_DEFAULTS, queues: queuesOfTools, ...given }
+      const { leaseMs, hungAfterMs, pollMs, concurrency } = settings
+      const name = `${hostname()}-${process.pid}-${services.nodeId}`
+      const renewMs = leaseMs / RENEWALS_PER_LEASE
+      let worker: Worker | undefined
+      const keeper: LeaseKeeper = await openLeaseKeeper({
+        url,
+        store,
+        worker: name,
+        clock,
+        times: { leaseMs, renewMs },
+        hungAfterMs,
+        onError: (error: unknown) => onError('The leases of tasks could not be renewed.', error),
+        onDied(error: Error) {
+          onError('The thread that keeps leases has died; the worker stops.', error)
+          void worker?.drain(Infinity)
+        },
+      })
+      worker = new Worker({
+        name,
+        store,
+        queue,
+        keeper,
+        clock,
+        run: createTaskRunner(all, engine),
+        onChanged: (id) => engine.changed(id),
+        onError,
+        tools: tools.map((tool) => tool.name),
+        queues: settings.queues,
+        handlerRevisions: tools.flatMap(({ task }) => task!.handlerRevision ?? []),
+        concurrency,
+        leaseMs,
+        pollMs,
+      })
+      const sweeper = new Sweeper({
+        store,
+        queue,
+        clock,
+        everyMs: pollMs,
+        renewMs,
+        sweep: {
+          expiredError: toError({ code: -32603, message: 'The task has not ended in time.' }),
+          lostError: toError({ code: -32603, message: 'The workers that had the task were lost.' }),
+          expiredAnswer: EXPIRED_ANSWER,
+          crashBackoffMs: CRASH_BACKOFF_MS,
+          overdueMs: OVERDUE_MS,
+        },
+        onChanged: (id) => engine.changed(id),
+        onError,
+      })
+      const running = worker
+      const unsubscribe = await keepSubscribed(
+        bus,
+        TASK_CANCEL_CHANNEL,
+        (message) => running.cancel(Buffer.from(message).toString()),
+        clock,
+        (error) => onError('Cancellations of tasks come late.', error),
+      )
+      await running.start()
+      sweeper.start()
+      return {
+        name,
+        get running() {
+          return running.running
+        },
+        async close(deadlineMs) {
+          await running.drain(deadlineMs)
+          await sweeper.close()
+          const stopped = new AbortController()
+          await Promise.race([running.idle(), clock.sleep(STOP_MS, stopped.signal).catch(() => undefined)])
+          stopped.abort()
+          await unsubscribe()
+          await keeper.close()
+        },
+      }
+    },
+    async close() {
+      await queue.close()
+      await engine.close()
+      if (url !== undefined) await store.close()
+    },
+  }
+}
+
+/** The embedded default lies in the data folder; without one it lives in memory. */
+function withDataDir(url: string, dataDir: string | false): string {
+  if (url !== '') return url
+  return dataDir === false ? 'sqlite::memory:' : `sqlite:${join(dataDir, 'tasks.db')}`
+}

@@ -1,0 +1,22 @@
+import type { Principal } from '../define/context.ts'
+import type { Operation } from '../ports/telemetry.ts'
+import type { InvocationFacts, Outcome } from './invocation.ts'
+import type { Services } from './services.ts'
+
+/** What runs a handler: a request that is being served, or an attempt at a task. */
+export interface Call {
+  readonly services: Services
+  readonly facts: Pick<InvocationFacts, 'method' | 'revision' | 'era' | 'client'>
+  readonly principal: Principal
+  /** Id in logs and errors. */
+  readonly requestId: string
+  readonly operation: Operation
+  readonly signal: AbortSignal
+  /** Nobody waits for the outcome any more. */
+  readonly isDone: boolean
+  /** Takes the place of the handler's outcome when the handler is put aside. */
+  onPutAside: ((outcome: Promise<Outcome>) => void) | undefined
+  log(level: number, message: string, fields: Record<string, unknown> | undefined): void
+  progress(done: number, total: number | undefined, message: string | undefined): void
+  closeStream(retryMs: number): void
+}

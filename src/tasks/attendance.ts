@@ -1,0 +1,63 @@
+import type { Clock } from '../ports/clock.ts'
+import type { TaskStore } from '../ports/task-store.ts'
+
+/** A task that nobody waits for ends after so long; who waits says so three times as often. */
+const ATTENDANCE_MS = 60_000
+
+/** Keeps the tasks alive that calls on this node wait for: all of them in one statement. */
+export class Attendance {
+  readonly #store: Pick<TaskStore, 'attend'>
+  readonly #clock: Clock
+  readonly #onError: (error: unknown) => void
+  /** How many wait for each. */
+  readonly #attended = new Map<string, number>()
+  readonly #stop = new AbortController()
+  #running: Promise<void> | undefined
+
+  constructor(store: Pick<TaskStore, 'attend'>, clock: Clock, onError: (error: unknown) => void) {
+    this.#store = store
+    this.#clock = clock
+    this.#onError = onError
+  }
+
+  /** For how long a new task lives until it is attended. */
+  get firstMs(): number {
+    return ATTENDANCE_MS
+  }
+
+  attend(id: string): (keepMs?: number) => void {
+    this.#attended.set(id, (this.#attended.get(id) ?? 0) + 1)
+    this.#running ??= this.#run()
+    let isOver = false
+    return (keepMs) => {
+      if (isOver) return
+      isOver = true
+      const left = this.#attended.get(id)! - 1
+      if (left > 0) this.#attended.set(id, left)
+      else this.#attended.delete(id)
+      if (keepMs !== undefined) this.#store.attend([id], keepMs).catch(this.#onError)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#clock.sleep(ATTENDANCE_MS / 3, this.#stop.signal)
+      } catch {
+        break // closed
+      }
+      if (this.#attended.size === 0) break
+      try {
+        await this.#store.attend([...this.#attended.keys()], ATTENDANCE_MS)
+      } catch (error) {
+        this.#onError(error)
+      }
+    }
+    this.#running = undefined
+  }
+}

@@ -1,0 +1,302 @@
+import type { Client, Principal } from '../define/context.ts'
+import type { ToolDefinition } from '../define/tool.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import type { Call } from '../kernel/call.ts'
+import { failed, runHandler } from '../kernel/call-tool.ts'
+import { HandlerContext } from '../kernel/context.ts'
+import { sha256 } from '../kernel/digest.ts'
+import type { InvocationFacts, Outcome } from '../kernel/invocation.ts'
+import { isOwnName, Replay, type ReplayHost, type Suspension } from '../kernel/replay.ts'
+import type { Entry } from '../kernel/request-state.ts'
+import { rpcCode } from '../kernel/rpc.ts'
+import type { Services } from '../kernel/services.ts'
+import type { TaskCaller } from '../kernel/task-engine.ts'
+import { toolFailure } from '../kernel/tool-result.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Operation } from '../ports/telemetry.ts'
+import { LOG_LEVELS } from '../define/context.ts'
+import { ERRORS } from '../errors/table.ts'
+import {
+  fromAnswer,
+  fromEntryValue,
+  toEntryValue,
+  toError,
+  toQuestion,
+  toResult,
+  type TaskArguments,
+} from './payload.ts'
+import type { Attempt, AttemptOutcome } from './worker.ts'
+
+/** Waits up to this are waited on the worker: to put a task aside and wake it costs more. */
+const WAITED_IN_PLACE_MS = 1_000
+/** How long a page is waited for on the worker. */
+const PAGE_WAIT_MS = 2_000
+/** First wait before another attempt; it doubles. */
+const FIRST_BACKOFF_MS = 1_000
+/** A handler that was told to stop has so long to do so, before the task goes on without it. */
+const GRACE_MS = 1_000
+
+/** What a run works with. */
+export interface TaskRunParts {
+  readonly services: Services
+  readonly tool: ToolDefinition
+  readonly caller: TaskCaller
+  readonly args: TaskArguments
+  /** Tells who waits for the task how far it is. */
+  readonly onProgress: (done: number, total: number | undefined, message: string | undefined) => void
+}
+
+/** One attempt at a task: runs the tool's handler with what is on record, to one of the ways in which an attempt can end. */
+export class TaskRun implements Call, ReplayHost {
+  readonly services: Services
+  readonly facts: Pick<InvocationFacts, 'method' | 'revision' | 'era' | 'client'>
+  readonly principal: Principal
+  readonly requestId: string
+  readonly operation: Operation
+  readonly entries: readonly Entry[]
+  readonly asked: readonly string[]
+  readonly idempotencyKey: string
+  readonly askNow = undefined
+  readonly canDetach = false
+  readonly longestWaitMs = WAITED_IN_PLACE_MS
+  readonly pageWaitMs = PAGE_WAIT_MS
+  onPutAside: ((outcome: Promise<Outcome>) => void) | undefined
+  readonly #attempt: Attempt
+  readonly #parts: TaskRunParts
+  readonly #answers: ReadonlyMap<string, unknown>
+  /** Names on record, of questions with all the keys under which they were asked. */
+  readonly #names: ReadonlySet<string>
+  readonly #controller = new AbortController()
+  #replay: Replay | undefined
+  #suspended = Promise.withResolvers<AttemptOutcome>()
+  #isOver = false
+  #lastProgress = -Infinity
+
+  constructor(attempt: Attempt, parts: TaskRunParts) {
+    const { services, tool, caller, args } = parts
+    const { task, signal } = attempt
+    this.#attempt = attempt
+    this.#parts = parts
+    this.services = services
+    this.principal = caller.principal
+    this.requestId = caller.requestId
+    this.facts = {
+      method: 'tools/call',
+      revision: caller.revision,
+      era: caller.revision >= '2026-07-28' ? 'modern' : 'legacy',
+      client: caller.client,
+    }
+    const steps = task.journal.filter(({ kind }) => kind === 'step')
+    const asks = task.journal.filter(({ kind }) => kind === 'ask')
+    this.entries = [...(args.entries ?? []), ...steps.map(({ name, value }) => fromEntryValue(name, value!))]
+    this.#names = new Set(task.journal.map(({ name }) => name))
+    this.#answers = new Map(asks.flatMap(({ name, value }) => (value === undefined ? [] : [[name, fromAnswer(value)]])))
+    this.asked = asks.flatMap(({ name }) => (isOwnName(name) ? [] : [name]))
+    // Not the id itself: to whom it belongs, it is a secret.
+    this.idempotencyKey = sha256(['task', task.id])
+    this.operation = services.telemetry.startAttempt({
+      requestId: caller.requestId,
+      tool: tool.name,
+      taskId: task.id,
+      attempt: task.attempts + task.crashes + 1,
+      protocolVersion: caller.revision,
+      traceparent: caller.traceparent,
+    })
+    const onAbort = (): void => this.#controller.abort(signal.reason)
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+  }
+
+  get clock(): Clock {
+    return this.services.clock
+  }
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+  get client(): Client {
+    return this.facts.client
+  }
+  get revision(): string {
+    return this.facts.revision
+  }
+  get isDone(): boolean {
+    return this.#isOver
+  }
+  get questionTtlMs(): number {
+    return this.services.options.questionTtlMs
+  }
+  get answered(): readonly string[] {
+    return this.asked.filter((name) => this.#answers.has(name))
+  }
+
+  /** Runs the attempt; never rejects. */
+  async run(): Promise<AttemptOutcome> {
+    const { clock, telemetry } = this.services
+    const startedMs = clock.monotonic()
+    const timeout = new AbortController()
+    const { tool } = this.#parts
+    const { timeoutMs } = tool.task!
+    const handled = this.#handle()
+    const stopped = Promise.withResolvers<AttemptOutcome>()
+    const onAbort = (): void => {
+      clock.sleep(GRACE_MS, timeout.signal).then(
+        () => stopped.resolve(this.#afterAbort(false)),
+        () => undefined, // it ended in time
+      )
+    }
+    if (this.signal.aborted) onAbort()
+    else this.signal.addEventListener('abort', onAbort, { once: true })
+    clock.sleep(timeoutMs, timeout.signal).then(
+      () => this.#controller.abort(new HoldfastError('task_timeout', `The attempt has taken ${timeoutMs} ms.`)),
+      () => undefined, // it ended in time
+    )
+    const outcome = await Promise.race([handled, this.#suspended.promise, stopped.promise])
+    this.#isOver = true
+    timeout.abort()
+    telemetry.endAttempt(this.operation, {
+      outcome: outcome.kind,
+      durationSeconds: (clock.monotonic() - startedMs) / 1000,
+    })
+    // What was put aside can let go of what it holds.
+    if (outcome.kind === 'asked' || outcome.kind === 'sleeping')
+      this.#controller.abort(new HoldfastError('suspended', 'The task waits; the handler runs again.'))
+    return outcome
+  }
+
+  async #handle(): Promise<AttemptOutcome> {
+    const { tool, args } = this.#parts
+    /** What the handler threw; its outcome is for the case that there are no more attempts. */
+    let thrown: unknown
+    try {
+      const checked = await tool.input.check(args.arguments)
+      if (checked.problem !== undefined)
+        // The schema has changed since the task was made.
+        return complete(toolFailure(`Invalid arguments for the tool "${tool.name}": ${checked.problem}`))
+      const context = new HandlerContext(this, () => (this.#replay ??= new Replay(this)))
+      const outcome = await runHandler(this, tool, checked.value, context, (call, of, error) => {
+        thrown = error ?? new Error('The handler threw nothing.')
+        return failed(call, of, error)
+      })
+      if (thrown !== undefined && this.signal.aborted) return this.#afterAbort(true)
+      if (thrown !== undefined && this.#isRetryable(thrown)) return this.#retry(outcome)
+      return complete(outcome)
+    } catch (error) {
+      if (this.signal.aborted) return this.#afterAbort(true)
+      if (this.#isRetryable(error)) return this.#retry(undefined, error)
+      return this.#fail(error)
+    }
+  }
+
+  #isRetryable(error: unknown): boolean {
+    const { retryable } = this.#parts.tool.task!
+    if (retryable?.(error) === true) return true
+    return error instanceof HoldfastError && error.code !== 'handler_error' && ERRORS[error.code].retryable
+  }
+
+  /** Another attempt, if one is left. */
+  #retry(outcome: Outcome | undefined, error?: unknown): AttemptOutcome {
+    const { attempts, maxAttempts } = this.#attempt.task
+    if (attempts + 1 >= maxAttempts)
+      return outcome === undefined ? this.#fail(error, 'attempts') : complete(outcome, 'attempts')
+    const { maxBackoffMs } = this.#parts.tool.task!
+    // Full jitter (Brooker, "Exponential Backoff And Jitter").
+    const runAfterMs = Math.random() * Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** attempts)
+    return { kind: 'retry', runAfterMs }
+  }
+
+  #fail(error: unknown, dead: 'attempts' | 'error' = 'error'): AttemptOutcome {
+    const { services, operation, requestId } = this
+    const isWire = error instanceof HoldfastError && ERRORS[error.code].kind === 'wire'
+    if (!isWire) services.telemetry.failure(operation, `The tool "${this.#parts.tool.name}" failed.`, error)
+    const told = isWire ? error : new HoldfastError('internal_error', `The server failed (request ${requestId}).`)
+    const { retryable } = ERRORS[told.code]
+    return {
+      kind: 'failed',
+      dead,
+      error: toError({
+        code: rpcCode(told, this.facts.era),
+        message: told.message,
+        data: { ...told.data, code: told.code, retryable, requestId },
+      }),
+    }
+  }
+
+  /** What becomes of an attempt that was told to stop. @param hasSettled the handler has done so. */
+  #afterAbort(hasSettled: boolean): AttemptOutcome {
+    const reason = this.signal.reason as HoldfastError
+    switch (reason.code) {
+      case 'task_cancelled':
+        return { kind: 'cancelled' }
+      case 'task_timeout': {
+        this.services.telemetry.failure(this.operation, `The tool "${this.#parts.tool.name}" took too long.`, reason)
+        return this.#retry(
+          toolFailure(`The tool "${this.#parts.tool.name}" took too long (request ${this.requestId}).`),
+        )
+      }
+      default:
+        // A worker that stops gives back what has settled; what still runs is another's only when its lease has run out.
+        return hasSettled ? { kind: 'released' } : { kind: 'abandoned' }
+    }
+  }
+
+  log(level: number, message: string, fields: Record<string, unknown> | undefined): void {
+    if (this.#replay?.isReplaying === true) return
+    this.services.telemetry.handlerLog(this.operation, LOG_LEVELS[level]!, message, fields)
+  }
+
+  progress(done: number, total: number | undefined, message: string | undefined): void {
+    if (typeof done !== 'number' || !(done > this.#lastProgress) || !Number.isFinite(done)) return
+    this.#lastProgress = done
+    if (this.#isOver || this.#replay?.isReplaying === true) return
+    const of = total !== undefined && Number.isFinite(total) ? total : undefined
+    const text = typeof message === 'string' ? message : undefined
+    this.#attempt.report(text ?? (of === undefined ? String(done) : `${done} of ${of}`))
+    if (this.#parts.args.isAttended === true) this.#parts.onProgress(done, of, text)
+  }
+
+  closeStream(): void {
+    // A task has no stream.
+  }
+
+  checkCanAsk(): void {
+    // A task is a call of a tool, and its client declared what it can be asked.
+  }
+
+  answersTo(name: string): readonly unknown[] {
+    return this.#keysOf(name).flatMap((key) => (this.#answers.has(key) ? [this.#answers.get(key)] : []))
+  }
+
+  async record(entry: Entry): Promise<boolean> {
+    const recorded = await this.#attempt.recordStep(entry[0], toEntryValue(entry))
+    return recorded !== 'lost'
+  }
+
+  suspend({ asks, wakeAtMs, problem }: Suspension): void {
+    if (problem !== undefined) return this.#suspended.resolve(this.#fail(problem))
+    if (asks.size > 0)
+      return this.#suspended.resolve({
+        kind: 'asked',
+        expireAfterMs: this.questionTtlMs,
+        // A key is never used twice in a task (SEP-2663): what is asked again has another.
+        asks: Array.from(asks, ([name, question]) => ({
+          name: this.#nextKey(name),
+          request: toQuestion(question),
+        })),
+      })
+    this.#suspended.resolve({ kind: 'sleeping', wakeAfterMs: Math.max(0, wakeAtMs! - this.clock.now()) })
+  }
+
+  #keysOf(name: string): string[] {
+    const keys: string[] = []
+    for (let key = name, times = 2; this.#names.has(key); key = `${name}~${times++}`) keys.push(key)
+    return keys
+  }
+  #nextKey(name: string): string {
+    const times = this.#keysOf(name).length
+    return times === 0 ? name : `${name}~${times + 1}`
+  }
+}
+
+function complete(outcome: Outcome, dead?: 'attempts'): AttemptOutcome {
+  return { kind: 'completed', result: toResult(outcome), ...(dead === undefined ? {} : { dead }) }
+}

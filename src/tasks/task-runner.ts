@@ -1,0 +1,35 @@
+import type { Services } from '../kernel/services.ts'
+import { openCaller } from './caller.ts'
+import type { StoredTaskEngine } from './engine.ts'
+import { fromArguments, toError } from './payload.ts'
+import { TaskRun } from './task-run.ts'
+import type { Attempt, AttemptOutcome } from './worker.ts'
+
+const RETRY_AFTER_MS = 5_000
+
+/** Makes what a worker runs attempts with: the handlers of the server's tools. The returned function never rejects. */
+export function createTaskRunner(
+  services: Services,
+  engine: Pick<StoredTaskEngine, 'progressed'>,
+): (attempt: Attempt) => Promise<AttemptOutcome> {
+  return async (attempt) => {
+    const { task } = attempt
+    const tool = services.catalog.tools.get(task.tool)!
+    try {
+      const run = new TaskRun(attempt, {
+        services,
+        tool,
+        caller: openCaller(services.keys, task.caller),
+        args: fromArguments(task.args),
+        onProgress: (done, total, message) => engine.progressed(task.id, done, total, message),
+      })
+      return await run.run()
+    } catch (error) {
+      // A key that is missing here may be there elsewhere, or with the next deploy; never does a task run as nobody.
+      services.telemetry.failure(undefined, `The task ${task.id} could not be begun.`, error)
+      if (task.attempts + 1 < task.maxAttempts) return { kind: 'retry', runAfterMs: RETRY_AFTER_MS }
+      const message = 'The server could not begin the task.'
+      return { kind: 'failed', dead: 'attempts', error: toError({ code: -32603, message }) }
+    }
+  }
+}
