@@ -1,11 +1,17 @@
 import type { Principal } from '../define/context.ts'
 import type { Operation } from '../ports/telemetry.ts'
 import type { InvocationFacts, Outcome } from './invocation.ts'
-import type { Services } from './services.ts'
+import type { KernelOptions, Services } from './services.ts'
+
+/** What a handler's call works with: so much must also be there where it runs apart from its worker (`tasks/isolation`). */
+export interface CallServices extends Pick<Services, 'telemetry' | 'clock'> {
+  readonly changes: Pick<Services['changes'], 'notify'>
+  readonly options: Pick<KernelOptions, 'questionTtlMs'>
+}
 
 /** What runs a handler: a request that is being served, or an attempt at a task. */
 export interface Call {
-  readonly services: Services
+  readonly services: CallServices
   readonly facts: Pick<InvocationFacts, 'method' | 'revision' | 'era' | 'client'>
   readonly principal: Principal
   /** Id in logs and errors. */

@@ -1,0 +1,48 @@
+// Module of the threads and processes that tools with `isolation` run in.
+import { isMainThread, parentPort, Worker } from 'node:worker_threads'
+import type { ServerDefinition } from '../define/server.ts'
+import type { ToolDefinition } from '../define/tool.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import { serveIsolate, type WayOut } from '../tasks/isolation/inside.ts'
+import type { IsolateSetup, ToIsolate } from '../tasks/isolation/protocol.ts'
+
+async function load({ definition, tool: name }: IsolateSetup): Promise<ToolDefinition> {
+  const { default: server } = (await import(definition)) as { default?: Partial<ServerDefinition> }
+  if (server?.kind !== 'server')
+    throw new HoldfastError(
+      'invalid_module',
+      `The module ${definition}, which the tool ${JSON.stringify(name)} is to be loaded from, does not export a server by default.`,
+    )
+  const tool = server.tools?.find((one) => one.name === name)
+  if (tool === undefined)
+    throw new HoldfastError(
+      'invalid_module',
+      `The server of the module ${definition} has no tool ${JSON.stringify(name)}. Is it another server than the worker's?`,
+    )
+  return tool
+}
+
+/** A process whose worker was killed must not run on: nor where its event loop stands still, and never hears of it. */
+const WATCHDOG = `
+const parent = process.ppid
+setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL') }, 1000)
+`
+
+function wayOut(): WayOut {
+  const port = parentPort
+  if (!isMainThread && port !== null)
+    return {
+      tell: (message) => port.postMessage(message),
+      listen: (onMessage) => void port.on('message', onMessage),
+    }
+  new Worker(WATCHDOG, { eval: true }).unref()
+  process.on('disconnect', () => process.exit())
+  return {
+    tell(message) {
+      if (process.connected) process.send!(message)
+    },
+    listen: (onMessage) => void process.on('message', (message) => onMessage(message as ToIsolate)),
+  }
+}
+
+serveIsolate(wayOut(), load)

@@ -1,0 +1,58 @@
+import type { Counter } from '../../ports/telemetry.ts'
+import type { ClaimedTask } from '../../ports/task-store.ts'
+import type { TaskCaller } from '../../kernel/task-engine.ts'
+import type { TaskArguments } from '../payload.ts'
+import type { PortableError } from '../portable-error.ts'
+import type { AttemptOutcome } from '../worker.ts'
+
+/** What an isolate is started with. */
+export interface IsolateSetup {
+  /** URL of the module that exports the server by default. */
+  readonly definition: string
+  /** The one tool that it runs. */
+  readonly tool: string
+  readonly questionTtlMs: number
+}
+
+/** What a run needs to know of its task. */
+export type IsolatedTask = Pick<ClaimedTask, 'id' | 'attempts' | 'crashes' | 'maxAttempts' | 'journal'>
+
+/** What a worker tells an isolate. */
+export type ToIsolate =
+  /** The first message. */
+  | { readonly kind: 'setup'; readonly setup: IsolateSetup }
+  | { readonly kind: 'run'; readonly task: IsolatedTask; readonly caller: TaskCaller; readonly args: TaskArguments }
+  | { readonly kind: 'recorded'; readonly call: number; readonly outcome: 'recorded' | 'exists' | 'lost' }
+  | { readonly kind: 'not-recorded'; readonly call: number; readonly error: PortableError }
+  | { readonly kind: 'abort'; readonly reason: PortableError }
+
+/** What an isolate tells its worker. */
+export type FromIsolate =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'failed'; readonly error: PortableError }
+  | {
+      readonly kind: 'record'
+      readonly call: number
+      readonly name: string
+      readonly value: Uint8Array
+      readonly artifacts: readonly string[]
+    }
+  | { readonly kind: 'report'; readonly statusMessage: string }
+  | {
+      readonly kind: 'progress'
+      readonly done: number
+      readonly total: number | undefined
+      readonly message: string | undefined
+    }
+  | { readonly kind: 'log'; readonly level: string; readonly message: string; readonly fields: object | undefined }
+  | { readonly kind: 'failure'; readonly message: string; readonly error: PortableError }
+  | { readonly kind: 'count'; readonly counter: Counter; readonly label: string | undefined }
+  | { readonly kind: 'notify'; readonly what: 'tools' | 'prompts' | 'resources' }
+  | { readonly kind: 'notify'; readonly what: 'resource'; readonly uri: string }
+  | {
+      readonly kind: 'ended'
+      readonly outcome: AttemptOutcome
+      /** Nothing of the attempt runs any more. */
+      readonly isIdle: boolean
+      readonly heapBytes: number
+    }
