@@ -163,6 +163,8 @@ const VARIABLES: Readonly<
   LOG_LEVEL: { option: 'logLevel', read: (text) => text.toLowerCase() },
   HOLDFAST_DATA_DIR: { option: 'dataDir', read: (text) => text },
   HOLDFAST_STATE_URL: { option: 'state', read: (text) => text },
+  HOLDFAST_TASKS_URL: { option: 'tasks', read: (text) => text },
+  HOLDFAST_QUEUE_URL: { option: 'queue', read: (text) => text },
   HOLDFAST_KEYS: { option: 'keys', read: (text) => text },
   HOLDFAST_ALLOWED_HOSTS: { option: 'allowedHosts', read: list },
   HOLDFAST_ALLOWED_ORIGINS: { option: 'allowedOrigins', read: list },

@@ -163,7 +163,8 @@ export async function openTasks(
       const { leaseMs, hungAfterMs, pollMs, concurrency } = settings
       const name = `${hostname()}-${process.pid}-${services.nodeId}`
       const renewMs = leaseMs / RENEWALS_PER_LEASE
-      let worker: Worker | undefined
+      /** Filled in below: the keeper is there first. */
+      const kept: { worker?: Worker } = {}
       const keeper: LeaseKeeper = await openLeaseKeeper({
         url,
         store,
@@ -174,10 +175,10 @@ export async function openTasks(
         onError: (error: unknown) => onError('The leases of tasks could not be renewed.', error),
         onDied(error: Error) {
           onError('The thread that keeps leases has died; the worker stops.', error)
-          void worker?.drain(Infinity)
+          void kept.worker?.drain(Infinity)
         },
       })
-      worker = new Worker({
+      const running = (kept.worker = new Worker({
         name,
         store,
         queue,
@@ -185,6 +186,7 @@ export async function openTasks(
         clock,
         run: createTaskRunner(all, engine),
         onChanged: (id) => engine.changed(id),
+        onDue: (afterMs) => sweeper.dueAfter(afterMs),
         onError,
         tools: tools.map((tool) => tool.name),
         queues: settings.queues,
@@ -192,7 +194,7 @@ export async function openTasks(
         concurrency,
         leaseMs,
         pollMs,
-      })
+      }))
       const sweeper = new Sweeper({
         store,
         queue,
@@ -209,7 +211,6 @@ export async function openTasks(
         onChanged: (id) => engine.changed(id),
         onError,
       })
-      const running = worker
       const unsubscribe = await keepSubscribed(
         bus,
         TASK_CANCEL_CHANNEL,

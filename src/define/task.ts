@@ -60,7 +60,9 @@ export interface TaskOptions {
 }
 
 /** {@link TaskOptions} with every default filled in. */
-export type ResolvedTaskOptions = Required<Omit<TaskOptions, 'retryable' | 'handlerRevision' | 'concurrency' | 'isolation'>> &
+export type ResolvedTaskOptions = Required<
+  Omit<TaskOptions, 'retryable' | 'handlerRevision' | 'concurrency' | 'isolation'>
+> &
   Pick<TaskOptions, 'retryable' | 'handlerRevision' | 'concurrency' | 'isolation'>
 
 const DAY_MS = 24 * 3_600_000

@@ -368,7 +368,7 @@ export const ERRORS = {
     200,
     false,
     'The task behind a call has failed, has expired, or was cancelled.',
-    'The message says which. An operator finds it with `holdfast tasks list --dead`, and can have it done again.',
+    'The message says which. The log has the details, under the id of the task.',
   ),
   task_lost: config(
     'The reason of `ctx.signal` when a task was taken from its worker: another one has it, or may have it.',

@@ -32,7 +32,6 @@ export function callTool(invocation: Invocation): Outcome | PromiseLike<Outcome>
   if (era === 'modern' && tool.headerParameters.length > 0 && invocation.exchange.head !== undefined)
     checkHeaderParameters(tool.headerParameters, args, invocation.exchange.head)
   if (tool.scopes !== undefined) requireScopes(invocation, tool, `The tool ${quote(name)}`)
-  const runInPlace = (): Outcome | PromiseLike<Outcome> => runHandler(invocation, tool, args, contextOf(invocation))
   const run = (): Outcome | PromiseLike<Outcome> => checkAndRun(invocation, tool, args)
   const key = meta[OWN_META.idempotencyKey]
   // A later leg of a call is kept by its `requestState`, whatever key the first one had.

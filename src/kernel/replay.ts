@@ -2,12 +2,11 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import type { ElicitUrlOptions } from '../define/ask.ts'
 import type { Checked } from '../define/compile-schema.ts'
-import type { Client } from '../define/context.ts'
 import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
-import type { Clock } from '../ports/clock.ts'
 import { isObject } from './protocol.ts'
 import { checkNeeds, missingCapability, type ClientRequest, type Question } from './question.ts'
+import { NoAnswer, type Ask, type ReplayHost } from './replay-host.ts'
 import type { Entry, EntryKind } from './request-state.ts'
 
 /** Steps and answers of one invocation. */
@@ -32,74 +31,6 @@ const working = new AsyncLocalStorage<string>()
 
 /** Never settles; garbage once nobody holds it. */
 export const never = <T>(): Promise<T> => new Promise<T>(() => undefined)
-
-/** The client was asked, and has not answered in time, or has answered with an error. */
-export class NoAnswer {
-  /** `undefined`: it has not answered in time. */
-  readonly refusal: string | undefined
-  constructor(refusal?: string) {
-    this.refusal = refusal
-  }
-}
-
-/** What a run has come to, and cannot go on from. */
-export interface Suspension {
-  /** To be asked; may be none. */
-  readonly asks: ReadonlyMap<string, Ask>
-  /** To be woken then, by the wall clock. */
-  readonly wakeAtMs: number | undefined
-  /** The call goes on as a task. */
-  readonly isDetached: boolean
-  readonly entries: readonly Entry[]
-  /** Nothing was added to the record since the run before. */
-  readonly isStalled: boolean
-  /** The handler does not do the same as before. */
-  readonly problem: HoldfastError | undefined
-}
-
-/** A question in the words of its revision. */
-export interface Ask {
-  readonly kind: EntryKind
-  readonly request: ClientRequest
-}
-
-/** How a run gets what it lacks: in a 2025 session, in a request of 2026-07-28, as a task. */
-export interface ReplayHost {
-  readonly clock: Clock
-  readonly signal: AbortSignal
-  readonly client: Client
-  readonly revision: string
-  /** What earlier runs have put on record. */
-  readonly entries: readonly Entry[]
-  /** What the client was asked before. */
-  readonly asked: readonly string[]
-  /** Equal each time the handler runs for the same thing; `undefined`: one is made, and put on record. */
-  readonly idempotencyKey: string | undefined
-  /** How long a question is good for. */
-  readonly questionTtlMs: number
-  /** The call becomes a task where it says `ctx.detach()`; `undefined`: it is one already, or runs in place. */
-  readonly canDetach: boolean
-  /** @throws {HoldfastError} `invalid_ask` where the client can't be asked. */
-  checkCanAsk(): void
-  /** The answers to a question that have come, the oldest first. */
-  answersTo(name: string): readonly unknown[]
-  /** Asks, while the handler waits. Without it a run that lacks an answer is suspended. */
-  readonly askNow: ((name: string, request: ClientRequest) => Promise<{ id: string; answer: unknown }>) | undefined
-  /** Tells the client that a page is done with. */
-  tellComplete?(id: string): void
-  /** Whether a step may be taken; where not, the host has left the run. */
-  admitStep?(): boolean
-  /** Puts an entry on record, before it counts. `false`: the run is not to go on. */
-  record?(entry: Entry): Promise<boolean>
-  /** Waits shorter than this are waited in place; `undefined`: all. */
-  readonly longestWaitMs: number | undefined
-  /** How long a page is waited for in place. */
-  readonly pageWaitMs: number
-  /** The handler is left where it is. */
-  suspend(suspension: Suspension): void
-  /** What was answered, and was not asked for again. */
-  readonly answered: readonly string[]
-}
 
 /**
  * The steps and questions of one run of a handler.
@@ -191,7 +122,7 @@ export class Replay {
     // What is on record may not fit any more: the form may have changed with a deploy.
     for (const answer of [recorded?.[2], ...this.#answersTo(name)]) {
       if (answer === undefined) continue
-      if (answer instanceof NoAnswer) return withoutAnswer<T>(question, answer)
+      if (answer instanceof NoAnswer) return withoutAnswer(question, answer) as T
       const checked = await this.#work(async () => question.read(answer))
       if (checked.problem !== undefined) continue
       this.#entries.set(name, [name, kind, answer])
@@ -410,8 +341,8 @@ const actionOf = (checked: Checked): 'accept' | 'decline' | 'cancel' =>
   checked.problem === undefined && isObject(checked.value) ? (checked.value.action as 'accept') : 'cancel'
 
 /** A form or a page that nobody answers is as good as cancelled. */
-function withoutAnswer<T>({ kind, name }: Question, { refusal }: NoAnswer): T {
-  if (refusal === undefined && kind === 'elicit') return { action: 'cancel' } as T
+function withoutAnswer({ kind, name }: Question, { refusal }: NoAnswer): { action: 'cancel' } {
+  if (refusal === undefined && kind === 'elicit') return { action: 'cancel' }
   throw new HoldfastError('client_refused', refusal ?? `The client did not answer ${quote(name)} in time.`)
 }
 

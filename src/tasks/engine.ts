@@ -6,7 +6,7 @@ import { canonical, sha256 } from '../kernel/digest.ts'
 import type { KeyRing } from '../kernel/key-ring.ts'
 import { ownerOf } from '../kernel/owner.ts'
 import { readAnswer } from '../kernel/question.ts'
-import { NoAnswer } from '../kernel/replay.ts'
+import { NoAnswer } from '../kernel/replay-host.ts'
 import {
   ClientRefusal,
   type TaskEngine,

@@ -1,7 +1,7 @@
 import type { JsonObject } from '../kernel/protocol.ts'
 import type { Outcome } from '../kernel/invocation.ts'
 import type { ClientRequest } from '../kernel/question.ts'
-import { NoAnswer } from '../kernel/replay.ts'
+import { NoAnswer } from '../kernel/replay-host.ts'
 import type { Entry, EntryKind } from '../kernel/request-state.ts'
 import type { TaskView } from '../kernel/task-engine.ts'
 

@@ -17,6 +17,8 @@ export interface SweeperParts {
 }
 
 const LIMIT = 500
+/** Between two sweeps, however much becomes due. */
+const LEAST_WAIT_MS = 50
 /** Of a renewal period, in which the store must have answered before a sweeper believes that its silence was the owners'. */
 const TRUST_AFTER_PERIODS = 1.5
 
@@ -31,6 +33,9 @@ export class Sweeper {
   readonly #parts: SweeperParts
   readonly #stop = new AbortController()
   #running: Promise<void> | undefined
+  /** When to sweep at the latest, by the monotonic clock. */
+  #nextMs = 0
+  #wait = new AbortController()
   /** Since when the store has answered without a break; `undefined`: it has not. */
   #answersSinceMs: number | undefined
 
@@ -42,8 +47,17 @@ export class Sweeper {
     this.#running ??= this.#run()
   }
 
+  /** Something becomes due after `afterMs`: sweeps then, and not only when it would anyway. */
+  dueAfter(afterMs: number): void {
+    const atMs = this.#parts.clock.monotonic() + Math.max(afterMs, LEAST_WAIT_MS)
+    if (atMs >= this.#nextMs) return
+    this.#nextMs = atMs
+    this.#wait.abort()
+  }
+
   async close(): Promise<void> {
     this.#stop.abort()
+    this.#wait.abort()
     await this.#running
   }
 
@@ -51,11 +65,11 @@ export class Sweeper {
     const { clock, everyMs } = this.#parts
     const { signal } = this.#stop
     while (!signal.aborted) {
-      const isMore = await this.#sweep()
-      try {
-        if (!isMore) await clock.sleep(everyMs * (0.5 + Math.random()), signal)
-      } catch {
-        return // closed
+      this.#nextMs = clock.monotonic() + everyMs * (0.5 + Math.random())
+      if (await this.#sweep()) continue
+      for (let waitMs; (waitMs = this.#nextMs - clock.monotonic()) > 0 && !signal.aborted;) {
+        this.#wait = new AbortController()
+        await clock.sleep(waitMs, this.#wait.signal).catch(() => undefined) // sooner, or closed
       }
     }
   }

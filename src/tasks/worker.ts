@@ -28,6 +28,8 @@ export type AttemptOutcome =
   | { readonly kind: 'released' }
   /** Its handler runs on, although it was told to stop: nothing is written, and the task is another's when the lease has run out. */
   | { readonly kind: 'abandoned' }
+  /** Its thread or process has died: charged to the task as a worker that was lost. */
+  | { readonly kind: 'crashed' }
 
 /** One attempt at a task, as its runner sees it. */
 export interface Attempt {
@@ -38,6 +40,8 @@ export interface Attempt {
   recordStep(name: string, value: Uint8Array, artifacts?: readonly string[]): Promise<'recorded' | 'exists' | 'lost'>
   /** Tells the owner how far it is. */
   report(statusMessage: string): void
+  /** The handler goes on after the outcome, though it was told to stop: it keeps its slot until it has settled. */
+  keepSlot(until: Promise<unknown>): void
 }
 
 /** What a worker works with. */
@@ -51,7 +55,11 @@ export interface WorkerParts {
   readonly run: (attempt: Attempt) => Promise<AttemptOutcome>
   /** Told of each change that somebody may be waiting for. */
   readonly onChanged: (id: string) => void
+  /** Told after which time a task that was put aside is due again. */
+  readonly onDue?: (afterMs: number) => void
   readonly onError: (message: string, error: unknown) => void
+  /** Handlers that do not stop when they are told to hold so many slots that the process should drain, and be started anew. */
+  readonly onStuck?: () => void
   readonly tools: readonly string[]
   /** Attempts at once of the tools that are bounded; the others may take all slots. */
   readonly toolConcurrency?: ReadonlyMap<string, number>
@@ -64,7 +72,12 @@ export interface WorkerParts {
   readonly pollMs: number
 }
 
+/** A worker is stuck when handlers that were told to stop hold this share of its slots, and still do after a while. */
+const STUCK_SHARE = 0.5
+const STUCK_AFTER_MS = 10_000
+
 interface Running {
+  readonly lease: Lease
   readonly tool: string
   readonly controller: AbortController
   readonly ended: Promise<void>
@@ -84,10 +97,14 @@ interface Running {
  * 3. Every write carries the fence of its claim, and is repeated until it is known to be carried out, or the lease is lost.
  * 4. A handler whose lease is lost is told so, and nothing that it still does is written.
  * 5. A tool of which as many attempts run as may is not asked for: a backlog of it keeps no slot from the others.
+ * 6. A handler that was told to stop and does not keeps its slot, though its task has gone on without it.
  */
 export class Worker {
   readonly #parts: WorkerParts
   readonly #running = new Map<string, Running>()
+  /** Handlers that ignore that they were told to stop. */
+  readonly #abandoned = new Set<{ readonly tool: string }>()
+  #isMaybeStuck = false
   readonly #finishing: Gather<TaskEnd, 'done' | 'lost'>
   readonly #stop = new AbortController()
   readonly #mayHaveMore = new Set<string>()
@@ -106,6 +123,11 @@ export class Worker {
   /** Tasks that run now. */
   get running(): number {
     return this.#running.size
+  }
+
+  /** Handlers that run on, though they were told to stop, and hold slots. */
+  get abandoned(): number {
+    return this.#abandoned.size
   }
 
   async start(): Promise<void> {
@@ -177,7 +199,7 @@ export class Worker {
     // A claim that asks for a bounded tool takes no more tasks than it has slots; what it leaves is for the others' claim.
     let isUnboundedTurn = false
     while (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) {
-      const free = concurrency - this.#running.size
+      const free = concurrency - this.#running.size - this.#abandoned.size
       if (free <= 0) return this.#pause()
       const [queue] = hinted !== undefined && this.#mayHaveMore.has(hinted) ? [hinted] : this.#mayHaveMore
       this.#mayHaveMore.delete(queue!)
@@ -200,7 +222,7 @@ export class Worker {
     const { tools, toolConcurrency } = this.#parts
     if (toolConcurrency === undefined || toolConcurrency.size === 0) return { tools, limit: free, isPart: false }
     const taken = new Map<string, number>()
-    for (const { tool } of this.#running.values()) taken.set(tool, (taken.get(tool) ?? 0) + 1)
+    for (const { tool } of [...this.#running.values(), ...this.#abandoned]) taken.set(tool, (taken.get(tool) ?? 0) + 1)
     const leftOf = (tool: string): number => (toolConcurrency.get(tool) ?? Infinity) - (taken.get(tool) ?? 0)
     const askable = tools.filter((tool) => (isUnboundedTurn ? leftOf(tool) === Infinity : leftOf(tool) > 0))
     return {
@@ -286,14 +308,44 @@ export class Worker {
     const ended = this.#attempt(task, lease, controller, lost).finally(() => {
       keeper.drop(lease)
       this.#running.delete(key)
-      this.#resume()
-      if (this.#parts.toolConcurrency?.has(task.tool) === true) {
-        for (const queue of this.#askedInPart) this.#mayHaveMore.add(queue)
-        this.#askedInPart.clear()
-      }
-      if (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) void this.#claim()
+      this.#onFree(task.tool)
     })
-    this.#running.set(key, { tool: task.tool, controller, ended })
+    this.#running.set(key, { lease, tool: task.tool, controller, ended })
+  }
+
+  /** A slot may be free. */
+  #onFree(tool: string): void {
+    this.#resume()
+    if (this.#parts.toolConcurrency?.has(tool) === true) {
+      for (const queue of this.#askedInPart) this.#mayHaveMore.add(queue)
+      this.#askedInPart.clear()
+    }
+    if (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) void this.#claim()
+  }
+
+  #keepSlot(tool: string, until: Promise<unknown>): void {
+    const one = { tool }
+    const free = (): void => {
+      this.#abandoned.delete(one)
+      this.#onFree(tool)
+    }
+    this.#abandoned.add(one)
+    until.then(free, free)
+    void this.#lookWhetherStuck()
+  }
+
+  async #lookWhetherStuck(): Promise<void> {
+    const { clock, concurrency, onStuck } = this.#parts
+    const isStuck = (): boolean => this.#abandoned.size >= concurrency * STUCK_SHARE
+    if (this.#isMaybeStuck || !isStuck()) return
+    this.#isMaybeStuck = true
+    try {
+      await clock.sleep(STUCK_AFTER_MS, this.#stop.signal)
+    } catch {
+      return // it drains
+    }
+    this.#isMaybeStuck = false
+    if (isStuck()) onStuck?.()
   }
 
   /** @param lost aborts when the lease is lost, and for no other reason: a cancelled or draining attempt still writes its end. */
@@ -306,6 +358,7 @@ export class Worker {
         task,
         signal: controller.signal,
         report: (statusMessage) => keeper.report(lease, statusMessage),
+        keepSlot: (until) => this.#keepSlot(task.tool, until),
         recordStep: async (name, value, artifacts = []) => {
           if (lost.signal.aborted) return 'lost'
           const recorded = await write(() => store.recordStep({ ...lease, name, value, leaseMs, artifacts }))
@@ -352,15 +405,24 @@ export class Worker {
             : { wakeAfterMs: outcome.wakeAfterMs }
         const parked = await write(() => store.park(id, fence, until))
         if (parked === 'cancelled') return finish({ id, fence, state: 'cancelled' })
+        if (outcome.kind === 'sleeping') this.#parts.onDue?.(outcome.wakeAfterMs)
         return onChanged(id)
       }
       case 'retry': {
         const { runAfterMs, statusMessage } = outcome
         await write(() => store.retry(id, fence, runAfterMs, statusMessage))
+        this.#parts.onDue?.(runAfterMs)
         return onChanged(id)
       }
       case 'abandoned':
         return
+      case 'crashed': {
+        // The sweeper charges it as soon as the lease has run out, which nothing is gained by waiting for.
+        const { keeper, name } = this.#parts
+        keeper.drop({ id, fence })
+        await write(() => store.heartbeat(name, [{ id, fence }], 1))
+        return
+      }
       case 'released': {
         const released = await write(() => store.release([{ id, fence }]))
         // Others may take it at once; a bell that is lost is rung again by the sweeper.

@@ -254,7 +254,7 @@ test('an attempt is tried again after its wait, and parks until it is answered',
     if (task.attempts === 0) return { kind: 'retry', runAfterMs: 1_000, statusMessage: 'busy' }
     if (task.journal.length === 0) {
       expect(await recordStep('s', bytes('1'))).toBe('recorded')
-      return { kind: 'asked', asks: [{ name: 'q', request: bytes('?') }] }
+      return { kind: 'asked', asks: [{ name: 'q', request: bytes('?') }], expireAfterMs: 60_000 }
     }
     return done
   })
