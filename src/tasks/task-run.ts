@@ -1,7 +1,7 @@
 import type { Client, Principal } from '../define/context.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
-import type { Call } from '../kernel/call.ts'
+import type { Call, CallServices } from '../kernel/call.ts'
 import { failed, runHandler } from '../kernel/call-tool.ts'
 import { HandlerContext } from '../kernel/context.ts'
 import { sha256 } from '../kernel/digest.ts'
@@ -10,7 +10,6 @@ import { isOwnName, Replay } from '../kernel/replay.ts'
 import type { ReplayHost, Suspension } from '../kernel/replay-host.ts'
 import type { Entry } from '../kernel/request-state.ts'
 import { rpcCode } from '../kernel/rpc.ts'
-import type { Services } from '../kernel/services.ts'
 import type { TaskCaller } from '../kernel/task-engine.ts'
 import { toolFailure } from '../kernel/tool-result.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -26,7 +25,7 @@ import {
   toResult,
   type TaskArguments,
 } from './payload.ts'
-import type { Attempt, AttemptOutcome } from './worker.ts'
+import type { Attempt, AttemptOutcome, AttemptTask } from './worker.ts'
 
 /** Waits up to this are waited on the worker: to put a task aside and wake it costs more. */
 const WAITED_IN_PLACE_MS = 1_000
@@ -39,7 +38,7 @@ const GRACE_MS = 1_000
 
 /** What a run works with. */
 export interface TaskRunParts {
-  readonly services: Services
+  readonly services: CallServices
   readonly tool: ToolDefinition
   readonly caller: TaskCaller
   readonly args: TaskArguments
@@ -49,7 +48,7 @@ export interface TaskRunParts {
 
 /** One attempt at a task: runs the tool's handler with what is on record, to one of the ways in which an attempt can end. */
 export class TaskRun implements Call, ReplayHost {
-  readonly services: Services
+  readonly services: CallServices
   readonly facts: Pick<InvocationFacts, 'method' | 'revision' | 'era' | 'client'>
   readonly principal: Principal
   readonly requestId: string
@@ -62,7 +61,7 @@ export class TaskRun implements Call, ReplayHost {
   readonly longestWaitMs = WAITED_IN_PLACE_MS
   readonly pageWaitMs = PAGE_WAIT_MS
   onPutAside: ((outcome: Promise<Outcome>) => void) | undefined
-  readonly #attempt: Attempt
+  readonly #attempt: Attempt<AttemptTask>
   readonly #parts: TaskRunParts
   readonly #answers: ReadonlyMap<string, unknown>
   /** Names on record, of questions with all the keys under which they were asked. */
@@ -73,7 +72,7 @@ export class TaskRun implements Call, ReplayHost {
   #isOver = false
   #lastProgress = -Infinity
 
-  constructor(attempt: Attempt, parts: TaskRunParts) {
+  constructor(attempt: Attempt<AttemptTask>, parts: TaskRunParts) {
     const { services, tool, caller, args } = parts
     const { task, signal } = attempt
     this.#attempt = attempt

@@ -6,6 +6,8 @@ import type { ClaimedTask, DeadReason, TaskEnd, TaskStore } from '../ports/task-
 import { Gather } from './gather.ts'
 import type { Lease, LeaseKeeper, LeaseLoss } from './lease-keeper.ts'
 import { persistently } from './persistent.ts'
+import { Slots } from './slots.ts'
+import { writeOutcome } from './write-outcome.ts'
 
 /** What became of one attempt. */
 export type AttemptOutcome =
@@ -31,9 +33,12 @@ export type AttemptOutcome =
   /** Its thread or process has died: charged to the task as a worker that was lost. */
   | { readonly kind: 'crashed' }
 
+/** What a run needs of its task. */
+export type AttemptTask = Pick<ClaimedTask, 'id' | 'attempts' | 'crashes' | 'maxAttempts' | 'journal'>
+
 /** One attempt at a task, as its runner sees it. */
-export interface Attempt {
-  readonly task: ClaimedTask
+export interface Attempt<Task extends AttemptTask = ClaimedTask> {
+  readonly task: Task
   /** Aborts with a `HoldfastError`: `task_lost`, `task_cancelled`, `draining`. */
   readonly signal: AbortSignal
   /** Puts a step on record; `lost` has aborted {@link signal}. */
@@ -72,13 +77,8 @@ export interface WorkerParts {
   readonly pollMs: number
 }
 
-/** A worker is stuck when handlers that were told to stop hold this share of its slots, and still do after a while. */
-const STUCK_SHARE = 0.5
-const STUCK_AFTER_MS = 10_000
-
 interface Running {
   readonly lease: Lease
-  readonly tool: string
   readonly controller: AbortController
   readonly ended: Promise<void>
 }
@@ -102,9 +102,7 @@ interface Running {
 export class Worker {
   readonly #parts: WorkerParts
   readonly #running = new Map<string, Running>()
-  /** Handlers that ignore that they were told to stop. */
-  readonly #abandoned = new Set<{ readonly tool: string }>()
-  #isMaybeStuck = false
+  readonly #slots: Slots
   readonly #finishing: Gather<TaskEnd, 'done' | 'lost'>
   readonly #stop = new AbortController()
   readonly #mayHaveMore = new Set<string>()
@@ -118,6 +116,7 @@ export class Worker {
   constructor(parts: WorkerParts) {
     this.#parts = parts
     this.#finishing = new Gather((ends) => parts.store.finish(ends), 500)
+    this.#slots = new Slots({ ...parts, stopped: this.#stop.signal, onFree: (tool) => this.#onFree(tool) })
   }
 
   /** Tasks that run now. */
@@ -127,7 +126,7 @@ export class Worker {
 
   /** Handlers that run on, though they were told to stop, and hold slots. */
   get abandoned(): number {
-    return this.#abandoned.size
+    return this.#slots.abandoned
   }
 
   async start(): Promise<void> {
@@ -195,15 +194,13 @@ export class Worker {
   }
 
   async #claimRound(hinted: string | undefined, ids: readonly string[] | undefined): Promise<void> {
-    const { concurrency } = this.#parts
-    // A claim that asks for a bounded tool takes no more tasks than it has slots; what it leaves is for the others' claim.
     let isUnboundedTurn = false
     while (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) {
-      const free = concurrency - this.#running.size - this.#abandoned.size
+      const { free } = this.#slots
       if (free <= 0) return this.#pause()
       const [queue] = hinted !== undefined && this.#mayHaveMore.has(hinted) ? [hinted] : this.#mayHaveMore
       this.#mayHaveMore.delete(queue!)
-      const { tools, limit, isPart } = this.#askable(free, isUnboundedTurn)
+      const { tools, limit, isPart } = this.#slots.askable(isUnboundedTurn)
       if (isPart) this.#askedInPart.add(queue!)
       if (tools.length === 0) {
         if (isUnboundedTurn) this.#mayHaveMore.add(queue!)
@@ -214,21 +211,6 @@ export class Worker {
       if (isFull === undefined) return
       if (isFull || isUnboundedTurn) this.#mayHaveMore.add(queue!)
       isUnboundedTurn = isFull && !isUnboundedTurn && limit < free
-    }
-  }
-
-  /** Tools that have a free slot, and how many tasks of them may come. */
-  #askable(free: number, isUnboundedTurn: boolean): { tools: readonly string[]; limit: number; isPart: boolean } {
-    const { tools, toolConcurrency } = this.#parts
-    if (toolConcurrency === undefined || toolConcurrency.size === 0) return { tools, limit: free, isPart: false }
-    const taken = new Map<string, number>()
-    for (const { tool } of [...this.#running.values(), ...this.#abandoned]) taken.set(tool, (taken.get(tool) ?? 0) + 1)
-    const leftOf = (tool: string): number => (toolConcurrency.get(tool) ?? Infinity) - (taken.get(tool) ?? 0)
-    const askable = tools.filter((tool) => (isUnboundedTurn ? leftOf(tool) === Infinity : leftOf(tool) > 0))
-    return {
-      tools: askable,
-      limit: Math.min(free, ...askable.map(leftOf)),
-      isPart: tools.some((tool) => leftOf(tool) <= 0),
     }
   }
 
@@ -305,47 +287,23 @@ export class Worker {
     const { keeper } = this.#parts
     if (task.cancel) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
     const key = `${task.id} ${task.fence}`
+    const free = this.#slots.take(task.tool)
     const ended = this.#attempt(task, lease, controller, lost).finally(() => {
       keeper.drop(lease)
       this.#running.delete(key)
-      this.#onFree(task.tool)
+      free()
     })
-    this.#running.set(key, { lease, tool: task.tool, controller, ended })
+    this.#running.set(key, { lease, controller, ended })
   }
 
   /** A slot may be free. */
   #onFree(tool: string): void {
     this.#resume()
-    if (this.#parts.toolConcurrency?.has(tool) === true) {
+    if (this.#slots.isBounded(tool)) {
       for (const queue of this.#askedInPart) this.#mayHaveMore.add(queue)
       this.#askedInPart.clear()
     }
     if (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) void this.#claim()
-  }
-
-  #keepSlot(tool: string, until: Promise<unknown>): void {
-    const one = { tool }
-    const free = (): void => {
-      this.#abandoned.delete(one)
-      this.#onFree(tool)
-    }
-    this.#abandoned.add(one)
-    until.then(free, free)
-    void this.#lookWhetherStuck()
-  }
-
-  async #lookWhetherStuck(): Promise<void> {
-    const { clock, concurrency, onStuck } = this.#parts
-    const isStuck = (): boolean => this.#abandoned.size >= concurrency * STUCK_SHARE
-    if (this.#isMaybeStuck || !isStuck()) return
-    this.#isMaybeStuck = true
-    try {
-      await clock.sleep(STUCK_AFTER_MS, this.#stop.signal)
-    } catch {
-      return // it drains
-    }
-    this.#isMaybeStuck = false
-    if (isStuck()) onStuck?.()
   }
 
   /** @param lost aborts when the lease is lost, and for no other reason: a cancelled or draining attempt still writes its end. */
@@ -358,7 +316,7 @@ export class Worker {
         task,
         signal: controller.signal,
         report: (statusMessage) => keeper.report(lease, statusMessage),
-        keepSlot: (until) => this.#keepSlot(task.tool, until),
+        keepSlot: (until) => this.#slots.abandon(task.tool, until),
         recordStep: async (name, value, artifacts = []) => {
           if (lost.signal.aborted) return 'lost'
           const recorded = await write(() => store.recordStep({ ...lease, name, value, leaseMs, artifacts }))
@@ -366,68 +324,9 @@ export class Worker {
           return recorded
         },
       })
-      if (!lost.signal.aborted) await this.#write(task, lease, outcome, write)
+      if (!lost.signal.aborted) await writeOutcome(task, outcome, { ...this.#parts, finishing: this.#finishing, write })
     } catch (error) {
       if (!lost.signal.aborted) onError(`The task ${task.id} ended without an outcome.`, error)
-    }
-  }
-
-  /** Writes what became of an attempt. What is lost on the way is another's to end. */
-  async #write(
-    { id, owner, queue: queueName }: ClaimedTask,
-    { fence }: Lease,
-    outcome: AttemptOutcome,
-    write: <T>(work: () => Promise<T>) => Promise<T>,
-  ): Promise<void> {
-    const { store, onChanged, queue } = this.#parts
-    const finish = async (end: TaskEnd): Promise<void> => {
-      const done = await write(() => this.#finishing.add(end))
-      // A first try whose reply was lost has ended it: then the fence of the end is ours.
-      if (done === 'lost' && (await write(() => store.get(id, owner)))?.doneFence !== fence) return
-      onChanged(id)
-    }
-    switch (outcome.kind) {
-      case 'completed': {
-        const { result, artifacts = [], dead } = outcome
-        return finish({ id, fence, state: 'completed', result, artifacts, ...(dead === undefined ? {} : { dead }) })
-      }
-      case 'failed': {
-        const { error, dead = 'error' } = outcome
-        return finish({ id, fence, state: 'failed', error, dead })
-      }
-      case 'cancelled':
-        return finish({ id, fence, state: 'cancelled' })
-      case 'asked':
-      case 'sleeping': {
-        const until =
-          outcome.kind === 'asked'
-            ? { asks: outcome.asks, expireAfterMs: outcome.expireAfterMs }
-            : { wakeAfterMs: outcome.wakeAfterMs }
-        const parked = await write(() => store.park(id, fence, until))
-        if (parked === 'cancelled') return finish({ id, fence, state: 'cancelled' })
-        if (outcome.kind === 'sleeping') this.#parts.onDue?.(outcome.wakeAfterMs)
-        return onChanged(id)
-      }
-      case 'retry': {
-        const { runAfterMs, statusMessage } = outcome
-        await write(() => store.retry(id, fence, runAfterMs, statusMessage))
-        this.#parts.onDue?.(runAfterMs)
-        return onChanged(id)
-      }
-      case 'abandoned':
-        return
-      case 'crashed': {
-        // The sweeper charges it as soon as the lease has run out, which nothing is gained by waiting for.
-        const { keeper, name } = this.#parts
-        keeper.drop({ id, fence })
-        await write(() => store.heartbeat(name, [{ id, fence }], 1))
-        return
-      }
-      case 'released': {
-        const released = await write(() => store.release([{ id, fence }]))
-        // Others may take it at once; a bell that is lost is rung again by the sweeper.
-        if (released.length > 0) await queue.ring(queueName, released).catch(() => undefined)
-      }
     }
   }
 }

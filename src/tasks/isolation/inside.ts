@@ -11,7 +11,7 @@ import { systemClock } from '../../ports/clock.ts'
 import type { Operation, Telemetry } from '../../ports/telemetry.ts'
 import { fromPortable, toPortable } from '../portable-error.ts'
 import { TaskRun } from '../task-run.ts'
-import type { Attempt } from '../worker.ts'
+import type { Attempt, AttemptTask } from '../worker.ts'
 import type { FromIsolate, IsolateSetup, ToIsolate } from './protocol.ts'
 
 /** The way to the worker. */
@@ -46,7 +46,7 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, tool: ToolDefinition): 
   const run = async ({ task, caller, args }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
     const controller = (current = new AbortController())
     let isIdle = true
-    const attempt: Attempt = {
+    const attempt: Attempt<AttemptTask> = {
       task,
       signal: controller.signal,
       recordStep(name, value, artifacts = []) {

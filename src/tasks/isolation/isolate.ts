@@ -5,9 +5,9 @@ import type { Clock } from '../../ports/clock.ts'
 import type { Operation, Telemetry } from '../../ports/telemetry.ts'
 import type { TaskArguments } from '../payload.ts'
 import { fromPortable, toPortable } from '../portable-error.ts'
-import type { Attempt, AttemptOutcome } from '../worker.ts'
+import type { Attempt, AttemptOutcome, AttemptTask } from '../worker.ts'
 import { startHost, type Host, type HostOptions, type IsolationKind } from './host.ts'
-import type { FromIsolate, IsolatedTask } from './protocol.ts'
+import type { FromIsolate } from './protocol.ts'
 
 /** Its module must be loaded by then. */
 const START_TIMEOUT_MS = 60_000
@@ -51,6 +51,7 @@ export class Isolate {
   readonly #started = Promise.withResolvers<void>()
   #run: IsolatedRun | undefined
   #onEnded: ((outcome: AttemptOutcome) => void) | undefined
+  #onDied: ((why: string) => void) | undefined
   #isUsable = true
 
   private constructor(parts: IsolateParts) {
@@ -58,6 +59,7 @@ export class Isolate {
     this.#host = startHost(parts.kind, { ...parts.host, onMessage: (message) => this.#onMessage(message) })
     void this.#host.ended.then((why) => {
       this.#isUsable = false
+      this.#onDied?.(why)
       this.#started.reject(new Error(`The ${parts.kind} has ended: ${why}.`))
     })
   }
@@ -113,7 +115,7 @@ export class Isolate {
     }
     this.#run = run
     this.#onEnded = (outcome) => end.resolve({ kind: 'ended', outcome })
-    void this.#host.ended.then((why) => end.resolve({ kind: 'died', why }))
+    this.#onDied = (why) => end.resolve({ kind: 'died', why })
     this.#host.tell({ kind: 'run', task: toIsolated(attempt), caller, args })
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, { once: true })
@@ -131,6 +133,7 @@ export class Isolate {
       signal.removeEventListener('abort', onAbort)
       this.#run = undefined
       this.#onEnded = undefined
+      this.#onDied = undefined
     }
   }
 
@@ -181,7 +184,7 @@ export class Isolate {
 /** A message takes whole buffers along, of which these may be small parts. */
 const own = (bytes: Uint8Array | undefined): Uint8Array | undefined => bytes && new Uint8Array(bytes)
 
-function toIsolated({ task: { id, attempts, crashes, maxAttempts, journal } }: Attempt): IsolatedTask {
+function toIsolated({ task: { id, attempts, crashes, maxAttempts, journal } }: Attempt): AttemptTask {
   const entries = journal.map(({ name, kind, request, value }) => ({
     name,
     kind,

@@ -1,9 +1,8 @@
 import type { Counter } from '../../ports/telemetry.ts'
-import type { ClaimedTask } from '../../ports/task-store.ts'
 import type { TaskCaller } from '../../kernel/task-engine.ts'
 import type { TaskArguments } from '../payload.ts'
 import type { PortableError } from '../portable-error.ts'
-import type { AttemptOutcome } from '../worker.ts'
+import type { AttemptOutcome, AttemptTask } from '../worker.ts'
 
 /** What an isolate is started with. */
 export interface IsolateSetup {
@@ -14,14 +13,11 @@ export interface IsolateSetup {
   readonly questionTtlMs: number
 }
 
-/** What a run needs to know of its task. */
-export type IsolatedTask = Pick<ClaimedTask, 'id' | 'attempts' | 'crashes' | 'maxAttempts' | 'journal'>
-
 /** What a worker tells an isolate. */
 export type ToIsolate =
   /** The first message. */
   | { readonly kind: 'setup'; readonly setup: IsolateSetup }
-  | { readonly kind: 'run'; readonly task: IsolatedTask; readonly caller: TaskCaller; readonly args: TaskArguments }
+  | { readonly kind: 'run'; readonly task: AttemptTask; readonly caller: TaskCaller; readonly args: TaskArguments }
   | { readonly kind: 'recorded'; readonly call: number; readonly outcome: 'recorded' | 'exists' | 'lost' }
   | { readonly kind: 'not-recorded'; readonly call: number; readonly error: PortableError }
   | { readonly kind: 'abort'; readonly reason: PortableError }
