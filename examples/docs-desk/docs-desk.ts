@@ -6,11 +6,14 @@ import { createEndpointEmbedder } from './embedding/endpoint-embedder.ts'
 import { createLocalEmbedder } from './embedding/local-embedder.ts'
 import { ingestPath, ingestText } from './ingest/ingest.ts'
 import type { IngestProgress, IngestReport } from './ingest/ingest.ts'
+import { withoutRecord } from './ingest/steps.ts'
+import type { Step } from './ingest/steps.ts'
 import type { ReadDocument, ReadRequest } from './reading/read-document.ts'
 import { search } from './search/search.ts'
 import type { FoundPassage, SearchResult } from './search/search.ts'
 import type { Settings } from './settings.ts'
 import type { DocumentStore, DocumentSummary } from './store/document-store.ts'
+import { openPostgresStore } from './store/postgres-store.ts'
 import { openSqliteStore } from './store/sqlite-store.ts'
 import { WorkerClient } from './workers/worker-client.ts'
 
@@ -21,10 +24,10 @@ export type AskResult =
 
 /** A knowledge base: documents go in, passages and answers come out. */
 export interface DocsDesk {
-  /** See `ingestPath` and `ingestText`. Ingests run one after the other. */
+  /** See `ingestPath` and `ingestText`. Those of one process run one after the other. */
   ingest(
     what: { path: string } | { title: string; text: string },
-    options?: { progress?: IngestProgress; signal?: AbortSignal },
+    options?: { progress?: IngestProgress; signal?: AbortSignal; step?: Step },
   ): Promise<IngestReport>
   /** See `search`. */
   search(query: string, limit: number, signal?: AbortSignal): Promise<SearchResult>
@@ -64,7 +67,15 @@ export function openDocsDesk(settings: Settings): DocsDesk {
   const embedder = endpoint?.embeddingModel
     ? createEndpointEmbedder(endpoint, endpoint.embeddingModel)
     : createLocalEmbedder()
-  return createDocsDesk(settings, openSqliteStore(settings.databaseFile), embedder)
+  return createDocsDesk(settings, openStore(settings), embedder)
+}
+
+/** The store that the settings name. */
+export function openStore({
+  databaseUrl,
+  databaseFile,
+}: Pick<Settings, 'databaseUrl' | 'databaseFile'>): DocumentStore {
+  return databaseUrl === undefined ? openSqliteStore(databaseFile) : openPostgresStore(databaseUrl)
 }
 
 /** A knowledge base over a store and a model of the caller's. */
@@ -90,12 +101,12 @@ export function createDocsDesk(settings: Settings, store: DocumentStore, embedde
   }
 
   return {
-    async ingest(what, { progress, signal } = {}) {
+    async ingest(what, { progress, signal, step = withoutRecord } = {}) {
       const run = (): Promise<IngestReport> => {
         signal?.throwIfAborted()
         return 'path' in what
-          ? ingestPath(parts, what.path, progress, signal)
-          : ingestText(parts, what.title, what.text, progress, signal)
+          ? ingestPath({ ...parts, step }, what.path, progress, signal)
+          : ingestText({ ...parts, step }, what.title, what.text, progress, signal)
       }
       // One at a time: two at once would embed the same passages twice.
       const ingest = lastIngest.then(run, run)

@@ -31,6 +31,8 @@ export interface EndpointSettings {
 export interface Settings {
   /** The SQLite file; `:memory:` keeps everything in the process. */
   databaseFile: string
+  /** The Postgres database that takes the file's place. */
+  databaseUrl?: string
   /** Folders that `ingest` may read. */
   roots: string[]
   limits: IngestLimits
@@ -59,12 +61,25 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     if (name.startsWith('DOCS_DESK_') && !VARIABLES.includes(name))
       throw new DeskError('invalid_settings', `${name} is no setting of Docs desk. There are ${VARIABLES.join(', ')}.`)
   const endpoint = readEndpoint(environment)
+  const databaseUrl = readDatabaseUrl(environment['DATABASE_URL'])
   return {
     databaseFile: join(environment['HOLDFAST_DATA_DIR'] || '.holdfast', 'docs-desk.db'),
     roots: readRoots(environment['DOCS_DESK_ROOTS']),
     limits: DEFAULT_LIMITS,
+    ...(databaseUrl && { databaseUrl }),
     ...(endpoint && { endpoint }),
   }
+}
+
+/** `DATABASE_URL` is shared with the tasks of Holdfast, which may be kept where Docs desk keeps no index. */
+function readDatabaseUrl(value: string | undefined): string | undefined {
+  if (!value || /^(sqlite|dynamodb):/.test(value)) return undefined
+  if (/^postgres(ql)?:\/\//.test(value)) return value
+  const scheme = value.split(':', 1)[0]!
+  throw new DeskError(
+    'invalid_settings',
+    `DATABASE_URL begins with "${scheme}:". Use a postgres:// URL, or leave it out to keep the index in a file.`,
+  )
 }
 
 function readRoots(value: string | undefined): string[] {

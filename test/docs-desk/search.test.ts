@@ -117,6 +117,23 @@ describe('search', () => {
     expect(passages.map(({ title, score }) => [title, score])).toEqual([['Printer', 1]])
   })
 
+  it('makes the index of a file of version 1 anew, and finds what it holds', async () => {
+    const file = join(await temporaryFolder(), 'desk.db')
+    const before = openSqliteStore(file)
+    await openTestDesk({}, new WordEmbedder(), before).ingest({ title: 'Printer', text: 'Out of `paperTray` paper.' })
+    const hits = await before.searchText('tray', 5)
+    await before.close()
+    const database = new DatabaseSync(file)
+    database.exec(`DROP TABLE passage_index;
+      CREATE VIRTUAL TABLE passage_index USING fts5 (title, headings, body, content = '', contentless_delete = 1);
+      PRAGMA user_version = 1`)
+    database.close()
+    const store = openSqliteStore(file)
+    expect(await store.searchText('tray', 5)).toEqual(hits)
+    expect(hits.length).toBe(1)
+    await store.close()
+  })
+
   it('refuses a file of another version', async () => {
     const file = join(await temporaryFolder(), 'desk.db')
     const database = new DatabaseSync(file)

@@ -27,7 +27,15 @@ describe('settings', () => {
     expect(readSettings({ DOCS_DESK_ROOTS: '' }).roots).toEqual([])
   })
 
+  it('take a Postgres database for the index, and leave other stores of tasks alone', () => {
+    for (const url of ['postgres://desk@db/desk', 'postgresql://desk@db/desk'])
+      expect(readSettings({ DATABASE_URL: url }).databaseUrl).toBe(url)
+    for (const url of ['sqlite:tasks.db', 'dynamodb://tasks', ''])
+      expect(readSettings({ DATABASE_URL: url }).databaseUrl).toBeUndefined()
+  })
+
   it.each([
+    [{ DATABASE_URL: 'mysql://user:secret@db/desk' }, 'DATABASE_URL begins with "mysql:"'],
     [{ DOCS_DESK_ROOT: '/x' }, 'DOCS_DESK_ROOT is no setting'],
     [{ DOCS_DESK_ROOTS: ['/a/docs', '/b/docs'].join(delimiter) }, 'two folders named "docs"'],
     [{ DOCS_DESK_ROOTS: '/' }, 'root of a file system'],

@@ -1,13 +1,15 @@
 // Measures full text, vectors and hybrid search on questions with judged answers. `--split tune` shows the tuning half alone.
+// With DATABASE_URL=postgres://… the index lies there, in a schema of its own.
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { createLocalEmbedder } from '../embedding/local-embedder.ts'
 import { createDocsDesk } from '../docs-desk.ts'
 import { FUSION_WEIGHTS, fuseRankings } from '../search/fusion.ts'
 import { CANDIDATES } from '../search/search.ts'
-import { DEFAULT_LIMITS } from '../settings.ts'
+import { DEFAULT_LIMITS, readSettings } from '../settings.ts'
 import type { Settings } from '../settings.ts'
 import type { Hit } from '../store/document-store.ts'
+import { openPostgresStore } from '../store/postgres-store.ts'
 import { openSqliteStore } from '../store/sqlite-store.ts'
 import { mean, ndcgAt, recallAt } from './metrics.ts'
 import { CORPUS_FOLDER, readQuestions, sectionKey } from './questions.ts'
@@ -22,13 +24,17 @@ interface Score {
 
 const { values: flags } = parseArgs({ options: { split: { type: 'string' }, database: { type: 'string' } } })
 
+const { databaseUrl } = readSettings({ DATABASE_URL: process.env['DATABASE_URL'] })
 const settings: Settings = {
   // Kept between runs: only what changed since the last one is embedded.
   databaseFile: flags.database ?? '.test-cache/docs-desk-evaluation.db',
   roots: [fileURLToPath(CORPUS_FOLDER)],
   limits: DEFAULT_LIMITS,
 }
-const store = openSqliteStore(settings.databaseFile)
+const store =
+  databaseUrl === undefined
+    ? openSqliteStore(settings.databaseFile)
+    : openPostgresStore(databaseUrl, { schema: 'docs_desk_evaluation' })
 const embedder = createLocalEmbedder()
 const desk = createDocsDesk(settings, store, embedder)
 try {
@@ -50,7 +56,7 @@ async function prepare(): Promise<void> {
   const total = all.reduce((sum, document) => sum + document.passages, 0)
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   console.log(
-    `${all.length} documents, ${total} passages; ${passages.embedded} embedded now, in ${seconds} s; ${embedder.model}`,
+    `${databaseUrl === undefined ? 'SQLite' : 'Postgres'}: ${all.length} documents, ${total} passages; ${passages.embedded} embedded now, in ${seconds} s; ${embedder.model}`,
   )
 }
 

@@ -1,50 +1,62 @@
+import { randomUUID } from 'node:crypto'
 import { errorMessage } from '../desk-error.ts'
-import type { Embedder } from '../embedding/embedder.ts'
-import type { DocumentStore } from '../store/document-store.ts'
-import type { IngestProgress, IngestReport } from './ingest.ts'
+import { sha256 } from '../store/sha256.ts'
+import type { IngestParts, IngestProgress, IngestReport } from './ingest.ts'
+import { perStep } from './steps.ts'
 
-/** Passages embedded and stored at a time. */
+/** Passages embedded and stored at a time, or more where there are many. */
 const BATCH_PASSAGES = 16
+
+/** The model gave no vectors. */
+class EmbeddingFailed extends Error {}
 
 /**
  * Embeds every passage in the store that has no vector of the present model: those just added, those that an interrupted
  * ingest left, and all of them after the model was changed. Where the model fails, the report says so; the passages stay
  * findable by their words.
  *
- * @throws the reason of `signal`.
+ * Each batch is a step. It takes what the store still lacks, so a batch that was stored but not put on record (the process
+ * was killed in between) is not embedded again.
+ *
+ * @throws the reason of `signal`, and what the store throws.
  */
 export async function embedMissing(
-  { store, embedder }: { store: DocumentStore; embedder: Embedder },
+  { store, embedder, step }: Pick<IngestParts, 'store' | 'embedder' | 'step'>,
   report: IngestReport,
   documentsDone: number,
   progress: IngestProgress,
   signal?: AbortSignal,
 ): Promise<void> {
-  const total = await store.countUnembedded(embedder.model)
+  const total = await step('passages to embed', () => store.countUnembedded(embedder.model))
+  const size = perStep(total, BATCH_PASSAGES)
   let done = 0
   const tell = (): void =>
     progress(documentsDone + done, documentsDone + Math.max(total, done), `Embedded ${done} of ${total} passages`)
   tell()
-  for (;;) {
+  for (let batch = 1; ; batch++) {
     signal?.throwIfAborted()
-    const batch = await store.unembedded(embedder.model, BATCH_PASSAGES)
-    if (batch.length === 0) return
     try {
-      const vectors = await embedder.embedPassages(batch, signal)
-      await store.putVectors(
-        embedder.model,
-        batch.map(({ hash }, index) => ({ hash, vectors: vectors[index]! })),
-      )
+      const { taken, stored } = await step(`embed batch ${batch}`, async () => {
+        const passages = await store.unembedded(embedder.model, size, sha256(randomUUID()))
+        if (passages.length === 0) return { taken: 0, stored: 0 }
+        const vectors = await embedder.embedPassages(passages, signal).catch((cause: unknown) => {
+          throw new EmbeddingFailed(errorMessage(cause), { cause })
+        })
+        const named = passages.map(({ hash }, index) => ({ hash, vectors: vectors[index]! }))
+        return { taken: passages.length, stored: await store.putVectors(embedder.model, named) }
+      })
+      if (taken === 0) return
+      done += taken
+      report.passages.embedded += stored
     } catch (error) {
       signal?.throwIfAborted()
+      if (!(error instanceof EmbeddingFailed)) throw error
       const left = await store.countUnembedded(embedder.model)
       report.warnings.push(
-        `${left} passages could not be embedded and are found by their words alone: ${errorMessage(error)} Ingest again to retry.`,
+        `${left} passages could not be embedded and are found by their words alone: ${error.message} Ingest again to retry.`,
       )
       return
     }
-    done += batch.length
-    report.passages.embedded += batch.length
     tell()
   }
 }

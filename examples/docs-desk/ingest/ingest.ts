@@ -8,6 +8,8 @@ import type { DocumentStore } from '../store/document-store.ts'
 import { sha256 } from '../store/sha256.ts'
 import { embedMissing } from './embed-missing.ts'
 import { readFileInRoot, resolveInRoots, sourceOf, walkFolder } from './roots.ts'
+import { perStep } from './steps.ts'
+import type { Step } from './steps.ts'
 
 /** Tells how far an ingest is; `done` never falls, `total` may grow when it becomes known how much is to be embedded. */
 export type IngestProgress = (done: number, total: number, message: string) => void
@@ -20,6 +22,7 @@ export interface IngestParts {
   store: DocumentStore
   embedder: Embedder
   read: ReadDocumentElsewhere
+  step: Step
   roots: readonly string[]
   limits: IngestLimits
 }
@@ -49,6 +52,12 @@ export interface IngestReport {
   }
   warnings: string[]
 }
+
+/** What became of one source, as it is put on record. */
+type Stored =
+  | { outcome: 'added' | 'updated'; document: IngestedDocument; added: number; kept: number }
+  | { outcome: 'unchanged' }
+  | { outcome: 'failed'; source: string; reason: string }
 
 interface Source {
   source: string
@@ -80,11 +89,17 @@ export async function ingestPath(
   progress: IngestProgress = () => {},
   signal?: AbortSignal,
 ): Promise<IngestReport> {
-  const { store, roots, limits } = parts
-  const target = await resolveInRoots(path, roots)
+  const { roots, limits, step } = parts
+  // On record, so that every attempt is about the same files; those that have gone meanwhile are reported.
+  const { target, files, tooDeep } = await step('find files', async () => {
+    const target = await resolveInRoots(path, roots)
+    const walked = target.isFolder
+      ? await walkFolder(target.path, limits, signal)
+      : { files: [target.path], tooDeep: [] }
+    return { target, ...walked }
+  })
   const report = emptyReport()
-  const walked = target.isFolder ? await walkFolder(target.path, limits, signal) : { files: [target.path], tooDeep: [] }
-  const sources = walked.files.map((file): Source => ({
+  const sources = files.map((file): Source => ({
     source: sourceOf(file, target.root),
     fileName: basename(file),
     load: async () => {
@@ -95,13 +110,8 @@ export async function ingestPath(
   }))
   await storeAll(parts, sources, report, progress, signal)
   if (target.isFolder) {
-    const kept = new Set(sources.map(({ source }) => source))
-    const deep = walked.tooDeep.map((folder) => `${sourceOf(folder, target.root)}/`)
-    for (const { id, source } of await store.withSourcePrefix(`${target.source}/`)) {
-      if (kept.has(source) || deep.some((prefix) => source.startsWith(prefix))) continue
-      await store.remove(id)
-      report.removed.push(source)
-    }
+    const deep = tooDeep.map((folder) => `${sourceOf(folder, target.root)}/`)
+    report.removed = await step('drop what has gone', () => dropMissing(parts, `${target.source}/`, sources, deep))
     if (deep.length > 0)
       report.warnings.push(`${deep.length} folders lie deeper than ${limits.maxDepth} levels and were left out.`)
   }
@@ -124,6 +134,23 @@ export async function ingestText(
   return report
 }
 
+/** Drops documents whose source begins with `prefix` and is not among `sources` nor in a folder of `deep`. */
+async function dropMissing(
+  { store }: IngestParts,
+  prefix: string,
+  sources: readonly Source[],
+  deep: readonly string[],
+): Promise<string[]> {
+  const kept = new Set(sources.map(({ source }) => source))
+  const removed: string[] = []
+  for (const { id, source } of await store.withSourcePrefix(prefix)) {
+    if (kept.has(source) || deep.some((folder) => source.startsWith(folder))) continue
+    await store.remove(id)
+    removed.push(source)
+  }
+  return removed
+}
+
 async function storeAll(
   parts: IngestParts,
   sources: readonly Source[],
@@ -131,39 +158,61 @@ async function storeAll(
   progress: IngestProgress,
   signal?: AbortSignal,
 ): Promise<void> {
-  for (const [index, source] of sources.entries()) {
+  const size = perStep(sources.length, 1)
+  for (let from = 0; from < sources.length; from += size) {
     signal?.throwIfAborted()
-    progress(index, sources.length, `Reading ${source.source}`)
-    try {
-      await storeOne(parts, source, report, signal)
-    } catch (error) {
-      signal?.throwIfAborted()
-      report.failed.push({ source: source.source, reason: errorMessage(error) })
-    }
+    const group = sources.slice(from, from + size)
+    progress(from, sources.length, `Reading ${group[0]!.source}`)
+    const stored = await parts.step(`read files from ${from + 1}`, async () => {
+      const outcomes: Stored[] = []
+      for (const source of group) outcomes.push(await storeOne(parts, source, signal))
+      return outcomes
+    })
+    for (const one of stored) addToReport(report, one)
   }
 }
 
+function addToReport(report: IngestReport, stored: Stored): void {
+  if (stored.outcome === 'unchanged') report.unchanged++
+  else if (stored.outcome === 'failed') report.failed.push({ source: stored.source, reason: stored.reason })
+  else {
+    report[stored.outcome].push(stored.document)
+    report.passages.added += stored.added
+    report.passages.kept += stored.kept
+  }
+}
+
+/** @throws the reason of `signal`, and what the store throws; a file that can't be read is an outcome. */
 async function storeOne(
   { store, read }: IngestParts,
   { source, fileName, title, load }: Source,
-  report: IngestReport,
   signal?: AbortSignal,
-): Promise<void> {
-  const request = await load()
+): Promise<Stored> {
+  signal?.throwIfAborted()
+  const failed = (error: unknown): Stored => {
+    signal?.throwIfAborted()
+    return { outcome: 'failed', source, reason: errorMessage(error) }
+  }
+  let request: ReadRequest
+  try {
+    request = await load()
+  } catch (error) {
+    return failed(error)
+  }
   const contentHash = sha256(`${READING_VERSION}/${request.format}/`, request.content)
   const before = await store.bySource(source)
-  if (before?.contentHash === contentHash) {
-    report.unchanged++
-    return
+  if (before?.contentHash === contentHash) return { outcome: 'unchanged' }
+  let found: ReadDocument
+  try {
+    found = await read(request, signal)
+  } catch (error) {
+    return failed(error)
   }
-  const { text, chunks, ...named } = await read(request, signal)
+  const { text, chunks, ...named } = found
   const name = basename(fileName, extname(fileName))
   const document = { id: before?.id ?? documentId(name, source), title: title ?? named.title ?? name, source }
-  const { added, kept } = await store.put({ ...document, contentHash, text, chunks })
-  report.passages.added += added
-  report.passages.kept += kept
-  if (before) report.updated.push(document)
-  else report.added.push(document)
+  const { outcome, added, kept } = await store.put({ ...document, contentHash, text, chunks })
+  return outcome === 'unchanged' ? { outcome } : { outcome, document, added, kept }
 }
 
 /** An id that people can read and that stays the same for a source. */

@@ -1,5 +1,6 @@
 import type { PassageText } from '../embedding/embedder.ts'
 import type { Chunk } from '../reading/chunk.ts'
+import { sha256 } from './sha256.ts'
 
 /** A document, as lists show it. */
 export interface DocumentSummary {
@@ -26,8 +27,10 @@ export interface NewDocument {
   chunks: readonly Chunk[]
 }
 
-/** How many passages of a stored document are new, and how many were there before. */
-export interface StoredPassages {
+/** What storing a document did: how many of its passages are new, and how many were there before. */
+export interface StoredDocument {
+  /** `unchanged`: a document of this id and content hash was there, and stays as it is. */
+  outcome: 'added' | 'updated' | 'unchanged'
   added: number
   kept: number
 }
@@ -63,9 +66,9 @@ export interface Hit {
 }
 
 /**
- * Where documents, passages, full-text index and vectors live. Every method is one atomic change or one consistent read.
- * Vectors belong to the text of a passage (by hash) and a model, so a passage that did not change, or moved within its
- * document, keeps its vectors.
+ * Where documents, passages, full-text index and vectors live. Every method is one atomic change or one consistent read, and
+ * several processes may share what is below it. Vectors belong to the text of a passage (by hash) and a model, so a passage
+ * that did not change, or moved within its document, keeps its vectors.
  */
 export interface DocumentStore {
   /** All documents, by title. */
@@ -78,16 +81,25 @@ export interface DocumentStore {
   bySource(source: string): Promise<{ id: string; contentHash: string } | undefined>
   /** Documents whose source begins with this. */
   withSourcePrefix(prefix: string): Promise<{ id: string; source: string }[]>
-  /** Stores a document in place of the one with the same id. Vectors that nothing uses any more go. */
-  put(document: NewDocument): Promise<StoredPassages>
+  /**
+   * Stores a document in place of the one with the same id. Vectors that nothing uses any more go. One that is there with the
+   * same content hash is left as it is, so that storing it twice, or from two processes at once, is storing it once.
+   */
+  put(document: NewDocument): Promise<StoredDocument>
   /** Removes a document with everything that belongs to it alone; false if there is none. */
   remove(id: string): Promise<boolean>
   /** How many different passages have no vector of this model. */
   countUnembedded(model: string): Promise<number>
-  /** Some of the passages that have no vector of this model. */
-  unembedded(model: string, limit: number): Promise<Unembedded[]>
-  /** Stores vectors. Those of a passage that has gone in the meantime are dropped. */
-  putVectors(model: string, passages: readonly PassageVectors[]): Promise<void>
+  /**
+   * Some of the passages that have no vector of this model: in the order of their hashes, from `start` on, and around. Who
+   * begins at a place of its own rarely takes what another process takes at the same moment.
+   */
+  unembedded(model: string, limit: number, start: string): Promise<Unembedded[]>
+  /**
+   * Stores vectors. A passage that has gone in the meantime, or has vectors of this model already, is passed over.
+   * Returns how many passages got theirs.
+   */
+  putVectors(model: string, passages: readonly PassageVectors[]): Promise<number>
   /** Passages that hold words of the query, by BM25. Any text is a valid query. */
   searchText(query: string, limit: number): Promise<Hit[]>
   /** Passages by the cosine of their nearest vector of this model. */
@@ -95,4 +107,9 @@ export interface DocumentStore {
   /** Passages by number, in the order asked; those that have gone are left out. */
   passages(chunks: readonly number[]): Promise<Passage[]>
   close(): Promise<void>
+}
+
+/** Names what is embedded of a passage. */
+export function passageHash(title: string, { headingPath, text }: Chunk): string {
+  return sha256(JSON.stringify([title, headingPath, text]))
 }

@@ -1,10 +1,19 @@
 /** Version of the schema, kept in `PRAGMA user_version`. */
-export const SCHEMA_VERSION = 1
+export const SCHEMA_VERSION = 2
 
 /**
- * The tables. `passage_index` is contentless: the words are in the index, the text is in `passages`, and the row ids are
- * the same. A vector belongs to a passage text by hash, not to a row, so that replaced rows keep their vectors.
+ * The full-text index; its row ids are the numbers of passages. It keeps the texts that it was given, though the passages hold
+ * nearly the same: without them (`content = ''`) SQLite does not take a deleted row out of the counts that BM25 rests on, and
+ * with every document that was replaced, rare words and common ones came to count alike.
  */
+export const PASSAGE_INDEX = `
+CREATE VIRTUAL TABLE passage_index USING fts5 (
+  title, headings, body, tokenize = 'porter unicode61 remove_diacritics 2'
+);
+PRAGMA user_version = ${SCHEMA_VERSION};
+`
+
+/** The tables. A vector belongs to a passage text by hash, not to a row, so that replaced rows keep their vectors. */
 export const SCHEMA = `
 CREATE TABLE documents (
   id           TEXT PRIMARY KEY,
@@ -35,11 +44,4 @@ CREATE TABLE vectors (
   parts      BLOB NOT NULL, -- the vectors, one after the other, as 32-bit floats of this machine
   PRIMARY KEY (hash, model)
 ) STRICT;
-
-CREATE VIRTUAL TABLE passage_index USING fts5 (
-  title, headings, body,
-  content = '', contentless_delete = 1, tokenize = 'porter unicode61 remove_diacritics 2'
-);
-
-PRAGMA user_version = ${SCHEMA_VERSION};
-`
+${PASSAGE_INDEX}`

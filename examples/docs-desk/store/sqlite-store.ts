@@ -3,12 +3,13 @@ import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { StatementSync } from 'node:sqlite'
 import { DeskError } from '../desk-error.ts'
-import { queryWords, spaceWords, splitIdentifiers, withoutMarkup } from '../search/words.ts'
+import { queryWords } from '../search/words.ts'
 import { databaseVersion } from './database-version.ts'
-import type { DocumentStore, DocumentSummary, Hit, Passage, StoredPassages, Unembedded } from './document-store.ts'
-import { sha256 } from './sha256.ts'
-import { SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts'
-import { VectorMatrix } from './vector-matrix.ts'
+import { passageHash } from './document-store.ts'
+import type { DocumentStore, DocumentSummary, Hit, Passage, StoredDocument, Unembedded } from './document-store.ts'
+import { indexedTexts } from './index-words.ts'
+import { PASSAGE_INDEX, SCHEMA, SCHEMA_VERSION } from './sqlite-schema.ts'
+import { fromBlob, toBlob, VectorMatrix } from './vector-matrix.ts'
 
 const BUSY_TIMEOUT_MS = 5_000
 
@@ -29,11 +30,27 @@ export function openSqliteStore(file: string): DocumentStore {
 function prepareSchema(database: DatabaseSync, file: string): void {
   const version = database.prepare('PRAGMA user_version').get()?.['user_version']
   if (version === 0) database.exec(SCHEMA)
+  else if (version === 1) indexAnew(database)
   else if (version !== SCHEMA_VERSION)
     throw new DeskError(
       'invalid_settings',
       `${file} has schema version ${String(version)}, and this is version ${SCHEMA_VERSION}. Move the file away and ingest again.`,
     )
+}
+
+/** The index of version 1 kept no texts; they are made again from the passages. */
+function indexAnew(database: DatabaseSync): void {
+  database.exec(`DROP TABLE passage_index; ${PASSAGE_INDEX}`)
+  const rows = database.prepare(
+    `SELECT chunk, title, source, heading_path, passages.text, start, "end"
+     FROM passages JOIN documents ON documents.id = passages.document`,
+  )
+  const add = database.prepare('INSERT INTO passage_index (rowid, title, headings, body) VALUES (?, ?, ?, ?)')
+  for (const row of rows.all()) {
+    const passage = toPassage(row)
+    const { title, headings, body } = indexedTexts(passage, passage)
+    add.run(passage.chunk, title, headings, body)
+  }
 }
 
 /** Runs a change in one transaction. The write lock is taken at once, so that a busy file is waited for, not failed on. */
@@ -70,7 +87,7 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
     statement.setReadBigInts(true)
     return statement
   }
-  const matrix = new VectorMatrix(database)
+  const matrices = new Map<string, { version: string; matrix: VectorMatrix }>()
   let counted: { version: string; count: number } | undefined
 
   const removePassages = (document: string): void => {
@@ -83,6 +100,21 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
         .all(document)
         .map((row) => row['hash'] as string),
     )
+  /** Read anew after any process changed the file. */
+  const matrixOf = (model: string, dimensions: number): VectorMatrix => {
+    const version = `${databaseVersion(database)}/${dimensions}`
+    const known = matrices.get(model)
+    if (known?.version === version) return known.matrix
+    const rows = sql(
+      'SELECT chunk, hash, parts FROM passages JOIN vectors USING (hash) WHERE model = ? AND dimensions = ? ORDER BY chunk',
+    )
+      .all(model, dimensions)
+      .map((row) => row as { chunk: number; hash: string; parts: Uint8Array })
+    const parts = new Map(rows.map((row) => [row.hash, row.parts]))
+    const matrix = new VectorMatrix(dimensions, rows, (hash) => fromBlob(parts.get(hash)!))
+    matrices.set(model, { version, matrix })
+    return matrix
+  }
   const removeUnusedVectors = (hashes: Iterable<string>): void => {
     for (const hash of hashes)
       write('DELETE FROM vectors WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM passages WHERE hash = ?1)').run(hash)
@@ -106,7 +138,9 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
         .all(prefix)
         .map((row) => ({ id: row['id'] as string, source: row['source'] as string })),
     put: async ({ id, title, source, contentHash, text, chunks }) =>
-      transact(database, (): StoredPassages => {
+      transact(database, (): StoredDocument => {
+        const stored = sql('SELECT content_hash AS contentHash FROM documents WHERE id = ?').get(id)
+        if (stored?.['contentHash'] === contentHash) return { outcome: 'unchanged', added: 0, kept: chunks.length }
         const before = hashesOf(id)
         removePassages(id)
         write(
@@ -120,19 +154,15 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
         const addWords = write('INSERT INTO passage_index (rowid, title, headings, body) VALUES (?, ?, ?, ?)')
         let kept = 0
         for (const chunk of chunks) {
-          const hash = sha256(JSON.stringify([title, chunk.headingPath, chunk.text]))
+          const hash = passageHash(title, chunk)
           if (before.has(hash)) kept++
           const path = JSON.stringify(chunk.headingPath)
           const row = addPassage.run(id, path, chunk.text, chunk.start, chunk.end, hash).lastInsertRowid
-          addWords.run(
-            row,
-            toIndexWords(`${title} ${source}`),
-            toIndexWords(chunk.headingPath.join(' ')),
-            toIndexWords(withoutMarkup(chunk.text)),
-          )
+          const texts = indexedTexts({ title, source }, chunk)
+          addWords.run(row, texts.title, texts.headings, texts.body)
         }
         removeUnusedVectors(before)
-        return { added: chunks.length - kept, kept }
+        return { outcome: stored ? 'updated' : 'added', added: chunks.length - kept, kept }
       }),
     remove: async (id) =>
       transact(database, () => {
@@ -151,24 +181,23 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
       }
       return counted.count
     },
-    unembedded: async (model, limit) =>
+    unembedded: async (model, limit, start) =>
       sql(`SELECT passages.hash, title, heading_path, passages.text ${UNEMBEDDED} GROUP BY passages.hash
-           ORDER BY min(chunk) LIMIT ?`)
-        .all(model, limit)
-        .map((row): Unembedded => ({
-          hash: row['hash'] as string,
-          title: row['title'] as string,
-          headingPath: JSON.parse(row['heading_path'] as string) as string[],
-          text: row['text'] as string,
-        })),
+           ORDER BY passages.hash < ?, passages.hash LIMIT ?`)
+        .all(model, start, limit)
+        .map(toUnembedded),
     putVectors: async (model, passages) =>
       transact(database, () => {
         const dimensions = passages[0]?.vectors[0]?.length ?? 0
         // An endpoint may serve another model under the old name; vectors of two lengths cannot be compared.
         write('DELETE FROM vectors WHERE model = ? AND dimensions <> ?').run(model, dimensions)
-        const add = write(`INSERT OR REPLACE INTO vectors (hash, model, dimensions, parts)
+        const add = write(`INSERT OR IGNORE INTO vectors (hash, model, dimensions, parts)
           SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM passages WHERE hash = ?1)`)
-        for (const { hash, vectors } of passages) add.run(hash, model, dimensions, toBlob(model, dimensions, vectors))
+        return passages.reduce(
+          (sum, { hash, vectors }) =>
+            sum + Number(add.run(hash, model, dimensions, toBlob(model, dimensions, vectors)).changes),
+          0,
+        )
       }),
     async searchText(query, limit) {
       const words = queryWords(query)
@@ -182,7 +211,7 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
         .all(match, limit)
         .map((row): Hit => ({ chunk: row['chunk'] as number, score: row['score'] as number }))
     },
-    searchVectors: async (model, vector, limit) => matrix.search(model, vector, limit),
+    searchVectors: async (model, vector, limit) => matrixOf(model, vector.length).search(vector, limit),
     async passages(chunks) {
       const get = sql(`SELECT chunk, document, title, source, heading_path, passages.text, start, "end"
         FROM passages JOIN documents ON documents.id = passages.document WHERE chunk = ?`)
@@ -197,25 +226,16 @@ function sqliteStore(database: DatabaseSync): DocumentStore {
   }
 }
 
-function toIndexWords(text: string): string {
-  return spaceWords(`${text} ${splitIdentifiers(text)}`)
-}
-
-function toBlob(model: string, dimensions: number, vectors: readonly Float32Array[]): Uint8Array {
-  const parts = new Float32Array(vectors.length * dimensions)
-  vectors.forEach((vector, part) => {
-    if (vector.length !== dimensions)
-      throw new Error(`Model "${model}" gave vectors of ${dimensions} and of ${vector.length} dimensions.`)
-    parts.set(vector, part * dimensions)
-  })
-  return new Uint8Array(parts.buffer)
-}
-
 type Row = Record<string, unknown>
 
 function toSummary(row: Row): DocumentSummary {
   const { id, title, source, characters, passages, storedAt } = row as unknown as DocumentSummary
   return { id, title, source, characters, passages, storedAt }
+}
+
+function toUnembedded(row: Row): Unembedded {
+  const { hash, title, text } = row as unknown as Unembedded
+  return { hash, title, headingPath: JSON.parse(row['heading_path'] as string) as string[], text }
 }
 
 function toPassage(row: Row): Passage {

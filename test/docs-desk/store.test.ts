@@ -1,0 +1,134 @@
+// The stores of documents, on one suite, and how far they agree.
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { readQuestions } from '../../examples/docs-desk/evaluation/questions.ts'
+import { search } from '../../examples/docs-desk/search/search.ts'
+import type { DocumentStore } from '../../examples/docs-desk/store/document-store.ts'
+import { openPostgresStore } from '../../examples/docs-desk/store/postgres-store.ts'
+import { openSqliteStore } from '../../examples/docs-desk/store/sqlite-store.ts'
+import { needs, sharedServer } from '../servers/shared.ts'
+import { query, startPostgres } from '../servers/postgres.ts'
+import { documentStoreContract, embedAll, makeDocument, sampleDocuments } from './store-contract.ts'
+import { temporaryFolder, WordEmbedder } from './support.ts'
+
+const { url } = await sharedServer('postgres')
+await needs('postgres')
+
+let schemas = 0
+/** A schema of this test's own. */
+function newSchema(): string {
+  const schema = `desk_${process.pid}_${++schemas}`
+  onTestFinished(() => query(url, `drop schema if exists ${schema} cascade`).then(() => undefined))
+  return schema
+}
+
+let file = ''
+documentStoreContract('SQLite', async (isNew) => {
+  if (isNew) file = join(await temporaryFolder(), 'desk.db')
+  return openSqliteStore(file)
+})
+let schema = ''
+documentStoreContract('Postgres', async (isNew) => {
+  if (isNew) schema = newSchema()
+  return openPostgresStore(url, { schema })
+})
+
+function open(store: DocumentStore): DocumentStore {
+  onTestFinished(() => store.close())
+  return store
+}
+
+describe('both stores', () => {
+  it('rank the sample documents alike: by words, by vectors, and by both', async () => {
+    const embedder = new WordEmbedder()
+    const stores = [open(openSqliteStore(':memory:')), open(openPostgresStore(url, { schema: newSchema() }))]
+    const documents = await sampleDocuments()
+    expect(documents.length).toBe(4)
+    for (const store of stores) {
+      for (const document of documents) await store.put(document)
+      // As after a while of use: numbers have gaps, and the counts of the whole have gone up and down.
+      await store.remove(documents[1]!.id)
+      await store.put(documents[1]!)
+      await embedAll(store, embedder)
+    }
+    const questions = [
+      'How much holiday do I get?',
+      'vacation days carried over',
+      'who is on call at night',
+      'expenses travel receipts',
+      'the of and',
+      'printer',
+      ...readQuestions()
+        .slice(0, 40)
+        .map(({ question }) => question),
+    ]
+    let hits = 0
+    for (const question of questions) {
+      const [lite, post] = await Promise.all(stores.map((store) => store.searchText(question, 50)))
+      expect(
+        post!.map(({ chunk }) => chunk),
+        question,
+      ).toEqual(lite!.map(({ chunk }) => chunk))
+      post!.forEach(({ score }, index) => expect(score).toBeCloseTo(lite![index]!.score, 9))
+      hits += post!.length
+      const [first, second] = await Promise.all(stores.map((store) => search(store, embedder, question, 10)))
+      expect(second, question).toEqual(first)
+    }
+    expect(hits).toBeGreaterThan(questions.length)
+  })
+})
+
+describe('Postgres', () => {
+  it('makes its tables once, however many processes begin at once, and is then found ready', async () => {
+    const name = newSchema()
+    const stores = Array.from({ length: 5 }, () => open(openPostgresStore(url, { schema: name })))
+    expect(await Promise.all(stores.map((store) => store.list()))).toEqual([[], [], [], [], []])
+    expect(await query(url, `select number from ${name}.migrations`)).toEqual([{ number: 1 }])
+    expect(await query(url, `select revision::int as revision from ${name}.state`)).toEqual([{ revision: 0 }])
+  })
+
+  it('refuses tables of a newer version', async () => {
+    const name = newSchema()
+    await open(openPostgresStore(url, { schema: name })).list()
+    await query(url, `insert into ${name}.migrations (number) values (99)`)
+    await expect(open(openPostgresStore(url, { schema: name })).list()).rejects.toThrow('is at version 99')
+  })
+
+  it('keeps count of what BM25 needs, whatever was put, replaced and removed', async () => {
+    const name = newSchema()
+    const store = open(openPostgresStore(url, { schema: name }))
+    const documents = [makeDocument('A', 'One two.', 'Three.'), makeDocument('B', 'Four.')]
+    for (const document of documents) await store.put(document)
+    await store.put(makeDocument('A', 'One.', 'Five.'))
+    await store.remove(documents[1]!.id)
+    const [counted] = await query<{ passages: string; words: string }>(
+      url,
+      `select s.passages, s.words, w.count, w.sum from ${name}.state s, (select count(*), sum(length) from ${name}.passage_words) w`,
+    )
+    expect(counted).toEqual({ passages: '2', words: expect.any(String), count: '2', sum: counted!.words })
+    await store.remove(documents[0]!.id)
+    expect(await query(url, `select passages::int, words::int from ${name}.state`)).toEqual([{ passages: 0, words: 0 }])
+  })
+
+  it('leaves nothing half done where the server dies, and goes on when it is back', async () => {
+    await using server = await startPostgres()
+    const store = open(openPostgresStore(server.url))
+    await store.put(makeDocument('Before', 'Kept.'))
+    const many = makeDocument('Many', ...Array.from({ length: 300 }, (_, index) => `Part ${index} of many.`))
+    const putting = store.put(many).then(
+      () => true,
+      () => false,
+    )
+    await server.kill()
+    const wasStored = await putting
+    await expect(store.list()).rejects.toThrow()
+    await server.start()
+    const titles = (await store.list()).map(({ title }) => title)
+    // A commit whose answer was lost may have been one.
+    if (wasStored) expect(titles).toContain('Many')
+    if (titles.includes('Many')) expect((await store.find(many.id))[0]!.passages).toBe(300)
+    else expect(await store.searchText('many', 5)).toEqual([])
+    expect((await store.put(many)).outcome).toBe(titles.includes('Many') ? 'unchanged' : 'added')
+    expect((await store.searchText('7 many', 500)).length).toBe(300)
+  }, 60_000)
+})
