@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { MemoryTaskQueue } from '../backends/memory/task-queue.ts'
 import type { Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
@@ -12,6 +13,7 @@ import type { TaskView, TaskWatcher } from '../kernel/task-engine.ts'
 import type { TaskQueue } from '../ports/task-queue.ts'
 import type { TaskAdmin, TaskStore } from '../ports/task-store.ts'
 import { StoredTaskEngine } from '../tasks/engine.ts'
+import { Isolates } from '../tasks/isolation/isolates.ts'
 import type { LeaseKeeper } from '../tasks/lease-keeper.ts'
 import { EXPIRED_ANSWER, toError } from '../tasks/payload.ts'
 import { Sweeper } from '../tasks/sweeper.ts'
@@ -33,12 +35,28 @@ export interface WorkerOptions {
   hungAfterMs?: number
   /** How often it looks for tasks that no bell rang for. Default 2,000. */
   pollMs?: number
+  /**
+   * The module that exports the server by default, as a path or a URL (`import.meta.url` in it): tools with `isolation` are
+   * loaded from it again. `holdfast serve` and `holdfast worker` know it.
+   */
+  definition?: string | URL
+  /**
+   * Called when handlers that ignore `ctx.signal` have held half of the slots for 10 seconds: close the runtime, and start the
+   * process anew. `holdfast serve` and `holdfast worker` end with the exit code 1 after an orderly close. Default: it is logged.
+   */
+  onStuck?: () => void
 }
 
+type Undefaulted = 'queues' | 'definition' | 'onStuck'
 /** {@link WorkerOptions} with every default filled in. */
-type ResolvedWorkerOptions = Required<Omit<WorkerOptions, 'queues'>> & Pick<WorkerOptions, 'queues'>
+type ResolvedWorkerOptions = Required<Omit<WorkerOptions, Undefaulted>> & Pick<WorkerOptions, Undefaulted>
 
 const WORKER_DEFAULTS: ResolvedWorkerOptions = { concurrency: 10, leaseMs: 30_000, hungAfterMs: 20_000, pollMs: 2_000 }
+/** Beside this file; once built, in a folder beside that of the chunks. */
+const ISOLATE_ENTRY = new URL(
+  import.meta.url.endsWith('.ts') ? './isolate.ts' : '../threads/isolate.js',
+  import.meta.url,
+)
 /** Of the lease: three renewals fit in. */
 const RENEWALS_PER_LEASE = 3
 /** Wait before a task whose worker was lost runs again; it doubles. */
@@ -81,6 +99,8 @@ export interface RunningWorker {
   readonly name: string
   /** Tasks that run now. */
   readonly running: number
+  /** Handlers that run on, though they were told to stop. */
+  readonly abandoned: number
   /** Takes no more tasks, waits for those that run until `deadlineMs`, and has the rest stop. */
   close(deadlineMs: number): Promise<void>
 }
@@ -160,7 +180,14 @@ export async function openTasks(
     },
     async startWorker(all, given) {
       const settings = { ...WORKER_DEFAULTS, queues: queuesOfTools, ...given }
-      const { leaseMs, hungAfterMs, pollMs, concurrency } = settings
+      const { leaseMs, hungAfterMs, pollMs, concurrency, definition, onStuck } = settings
+      const isolates = new Isolates({
+        services: all,
+        entry: ISOLATE_ENTRY,
+        definition: definition === undefined ? undefined : toModuleUrl(definition),
+      })
+      // Before anything else is open: what can't be loaded is a mistake that no waiting mends.
+      await isolates.prepare(tools.filter(({ task }) => task!.isolation !== undefined))
       const name = `${hostname()}-${process.pid}-${services.nodeId}`
       const renewMs = leaseMs / RENEWALS_PER_LEASE
       /** Filled in below: the keeper is there first. */
@@ -184,11 +211,21 @@ export async function openTasks(
         queue,
         keeper,
         clock,
-        run: createTaskRunner(all, engine),
+        run: createTaskRunner(all, engine, isolates),
         onChanged: (id) => engine.changed(id),
         onDue: (afterMs) => sweeper.dueAfter(afterMs),
         onError,
+        onStuck() {
+          onError(
+            'Handlers that ignore `ctx.signal` hold half of the slots; the process should be started anew.',
+            new HoldfastError('worker_stuck', `${running.abandoned} handlers run on, though they were told to stop.`),
+          )
+          onStuck?.()
+        },
         tools: tools.map((tool) => tool.name),
+        toolConcurrency: new Map(
+          tools.flatMap(({ name: tool, task }) => (task!.concurrency === undefined ? [] : [[tool, task!.concurrency]])),
+        ),
         queues: settings.queues,
         handlerRevisions: tools.flatMap(({ task }) => task!.handlerRevision ?? []),
         concurrency,
@@ -225,12 +262,16 @@ export async function openTasks(
         get running() {
           return running.running
         },
+        get abandoned() {
+          return running.abandoned
+        },
         async close(deadlineMs) {
           await running.drain(deadlineMs)
           await sweeper.close()
           const stopped = new AbortController()
           await Promise.race([running.idle(), clock.sleep(STOP_MS, stopped.signal).catch(() => undefined)])
           stopped.abort()
+          await isolates.close()
           await unsubscribe()
           await keeper.close()
         },
@@ -243,6 +284,9 @@ export async function openTasks(
     },
   }
 }
+
+const toModuleUrl = (module: string | URL): string =>
+  module instanceof URL || /^file:/.test(module) ? String(module) : pathToFileURL(resolve(module)).href
 
 /** The embedded default lies in the data folder; without one it lives in memory. */
 function withDataDir(url: string, dataDir: string | false): string {

@@ -25,16 +25,13 @@ import {
   toResult,
   type TaskArguments,
 } from './payload.ts'
+import { afterAbort, complete, fail, retry, type EndingAttempt } from './attempt-end.ts'
 import type { Attempt, AttemptOutcome, AttemptTask } from './worker.ts'
 
 /** Waits up to this are waited on the worker: to put a task aside and wake it costs more. */
 const WAITED_IN_PLACE_MS = 1_000
 /** How long a page is waited for on the worker. */
 const PAGE_WAIT_MS = 2_000
-/** First wait before another attempt; it doubles. */
-const FIRST_BACKOFF_MS = 1_000
-/** A handler that was told to stop has so long to do so, before the task goes on without it. */
-const GRACE_MS = 1_000
 
 /** What a run works with. */
 export interface TaskRunParts {
@@ -107,6 +104,15 @@ export class TaskRun implements Call, ReplayHost {
     else signal.addEventListener('abort', onAbort, { once: true })
   }
 
+  get #ending(): EndingAttempt {
+    const { operation, requestId } = this
+    const { telemetry } = this.services
+    const { task } = this.#attempt
+    return { task, tool: this.#parts.tool, requestId, era: this.facts.era, telemetry, operation }
+  }
+  get #reason(): HoldfastError {
+    return this.signal.reason as HoldfastError
+  }
   get clock(): Clock {
     return this.services.clock
   }
@@ -135,12 +141,15 @@ export class TaskRun implements Call, ReplayHost {
     const startedMs = clock.monotonic()
     const timeout = new AbortController()
     const { tool } = this.#parts
-    const { timeoutMs } = tool.task!
+    const { timeoutMs, graceMs } = tool.task!
     const handled = this.#handle()
     const stopped = Promise.withResolvers<AttemptOutcome>()
     const onAbort = (): void => {
-      clock.sleep(GRACE_MS, timeout.signal).then(
-        () => stopped.resolve(this.#afterAbort(false)),
+      clock.sleep(graceMs, timeout.signal).then(
+        () => {
+          this.#attempt.keepSlot(handled)
+          stopped.resolve(afterAbort(this.#ending, this.#reason, false))
+        },
         () => undefined, // it ended in time
       )
     }
@@ -177,13 +186,13 @@ export class TaskRun implements Call, ReplayHost {
         thrown = error ?? new Error('The handler threw nothing.')
         return failed(call, of, error)
       })
-      if (thrown !== undefined && this.signal.aborted) return this.#afterAbort(true)
-      if (thrown !== undefined && this.#isRetryable(thrown)) return this.#retry(outcome)
+      if (thrown !== undefined && this.signal.aborted) return afterAbort(this.#ending, this.#reason, true)
+      if (thrown !== undefined && this.#isRetryable(thrown)) return retry(this.#ending, outcome)
       return complete(outcome)
     } catch (error) {
-      if (this.signal.aborted) return this.#afterAbort(true)
-      if (this.#isRetryable(error)) return this.#retry(undefined, error)
-      return this.#fail(error)
+      if (this.signal.aborted) return afterAbort(this.#ending, this.#reason, true)
+      if (this.#isRetryable(error)) return retry(this.#ending, undefined, error)
+      return fail(this.#ending, error)
     }
   }
 
@@ -191,52 +200,6 @@ export class TaskRun implements Call, ReplayHost {
     const { retryable } = this.#parts.tool.task!
     if (retryable?.(error) === true) return true
     return error instanceof HoldfastError && error.code !== 'handler_error' && ERRORS[error.code].retryable
-  }
-
-  /** Another attempt, if one is left. */
-  #retry(outcome: Outcome | undefined, error?: unknown): AttemptOutcome {
-    const { attempts, maxAttempts } = this.#attempt.task
-    if (attempts + 1 >= maxAttempts)
-      return outcome === undefined ? this.#fail(error, 'attempts') : complete(outcome, 'attempts')
-    const { maxBackoffMs } = this.#parts.tool.task!
-    // Full jitter (Brooker, "Exponential Backoff And Jitter").
-    const runAfterMs = Math.random() * Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** attempts)
-    return { kind: 'retry', runAfterMs }
-  }
-
-  #fail(error: unknown, dead: 'attempts' | 'error' = 'error'): AttemptOutcome {
-    const { services, operation, requestId } = this
-    const isWire = error instanceof HoldfastError && ERRORS[error.code].kind === 'wire'
-    if (!isWire) services.telemetry.failure(operation, `The tool "${this.#parts.tool.name}" failed.`, error)
-    const told = isWire ? error : new HoldfastError('internal_error', `The server failed (request ${requestId}).`)
-    const { retryable } = ERRORS[told.code]
-    return {
-      kind: 'failed',
-      dead,
-      error: toError({
-        code: rpcCode(told, this.facts.era),
-        message: told.message,
-        data: { ...told.data, code: told.code, retryable, requestId },
-      }),
-    }
-  }
-
-  /** What becomes of an attempt that was told to stop. @param hasSettled the handler has done so. */
-  #afterAbort(hasSettled: boolean): AttemptOutcome {
-    const reason = this.signal.reason as HoldfastError
-    switch (reason.code) {
-      case 'task_cancelled':
-        return { kind: 'cancelled' }
-      case 'task_timeout': {
-        this.services.telemetry.failure(this.operation, `The tool "${this.#parts.tool.name}" took too long.`, reason)
-        return this.#retry(
-          toolFailure(`The tool "${this.#parts.tool.name}" took too long (request ${this.requestId}).`),
-        )
-      }
-      default:
-        // A worker that stops gives back what has settled; what still runs is another's only when its lease has run out.
-        return hasSettled ? { kind: 'released' } : { kind: 'abandoned' }
-    }
   }
 
   log(level: number, message: string, fields: Record<string, unknown> | undefined): void {
@@ -272,7 +235,7 @@ export class TaskRun implements Call, ReplayHost {
   }
 
   suspend({ asks, wakeAtMs, problem }: Suspension): void {
-    if (problem !== undefined) return this.#suspended.resolve(this.#fail(problem))
+    if (problem !== undefined) return this.#suspended.resolve(fail(this.#ending, problem))
     if (asks.size > 0)
       return this.#suspended.resolve({
         kind: 'asked',
@@ -295,8 +258,4 @@ export class TaskRun implements Call, ReplayHost {
     const times = this.#keysOf(name).length
     return times === 0 ? name : `${name}~${times + 1}`
   }
-}
-
-function complete(outcome: Outcome, dead?: 'attempts'): AttemptOutcome {
-  return { kind: 'completed', result: toResult(outcome), ...(dead === undefined ? {} : { dead }) }
 }

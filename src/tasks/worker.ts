@@ -78,7 +78,7 @@ export interface WorkerParts {
 }
 
 interface Running {
-  readonly lease: Lease
+  readonly id: string
   readonly controller: AbortController
   readonly ended: Promise<void>
 }
@@ -140,8 +140,8 @@ export class Worker {
 
   /** Has a task stop that its owner has cancelled; nothing where it is not here. */
   cancel(id: string): void {
-    for (const { lease, controller } of this.#running.values())
-      if (lease.id === id) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
+    for (const { id: running, controller } of this.#running.values())
+      if (running === id) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
   }
 
   /** Takes no more tasks; resolves when those that run have ended, or `deadlineMs` has passed and they have been told to stop. */
@@ -293,7 +293,7 @@ export class Worker {
       this.#running.delete(key)
       free()
     })
-    this.#running.set(key, { lease, controller, ended })
+    this.#running.set(key, { id: task.id, controller, ended })
   }
 
   /** A slot may be free. */

@@ -75,10 +75,13 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'backends/postgres',
       'backends/dynamodb',
     ],
-    packages: ['node:crypto', 'node:fs', 'node:os', 'node:path', 'node:stream', 'node:worker_threads'],
+    packages: ['node:crypto', 'node:fs', 'node:os', 'node:path', 'node:stream', 'node:url', 'node:worker_threads'],
   },
   artifacts: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto'] },
-  tasks: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'node:worker_threads'] },
+  tasks: {
+    folders: ['errors', 'ports', 'define', 'kernel'],
+    packages: ['node:crypto', 'node:worker_threads', 'node:child_process', 'node:util', 'node:v8'],
+  },
   testing: {
     folders: ['errors', 'ports', 'define', 'kernel', 'tasks', 'transports', 'compose', 'backends/memory'],
     packages: ['node:assert', 'node:crypto'],

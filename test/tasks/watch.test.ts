@@ -48,7 +48,7 @@ test('a change is told on every node that watches', async () => {
   const { node } = setUp()
   const [one, two] = [node(), node()]
   let heard = 0
-  two.watch('a', () => heard++)
+  two.watch('a', { onChange: () => void heard++ })
   await turn()
   heard = 0
   one.tell('a')
@@ -65,7 +65,7 @@ test('a change whose word was lost is told by the next look, the first look incl
   versions.set('a', 1)
   const watch = node()
   let heard = 0
-  watch.watch('a', () => heard++)
+  watch.watch('a', { onChange: () => void heard++ })
   await turn()
   heard = 0
   versions.set('a', 2) // after who watches has read version 1, and before the first look
@@ -84,7 +84,7 @@ test('a store that is away costs looks, and no word for ever', async () => {
   versions.set('a', 1)
   const watch = node()
   let heard = 0
-  watch.watch('a', () => heard++)
+  watch.watch('a', { onChange: () => void heard++ })
   await pass(clock, 5_000)
   heard = 0
   faults.isStoreDown = true
@@ -100,8 +100,8 @@ test('who stops watching hears nothing more, and the others go on', async () => 
   const { node } = setUp()
   const watch = node()
   const heard: string[] = []
-  const stop = watch.watch('a', () => heard.push('one'))
-  watch.watch('a', () => heard.push('two'))
+  const stop = watch.watch('a', { onChange: () => void heard.push('one') })
+  watch.watch('a', { onChange: () => void heard.push('two') })
   await turn()
   heard.length = 0
   stop()

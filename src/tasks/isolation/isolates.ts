@@ -44,9 +44,10 @@ export class Isolates {
    * Runs an attempt, apart.
    * @throws where no isolate can be started.
    */
-  async run(tool: ToolDefinition, run: IsolatedRun): Promise<IsolatedEnd> {
+  async run(tool: ToolDefinition, run: Omit<IsolatedRun, 'timeoutMs' | 'graceMs'>): Promise<IsolatedEnd> {
     const isolate = this.#take(tool.name) ?? (await this.#start(tool))
-    const end = await isolate.run(run)
+    const { timeoutMs, graceMs } = tool.task!
+    const end = await isolate.run({ ...run, timeoutMs, graceMs })
     this.#giveBack(tool.name, isolate)
     return end
   }
@@ -61,12 +62,12 @@ export class Isolates {
     await Promise.all(this.#ending)
   }
 
-  #start({ name, task }: ToolDefinition): Promise<Isolate> {
+  async #start({ name, task }: ToolDefinition): Promise<Isolate> {
     const { entry, definition, services } = this.#parts
     if (definition === undefined)
       throw new HoldfastError(
         'invalid_option',
-        `The tool ${quote(name)} has \`isolation\`, so its worker must load the server's module again: name it by the option \`definition\` (\`import.meta.url\` in the module that exports the server by default), or start the worker by \`holdfast worker\`.`,
+        `The tool ${quote(name)} has \`isolation\`, so its worker must load the server's module again: name it by the option \`worker: { definition: import.meta.url }\` in the module that exports the server by default, or start it by the command \`holdfast\`.`,
       )
     const { isolation, maxHeapMb } = task!
     return Isolate.start({
