@@ -1,25 +1,27 @@
 // Module of the threads and processes that tools with `isolation` run in.
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import type { ServerDefinition } from '../define/server.ts'
+import { quote } from '../define/names.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { serveIsolate, type WayOut } from '../tasks/isolation/inside.ts'
 import type { IsolateSetup, ToIsolate } from '../tasks/isolation/protocol.ts'
 
-async function load({ definition, tool: name }: IsolateSetup): Promise<ToolDefinition> {
+async function load({ definition, tool: name, expected }: IsolateSetup): Promise<ToolDefinition> {
   const { default: server } = (await import(definition)) as { default?: Partial<ServerDefinition> }
-  if (server?.kind !== 'server')
+  if (server?.kind !== 'server' || server.tools === undefined)
     throw new HoldfastError(
       'invalid_module',
-      `The module ${definition}, which the tool ${JSON.stringify(name)} is to be loaded from, does not export a server by default.`,
+      `The module ${definition}, which the tool ${quote(name)} is to be loaded from, does not export a server by default.`,
     )
-  const tool = server.tools?.find((one) => one.name === name)
-  if (tool === undefined)
+  const tools = new Map(server.tools.map((one) => [one.name, one]))
+  const missing = [name, ...expected].find((one) => !tools.has(one))
+  if (missing !== undefined)
     throw new HoldfastError(
       'invalid_module',
-      `The server of the module ${definition} has no tool ${JSON.stringify(name)}. Is it another server than the worker's?`,
+      `The server of the module ${definition} has no tool ${quote(missing)}. Is it another server than the worker's?`,
     )
-  return tool
+  return tools.get(name)!
 }
 
 /** A process whose worker was killed must not run on: nor where its event loop stands still, and never hears of it. */

@@ -33,11 +33,15 @@ export class Isolates {
   }
 
   /**
-   * Starts one for each of the tools, so that what can't be loaded is known before a task is taken.
+   * Starts one of each kind, so that a module that can't be loaded, or lacks one of the tools, is known before a task is taken.
    * @throws {HoldfastError} `invalid_option` where the module of the definition is not known; what loading it throws.
    */
   async prepare(tools: readonly ToolDefinition[]): Promise<void> {
-    await Promise.all(tools.map(async (tool) => this.#giveBack(tool.name, await this.#start(tool))))
+    const firsts = new Map(tools.toReversed().map((tool) => [tool.task!.isolation, tool]))
+    const names = tools.map(({ name }) => name)
+    await Promise.all(
+      Array.from(firsts.values(), async (tool) => this.#giveBack(tool.name, await this.#start(tool, names))),
+    )
   }
 
   /**
@@ -62,7 +66,7 @@ export class Isolates {
     await Promise.all(this.#ending)
   }
 
-  async #start({ name, task }: ToolDefinition): Promise<Isolate> {
+  async #start({ name, task }: ToolDefinition, expected: readonly string[] = []): Promise<Isolate> {
     const { entry, definition, services } = this.#parts
     if (definition === undefined)
       throw new HoldfastError(
@@ -70,9 +74,10 @@ export class Isolates {
         `The tool ${quote(name)} has \`isolation\`, so its worker must load the server's module again: name it by the option \`worker: { definition: import.meta.url }\` in the module that exports the server by default, or start it by the command \`holdfast\`.`,
       )
     const { isolation, maxHeapMb } = task!
+    const { questionTtlMs } = services.options
     return Isolate.start({
       kind: isolation!,
-      host: { entry, maxHeapMb, setup: { definition, tool: name, questionTtlMs: services.options.questionTtlMs } },
+      host: { entry, maxHeapMb, setup: { definition, tool: name, expected, questionTtlMs } },
       clock: services.clock,
       telemetry: services.telemetry,
       notify: services.changes.notify,

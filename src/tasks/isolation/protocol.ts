@@ -10,6 +10,8 @@ export interface IsolateSetup {
   readonly definition: string
   /** The one tool that it runs. */
   readonly tool: string
+  /** Tools that the module must have too. */
+  readonly expected: readonly string[]
   readonly questionTtlMs: number
 }
 
