@@ -22,6 +22,7 @@ import { nodes } from './sections/nodes.ts'
 import { limited } from './sections/limits.ts'
 import { overloaded } from './sections/overload.ts'
 import { startUp } from './sections/start-up.ts'
+import { tasks } from './sections/tasks.ts'
 import { throughput } from './sections/throughput.ts'
 import { toolList } from './sections/tool-list.ts'
 
@@ -32,6 +33,8 @@ interface Options {
   peers: boolean
   only?: string[]
   sections: string[]
+  pairs?: string[]
+  rows: number[]
 }
 
 const sections: Record<string, (context: Context) => Promise<SectionReport | undefined>> = {
@@ -43,6 +46,7 @@ const sections: Record<string, (context: Context) => Promise<SectionReport | und
   overload: overloaded,
   'fan-out': fanOut,
   nodes,
+  tasks,
 }
 
 /** Prints for people: to stdout, or to stderr where stdout carries the JSON. */
@@ -72,6 +76,13 @@ function parseOptions(): Options {
       new Option('--sections <names>', 'what to measure, by comma')
         .argParser(sectionNames)
         .default(Object.keys(sections)),
+    )
+    .option('--pairs <names>', 'of tasks: stores, or store+queue, by comma (postgres,sqlite+rabbitmq)', byComma)
+    .option(
+      '--rows <counts>',
+      'of tasks-rows: rows beside which claims are timed, by comma (1000000 takes minutes)',
+      (value) => byComma(value).map(Number),
+      [1000, 100_000],
     )
     .option('--no-peers', 'measure Holdfast and plain node:http alone, and install nothing')
     .option('--profile', 'also write a V8 processor profile of each Holdfast server of `call` into bench/results')
@@ -125,7 +136,8 @@ async function main(scratchDir: string): Promise<boolean> {
 
   const budget = options.quick === true ? quickBudget : fullBudget
   const load = new LoadProcess()
-  const context: Context = { cores, load, budget, targets, scratchDir }
+  const choice = { pairs: options.pairs, rows: options.rows, hasPeers: options.peers }
+  const context: Context = { cores, load, budget, targets, tasks: choice, scratchDir }
   const results: Results = { startedAt: new Date().toISOString(), machine, versions, budget, sections: [] }
   for (const name of options.sections) {
     const report = await sections[name]!(context)

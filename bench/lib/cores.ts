@@ -5,6 +5,8 @@ import { execFileSync } from 'node:child_process'
 export interface Cores {
   /** `undefined` where processes cannot be pinned: the note says why. */
   pinned: { server: number; load: number } | undefined
+  /** All that this process might use, as `taskset` writes them. */
+  all: string | undefined
   note: string
 }
 
@@ -22,18 +24,39 @@ export function claimCores(): Cores {
     })
     allowed = parseCoreList(answer.slice(answer.lastIndexOf(':') + 1))
   } catch {
-    return { pinned: undefined, note: 'not pinned: taskset is not available here, so server and load share cores' }
+    return {
+      pinned: undefined,
+      all: undefined,
+      note: 'not pinned: taskset is not available here, so server and load share cores',
+    }
   }
   const [server, ...others] = allowed
   const load = others.at(-1)
   if (server === undefined || load === undefined) {
     return {
       pinned: undefined,
+      all: allowed.join(','),
       note: `not pinned: only core ${allowed.join(',')} may be used, so server and load share it`,
     }
   }
-  execFileSync('taskset', ['-a', '-cp', String(load), String(process.pid)], { stdio: 'ignore' })
-  return { pinned: { server, load }, note: `server on core ${server}, load on core ${load}` }
+  move(String(load))
+  return { pinned: { server, load }, all: allowed.join(','), note: `server on core ${server}, load on core ${load}` }
+}
+
+/** Runs a section whose processes, of which there are more than cores, all use all of them. */
+export async function onAllCores<Result>(cores: Cores, body: () => Promise<Result>): Promise<Result> {
+  if (cores.pinned === undefined) return body()
+  move(cores.all!)
+  try {
+    return await body()
+  } finally {
+    move(String(cores.pinned.load))
+  }
+}
+
+/** Moves this process to some cores; what it starts from now on runs there too. */
+function move(list: string): void {
+  execFileSync('taskset', ['-a', '-cp', list, String(process.pid)], { stdio: 'ignore' })
 }
 
 /** Reads a core list such as `0-2,5`. */

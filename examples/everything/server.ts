@@ -7,6 +7,7 @@ import * as askingTools from './tools/asking.ts'
 import * as contentTools from './tools/content.ts'
 import * as schemaTools from './tools/schemas.ts'
 import * as streamingTools from './tools/streaming.ts'
+import * as taskTools from './tools/tasks.ts'
 
 export default defineServer({
   name: 'everything',
@@ -33,6 +34,7 @@ export default defineServer({
     streamingTools.promptChange,
     streamingTools.resourceUpdate,
     ...Object.values(askingTools),
+    ...Object.values(taskTools),
   ],
   resources: [resources.staticText, resources.staticBinary, resources.watched, resources.template],
   prompts: [prompts.simple, prompts.withArguments, prompts.withEmbeddedResource, prompts.withImage, prompts.asking],

@@ -12,6 +12,8 @@ import type { HttpOptions } from '../transports/http/http-options.ts'
 import type { ServerOptions as ListenBounds } from '../transports/http/server.ts'
 import { checkStateUrl, MEMORY_URL, schemeOf } from './backends.ts'
 import { nearest } from './nearest.ts'
+import { checkQueueUrl, STORE_QUEUE } from './task-queue.ts'
+import { checkTasksUrl, isTasksUrl } from './task-store.ts'
 import type { WorkerOptions } from './tasks.ts'
 import { isRedisUrl } from '../backends/redis/url.ts'
 
@@ -60,7 +62,8 @@ export interface RuntimeOptions
   bus?: EventBus
   /**
    * Where durable tasks lie: a URL of SQLite (default: `sqlite:tasks.db` in the data folder), Postgres or DynamoDB
-   * (`HOLDFAST_TASKS_URL`), or a store of your own. Opened where a tool runs as a task.
+   * (`HOLDFAST_TASKS_URL`, else `DATABASE_URL`), or a store of your own, which no variable replaces. Opened where a tool runs as a
+   * task.
    */
   tasks?: string | (TaskStore & TaskAdmin)
   /** How workers hear of tasks: `store:` (default), a URL of RabbitMQ, Kafka or SQS (`HOLDFAST_QUEUE_URL`), or a queue of your own. */
@@ -116,7 +119,7 @@ const DEFAULTS: ResolvedOptions = {
   dataDir: '.holdfast',
   state: MEMORY_URL,
   tasks: '',
-  queue: 'store:',
+  queue: STORE_QUEUE,
   maxTaskBacklog: 100_000,
   worker: true,
   logLevel: 'info',
@@ -210,9 +213,11 @@ export function resolveOptions(
         `There is no option \`${name}\`${nearest(name, known, ' Did you mean', '`')}`,
       )
   const resolved: Record<string, unknown> = { ...DEFAULTS, ...defined(code) }
-  const own = resolved.state
-  const generic = genericStateUrl(env)
-  if (generic !== undefined) resolved.state = generic
+  // What was given as an instance is what no variable can name.
+  const own = Object.fromEntries(
+    ['state', 'tasks', 'queue'].flatMap((name) => (typeof resolved[name] === 'object' ? [[name, resolved[name]]] : [])),
+  )
+  Object.assign(resolved, genericUrls(env))
   for (const [name, text] of Object.entries(env)) {
     if (text === undefined || text === '') continue
     const variable = Object.hasOwn(VARIABLES, name) ? VARIABLES[name] : undefined
@@ -227,7 +232,7 @@ export function resolveOptions(
         `There is no variable ${name}${nearest(name, Object.keys(VARIABLES), ' Did you mean', '')}`,
       )
   }
-  if (typeof own === 'object') resolved.state = own
+  Object.assign(resolved, own)
   Object.assign(resolved, defined(flags))
   for (const [name, value] of Object.entries(resolved)) check(name as keyof ResolvedOptions, value, `\`${name}\``)
   if (resolved.publicUrl !== undefined) {
@@ -242,14 +247,33 @@ export function resolveOptions(
   return resolved as unknown as ResolvedOptions
 }
 
-/** What variables of others say: one of another kind of store is not meant for us. */
-function genericStateUrl({ REDIS_URL }: Readonly<Record<string, string | undefined>>): string | undefined {
-  if (REDIS_URL === undefined || REDIS_URL === '' || isRedisUrl(REDIS_URL)) return REDIS_URL || undefined
-  process.emitWarning(
-    `REDIS_URL is ignored: its scheme ${JSON.stringify(schemeOf(REDIS_URL))} is none of Redis. HOLDFAST_STATE_URL says where state is kept.`,
-    'HoldfastWarning',
-  )
-  return undefined
+/** Variables that other programs read too: one of another kind of store is not meant for us. */
+const GENERIC = [
+  {
+    name: 'REDIS_URL',
+    option: 'state',
+    isOurs: isRedisUrl,
+    why: 'is none of Redis. HOLDFAST_STATE_URL says where state is kept.',
+  },
+  {
+    name: 'DATABASE_URL',
+    option: 'tasks',
+    isOurs: isTasksUrl,
+    why: 'is none of a task store. HOLDFAST_TASKS_URL says where tasks lie.',
+  },
+] as const
+
+/** What they say, unless a variable of our own says it. */
+function genericUrls(env: Readonly<Record<string, string | undefined>>): Partial<Record<'state' | 'tasks', string>> {
+  const urls: Partial<Record<'state' | 'tasks', string>> = {}
+  for (const { name, option, isOurs, why } of GENERIC) {
+    const url = env[name]
+    if (url === undefined || url === '') continue
+    if (isOurs(url)) urls[option] = url
+    else
+      process.emitWarning(`${name} is ignored: its scheme ${JSON.stringify(schemeOf(url))} ${why}`, 'HoldfastWarning')
+  }
+  return urls
 }
 
 const defined = (options: object): object =>
@@ -278,6 +302,8 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     else if (typeof value !== 'object' || value === null) refuse('a URL, or a StateStore')
   } else if (option === 'tasks' || option === 'queue') {
     if (typeof value !== 'string' && (typeof value !== 'object' || value === null)) refuse('a URL, or an instance')
+    if (typeof value === 'string' && option === 'queue') checkQueueUrl(value, name)
+    if (typeof value === 'string' && option === 'tasks' && value !== '') checkTasksUrl(value, name)
   } else if (option === 'worker') {
     if (typeof value !== 'boolean' && (typeof value !== 'object' || value === null)) refuse('true, false, or options')
   } else if (option === 'publicUrl') {

@@ -6,18 +6,52 @@ import type { Clock } from '../ports/clock.ts'
 import type { TaskAdmin, TaskStore } from '../ports/task-store.ts'
 import { schemeOf } from './backends.ts'
 
+/** Whether a URL names a task store. */
+export const isTasksUrl = (url: string): boolean => isSqliteUrl(url) || isPostgresUrl(url) || isDynamodbUrl(url)
+
 /**
- * Opens the task store that a URL names. Clients are loaded only now: who needs none does not pay for it at start.
- * @throws {HoldfastError} `invalid_option` for a URL that can't be used, and what the backend throws where it can't be opened.
+ * Checks the scheme of a tasks URL. The rest is read when the store is opened: a server without tasks opens none.
+ * @throws {HoldfastError} `invalid_option` that names the scheme.
  */
-export async function openTaskStore(url: string, clock: Clock): Promise<TaskStore & TaskAdmin> {
+export function checkTasksUrl(url: string, name: string): void {
+  if (!isTasksUrl(url))
+    throw new HoldfastError(
+      'invalid_option',
+      `${name} has the scheme ${JSON.stringify(schemeOf(url))}; there are sqlite:, postgres:// and dynamodb://.`,
+    )
+}
+
+/**
+ * Opens the task store that a URL names. Clients are loaded only now: who needs none does not pay for it at start. A file of
+ * SQLite brings its schema up to date by itself; Postgres and DynamoDB are changed by `holdfast migrate` alone, so that nodes need
+ * no rights to change them.
+ *
+ * @param options.forMigration opens it whatever its schema is like. Default false
+ * @throws {HoldfastError} `invalid_option` for a URL that can't be used; `backend_mismatch` for a schema that is not the one
+ * needed, with what to do; what else the backend throws where it can't be opened.
+ */
+export async function openTaskStore(
+  url: string,
+  clock: Clock,
+  { forMigration = false }: { forMigration?: boolean } = {},
+): Promise<TaskStore & TaskAdmin> {
+  checkTasksUrl(url, 'The tasks URL')
   if (isSqliteUrl(url)) return (await import('../backends/sqlite/task-store.ts')).openSqlite(url)
-  if (isPostgresUrl(url)) return (await import('../backends/postgres/open.ts')).openPostgres(url)
-  if (isDynamodbUrl(url)) return (await import('../backends/dynamodb/task-store.ts')).openDynamodbTasks(url, clock)
-  throw new HoldfastError(
-    'invalid_option',
-    `The tasks URL has the scheme ${JSON.stringify(schemeOf(url))}; there are sqlite:, postgres:// and dynamodb://.`,
-  )
+  if (isPostgresUrl(url)) return (await import('../backends/postgres/open.ts')).openPostgres(url, { forMigration })
+  const { openDynamodbTasks } = await import('../backends/dynamodb/task-store.ts')
+  const store = await openDynamodbTasks(url, clock)
+  if (forMigration) return store
+  try {
+    const { pending } = await store.migrate({ check: true })
+    if (pending.length === 0) return store
+    throw new HoldfastError(
+      'backend_mismatch',
+      `What ${url} names is not there, or lacks ${pending.join(', ')}: run \`holdfast migrate\`.`,
+    )
+  } catch (error) {
+    await store.close()
+    throw error
+  }
 }
 
 /** Whether a second connection to the URL meets the same tasks. */

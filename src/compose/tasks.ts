@@ -1,7 +1,6 @@
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { MemoryTaskQueue } from '../backends/memory/task-queue.ts'
 import type { Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -21,6 +20,7 @@ import { createTaskRunner } from '../tasks/task-runner.ts'
 import { Worker } from '../tasks/worker.ts'
 import { openLeaseKeeper } from './lease-keeper.ts'
 import type { ResolvedOptions } from './options.ts'
+import { openTaskQueue } from './task-queue.ts'
 import { openTaskStore } from './task-store.ts'
 
 /** How a worker works. */
@@ -130,7 +130,14 @@ export async function openTasks(
   const onError = (message: string, error: unknown): void => telemetry.failure(undefined, message, error)
   const url = typeof options.tasks === 'string' ? withDataDir(options.tasks, options.dataDir) : undefined
   const store = url === undefined ? (options.tasks as TaskStore & TaskAdmin) : await openTaskStore(url, clock)
-  const queue: TaskQueue = new MemoryTaskQueue((error) => onError('A bell was not heard.', error))
+  const queue: TaskQueue =
+    typeof options.queue === 'string'
+      ? await openTaskQueue(options.queue, url, {
+          onUp() {},
+          onDown: (error) => onError('The task queue is away; workers look for tasks by themselves meanwhile.', error),
+          onRefused: (error) => onError('A worker could not act on a bell; it rings again.', error),
+        })
+      : options.queue
   const engine = new StoredTaskEngine({
     store,
     queue,
@@ -278,7 +285,7 @@ export async function openTasks(
       }
     },
     async close() {
-      await queue.close()
+      if (queue !== options.queue) await queue.close()
       await engine.close()
       if (url !== undefined) await store.close()
     },

@@ -92,12 +92,20 @@ export async function waitForTask(invocation: Invocation, id: string): Promise<O
   })
   const unattend = engine.attend(id)
   let keepMs: number | undefined
+  let isDraining = false
   signal.addEventListener('abort', wake)
+  invocation.onDrain = () => {
+    isDraining = true
+    wake()
+  }
   const relayed = new Map<string, number>()
   hold?.rest()
   try {
+    await invocation.shareWaiting(id)
     for (;;) {
       if (signal.aborted) return await leave(invocation, id)
+      if (isDraining && (await invocation.handOver())) throw new HoldfastError('draining')
+      isDraining = false
       changed = Promise.withResolvers()
       const task = await insist(invocation, () => engine.get(id, principal))
       if (task === undefined) throw gone()
@@ -123,6 +131,7 @@ export async function waitForTask(invocation: Invocation, id: string): Promise<O
     return await leave(invocation, id)
   } finally {
     signal.removeEventListener('abort', wake)
+    invocation.onDrain = undefined
     unwatch()
     unattend(keepMs)
     hold?.resume()

@@ -12,6 +12,12 @@ export function begin(invocation: Invocation): void {
   invocation.operation = invocation.services.telemetry.start(new Start(invocation))
 }
 
+/** Serves what another node has taken on, counted and charged, and does not serve any more. */
+export function takeUp(invocation: Invocation, method: Method): void {
+  begin(invocation)
+  serve(invocation, method, false)
+}
+
 /** Serves an invocation with its method as soon as there is room for it, and answers; never throws. */
 export function dispatch(invocation: Invocation, method: Method): void {
   begin(invocation)

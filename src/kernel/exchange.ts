@@ -1,5 +1,5 @@
 import type { Client, Principal } from '../define/context.ts'
-import type { LegacyRevision } from './protocol.ts'
+import type { LegacyRevision, RequestId } from './protocol.ts'
 
 /** What the kernel needs of an HTTP request's headers. Absent on stdio and in memory, which have none. */
 export interface RequestHead {
@@ -33,6 +33,18 @@ export interface Reply {
   abandon(): void
   /** Ends the connection of a stream that the client can resume; what is written later waits for it. */
   pause?(retryMs: number): void
+  /** The answer waits for a task: should this node die, another may go on with the waiting when the client resumes the stream. */
+  shareWaiting?(call: WaitingCall): Promise<void>
+  /** Leaves the waiting to another node, and has the client come back for it. `false`: that can't be done. */
+  handOver?(): Promise<boolean>
+}
+
+/** A call that waits for a task, as another node has to know it to go on with the waiting. */
+export interface WaitingCall {
+  readonly task: string
+  readonly rpcId: RequestId
+  readonly tool: string
+  readonly progressToken?: string | number
 }
 
 /** JSON text; or its parts in bytes, where most of it was ready before: to join half a megabyte would cost as much as to send it. */

@@ -68,6 +68,8 @@ export class Invocation implements Ticking, Call {
   callKey: readonly [key: string, digest: string] | undefined
   /** Takes the place of the handler's outcome when the handler is put aside. */
   onPutAside: ((outcome: Promise<Outcome>) => void) | undefined
+  /** Called when the node begins to stop. */
+  onDrain: (() => void) | undefined
   /** The slot that its handler holds. */
   hold: Hold | undefined
   /** Takes it out of the queue, while it waits there for a slot. */
@@ -194,6 +196,41 @@ export class Invocation implements Ticking, Call {
   closeStream(retryMs: number): void {
     if (this.#stage === 'streaming' || (this.#stage === 'pending' && this.#stream(this.services.clock.monotonic())))
       this.#reply.pause?.(retryMs)
+  }
+
+  /**
+   * The answer waits for a task. Where the stream of the call can be resumed it becomes a stream now, so that the client can come
+   * back to whichever node, and that one goes on with the waiting.
+   */
+  async shareWaiting(task: string): Promise<void> {
+    const { rpcId, params, meta } = this.facts
+    if (this.exchange.head?.acceptsStream !== true || this.#reply.shareWaiting === undefined) return
+    const { progressToken: token } = meta
+    const isToken = typeof token === 'string' || typeof token === 'number'
+    await this.#reply.shareWaiting({
+      task,
+      rpcId,
+      tool: params.name as string,
+      ...(isToken ? { progressToken: token } : {}),
+    })
+    if (this.#stage === 'pending') this.#stream(this.services.clock.monotonic())
+  }
+
+  /** Leaves a call that waits for a task to another node; nothing is answered here. `false`: that can't be done. */
+  async handOver(): Promise<boolean> {
+    if (this.#stage !== 'streaming' || (await this.#reply.handOver?.()) !== true) return false
+    this.#end(undefined, 200)
+    return true
+  }
+
+  /**
+   * The call was begun on another node, and has its stream.
+   * @param told progress that the client was told of.
+   */
+  resume(told: number): void {
+    this.#stage = 'streaming'
+    this.#lastWriteMs = this.startedMs
+    this.#lastProgress = told
   }
 
   succeed({ members, meta, isError, resultType }: Outcome): void {

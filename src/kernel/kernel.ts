@@ -368,6 +368,7 @@ export class Kernel {
   shutdown(): void {
     this.#isDraining = true
     this.#openStreams.shutdown()
+    for (const { onDrain } of this.#services.running) onDrain?.()
   }
   /** Tells every handler that still runs to stop. */
   stopRunning(): void {

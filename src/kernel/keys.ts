@@ -6,6 +6,8 @@
 export const sessionKey = (sid: string): string => `session:{${sid}}`
 /** The log of a stream of a session; also the channel on which its runner rings. */
 export const streamKey = (sid: string, streamId: string): string => `stream:{${sid}}:${streamId}`
+/** Which task the call of a stream waits for, and on which node. */
+export const waitingKey = (sid: string, streamId: string): string => `waiting:{${sid}}:${streamId}`
 /** Stands while a node runs streams. */
 export const presenceKey = (nodeId: string): string => `node:${nodeId}`
 /** The claim and the outcome of an idempotency key, by its hash; also the channel that tells of the outcome. */

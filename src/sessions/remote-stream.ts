@@ -6,6 +6,7 @@ import { presenceKey } from '../kernel/keys.ts'
 import type { Services } from '../kernel/services.ts'
 import type { Ticking } from '../kernel/ticker.ts'
 import { LOG_BOUNDS, writeLogged } from './resumable-stream.ts'
+import { TAKEN_OVER, type TakenOver } from './take-over.ts'
 
 const LOOK_EVERY_MS = 5_000
 
@@ -20,22 +21,32 @@ export interface RemoteStreamFacts {
   readonly after: number
   /** Id of the request that the stream answers. */
   readonly answers: RequestId | undefined
-  /** Node that runs the call. */
+  /** Node that runs the call; empty where it has left the call to the next. */
   readonly runner: string
+}
+
+/** What a {@link RemoteStream} needs of the streams. */
+export interface RemoteStreamHost {
+  /** Has the node ring for each message from now on. */
+  tellRunner(node: string): Promise<void>
+  /** The node is gone: goes on with the stream in its place, where that can be done. */
+  takeOver(last: number, gone: string): Promise<TakenOver>
+  onEnd(isTakenOver: boolean): void
 }
 
 /**
  * A stream of a call that another node runs, read from its log for a client that resumed it here.
  *
  * The runner rings for each append; every few seconds this side looks by itself, and whether the runner still lives. If it
- * does not, an error that says "call again" is appended with `close`, so that every resumer reads the same end.
+ * does not, and the call waits for a task, this node goes on with the waiting. Of any other call the answer is lost: an error that
+ * says "call again" is appended with `close`, so that every resumer reads the same end.
  */
 export class RemoteStream implements Ticking {
   readonly #services: Services
   readonly #exchange: Exchange
   readonly #facts: RemoteStreamFacts
-  readonly #tellRunner: () => Promise<void>
-  readonly #onEnd: () => void
+  readonly #host: RemoteStreamHost
+  #runner: string
   #last: number
   #isUnknown = false
   #lookedMs = 0
@@ -44,19 +55,13 @@ export class RemoteStream implements Ticking {
   #isOver = false
   #unsubscribe: (() => Promise<void>) | undefined
 
-  constructor(
-    services: Services,
-    exchange: Exchange,
-    facts: RemoteStreamFacts,
-    tellRunner: () => Promise<void>,
-    onEnd: () => void,
-  ) {
+  constructor(services: Services, exchange: Exchange, facts: RemoteStreamFacts, host: RemoteStreamHost) {
     this.#services = services
     this.#exchange = exchange
     this.#facts = facts
     this.#last = facts.after
-    this.#tellRunner = tellRunner
-    this.#onEnd = onEnd
+    this.#runner = facts.runner
+    this.#host = host
   }
 
   async start(): Promise<void> {
@@ -92,15 +97,24 @@ export class RemoteStream implements Ticking {
   async #read(): Promise<void> {
     if (this.#isOver) return
     const { state } = this.#services
-    const { id, key, answers, runner } = this.#facts
+    const { id, key, answers } = this.#facts
     const { entries, closed } = await state.readAfter(key, this.#last, LOG_BOUNDS.maxEntries)
     await writeLogged(this.#services, this.#exchange, id, entries)
     this.#last = entries.at(-1)?.id ?? this.#last
     if (closed) return this.#finish()
-    if (!this.#isUnknown) {
-      const [presence] = await state.getMany([presenceKey(runner)])
+    if (!this.#isUnknown && this.#runner !== '') {
+      const [presence] = await state.getMany([presenceKey(this.#runner)])
       // Told again at each look: the first word may have been lost.
       if (presence !== undefined) return entries.length === 0 ? this.#tellRunnerLater() : undefined
+    }
+    if (this.#isOver) return // the client has gone meanwhile
+    const taken = await this.#host.takeOver(this.#last, this.#runner)
+    if (taken === TAKEN_OVER) return this.#finish(true)
+    if (taken !== undefined) {
+      this.#runner = taken
+      this.#isUnknown = false
+      this.#toldMs = -Infinity
+      return this.#tellRunnerLater()
     }
     const error = new HoldfastError(
       'stream_interrupted',
@@ -125,15 +139,15 @@ export class RemoteStream implements Ticking {
   async #tellRunnerLater(): Promise<void> {
     if (this.#services.clock.monotonic() - this.#toldMs < LOOK_EVERY_MS) return
     this.#toldMs = this.#services.clock.monotonic()
-    await this.#tellRunner()
+    await this.#host.tellRunner(this.#runner)
   }
 
-  #finish(): void {
+  #finish(isTakenOver = false): void {
     if (this.#isOver) return
     this.#isOver = true
     this.#services.ticker.delete(this)
-    this.#exchange.end()
-    this.#onEnd()
+    if (!isTakenOver) this.#exchange.end()
+    this.#host.onEnd(isTakenOver)
     this.#unsubscribe?.().catch((error: unknown) =>
       this.#services.telemetry.failure(undefined, 'Unsubscribing failed.', error),
     )

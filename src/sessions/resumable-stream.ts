@@ -3,6 +3,7 @@ import { streamKey } from '../kernel/keys.ts'
 import type { Services } from '../kernel/services.ts'
 import type { AppendResult, ReadResult } from '../ports/state-store.ts'
 import type { StoredSession } from './session-store.ts'
+import type { HeldWaiting } from './waiting-calls.ts'
 
 /** Bounds of one stream's log: what a client can still fetch after a break. */
 export const LOG_BOUNDS = { maxEntries: 1000, maxBytes: 4 * 1024 * 1024 }
@@ -68,6 +69,8 @@ export class ResumableStream {
   #lastWriteMs = 0
   /** Called when the client can't be given all that was sent: the queue for the store was full, or the log too short. */
   onLost: () => void = () => undefined
+  /** Another node may go on with the call, once this one does not any more. */
+  waiting: HeldWaiting | undefined
   /** When the connection was lost, by the monotonic clock; `undefined` while there is one. */
   detachedMs: number | undefined
 
@@ -134,7 +137,16 @@ export class ResumableStream {
 
   /** Keeps the log from expiring while the stream is quiet. */
   renew(): void {
+    if (this.waiting !== undefined && !this.#isEnding) this.#enqueue(() => this.#renewWaiting(this.waiting!))
     if (this.#last > 0 && !this.#isEnding) this.#enqueue(() => this.#append([], false).then(() => undefined))
+  }
+
+  async #renewWaiting(waiting: HeldWaiting): Promise<void> {
+    const isKept = await waiting.renew().catch(() => {
+      this.#services.telemetry.count('degraded', 'waiting')
+      return true
+    })
+    if (!isKept) this.#fallSilent()
   }
 
   /** The client went on at another node: from now on that node is told of each message, and writes it. */
@@ -196,6 +208,7 @@ export class ResumableStream {
     this.#enqueue(async () => {
       await this.#flush(true)
       this.#disconnect()
+      await this.waiting?.forget().catch(() => this.#services.telemetry.count('degraded', 'waiting'))
       this.#onEnd(this)
     })
   }

@@ -1,5 +1,5 @@
 import { HoldfastError } from '../errors/holdfast-error.ts'
-import type { Body, Exchange, Reply } from '../kernel/exchange.ts'
+import type { Exchange, Reply } from '../kernel/exchange.ts'
 import { inboxChannel, presenceKey, streamKey } from '../kernel/keys.ts'
 import type { OpenStreams } from '../kernel/open-streams.ts'
 import type { RequestId } from '../kernel/protocol.ts'
@@ -9,8 +9,11 @@ import type { Ticking } from '../kernel/ticker.ts'
 import type { NodeInbox } from './node-inbox.ts'
 import { RemoteStream, UNKNOWN_STREAM } from './remote-stream.ts'
 import { LOG_BOUNDS, ResumableStream } from './resumable-stream.ts'
+import { SessionReply } from './session-reply.ts'
 import type { SessionStore, StoredSession } from './session-store.ts'
 import { StandAloneStream } from './stand-alone-stream.ts'
+import { takeOver } from './take-over.ts'
+import { WaitingCalls } from './waiting-calls.ts'
 
 const PRESENCE_TTL_MS = 15_000
 const PRESENCE_EVERY_MS = 5_000
@@ -29,6 +32,7 @@ export class SessionStreams implements Ticking {
   readonly #limit: StreamLimit
   readonly #openStreams: OpenStreams
   readonly #inbox: NodeInbox
+  readonly #waiting: WaitingCalls
   readonly #live = new Map<string, ResumableStream>()
   #counter = 0
   #presentMs = -Infinity
@@ -43,6 +47,7 @@ export class SessionStreams implements Ticking {
   ) {
     this.#services = services
     this.#inbox = inbox
+    this.#waiting = new WaitingCalls(services)
     inbox.on(
       'stream:',
       (key) => this.#onFollowed(key),
@@ -55,11 +60,17 @@ export class SessionStreams implements Ticking {
 
   /** The way back for a request of a session: its stream, if it becomes one, can be resumed. */
   replyFor(exchange: Exchange, session: StoredSession, rpcId: RequestId | undefined): Reply {
-    return new SessionReply(exchange, () => {
-      const id = `p.${this.#services.nodeId}.${(++this.#counter).toString(36)}.${rpcId === undefined ? '' : encodeId(rpcId)}`
-      const stream = this.#create(session, id, 0)
-      stream.open(exchange)
-      return stream
+    let id: string | undefined
+    const streamId = (): string =>
+      (id ??= `p.${this.#services.nodeId}.${(++this.#counter).toString(36)}.${rpcId === undefined ? '' : encodeId(rpcId)}`)
+    return new SessionReply(exchange, {
+      open: () => {
+        const stream = this.#create(session, streamId(), 0)
+        stream.open(exchange)
+        return stream
+      },
+      share: (call) => this.#waiting.take(session.sid, streamId(), call),
+      onDegraded: () => this.#services.telemetry.count('degraded', 'waiting'),
     })
   }
 
@@ -80,15 +91,36 @@ export class SessionStreams implements Ticking {
       return local.attach(exchange, after, giveBack)
     }
     if (kind === 'g') return this.#standAlone(exchange, session, id, after)
-    const { entries, closed } = await this.#services.state.readAfter(key, after, 1)
+    const { state, bus, tasks } = this.#services
+    const [{ entries, closed }, found] = await Promise.all([
+      state.readAfter(key, after, 1),
+      this.#waiting.find(session.sid, id),
+    ])
+    const runner = found?.runner ?? nodeId!
     // Nothing more will come. Clients take a 405 as "there is no stream", and an empty stream as a reason to ask again.
-    if (entries.length === 0 && (closed || nodeId === this.#services.nodeId)) throw streamIsOver()
+    if (entries.length === 0 && (closed || runner === this.#services.nodeId)) throw streamIsOver()
     const giveBack = this.#limit.take(exchange)
-    const tellRunner = (): Promise<void> => this.#services.bus.publish(inboxChannel(nodeId!), Buffer.from(key))
-    const facts = { id, key, after, answers, runner: nodeId! }
+    // Until it is clear who waits for the task, this node does.
+    const unattend = found === undefined ? undefined : tasks?.attend(found.call.task)
+    const resumed = { exchange, session, id, onDetach: giveBack }
+    const remote = new RemoteStream(
+      this.#services,
+      exchange,
+      { id, key, after, answers, runner },
+      {
+        tellRunner: (node) => bus.publish(inboxChannel(node), Buffer.from(key)),
+        takeOver: (last, gone) =>
+          takeOver(this.#services, this.#waiting, resumed, last, gone, (from) => this.#create(session, id, from)),
+        onEnd(isTakenOver) {
+          unattend?.()
+          if (!isTakenOver) giveBack()
+        },
+      },
+    )
     try {
-      await new RemoteStream(this.#services, exchange, facts, tellRunner, giveBack).start()
+      await remote.start()
     } catch (error) {
+      unattend?.()
       giveBack()
       throw error
     }
@@ -183,44 +215,6 @@ export class SessionStreams implements Ticking {
 
 const streamIsOver = (): HoldfastError =>
   new HoldfastError('method_not_allowed', 'The stream that Last-Event-ID names is over.')
-
-/** Answers directly as long as one body is enough, and through a resumable stream from the first notification on. */
-class SessionReply implements Reply {
-  readonly #exchange: Exchange
-  readonly #open: () => ResumableStream
-  #stream: ResumableStream | undefined
-
-  constructor(exchange: Exchange, open: () => ResumableStream) {
-    this.#exchange = exchange
-    this.#open = open
-  }
-  respond(status: number, body: Body | undefined, headers?: Readonly<Record<string, string>>): void {
-    this.#exchange.respond(status, body, headers)
-  }
-  openStream(): void {
-    this.#stream = this.#open()
-  }
-  write(message: string): void {
-    this.#stream?.write(message)
-  }
-  writeRequest(message: string): void {
-    this.#stream?.write(message, true)
-  }
-  keepAlive(): void {
-    this.#stream?.keepAlive()
-  }
-  end(answer?: string): void {
-    this.#stream?.end(answer)
-  }
-  abandon(): void {
-    // Not through a resumable stream: an id would invite the client to come back for an answer that never comes.
-    if (this.#stream === undefined) this.#exchange.abandon()
-    else this.#stream.end()
-  }
-  pause(retryMs: number): void {
-    this.#stream?.pause(retryMs)
-  }
-}
 
 /** A request id inside a stream id; one too long to carry is left out, and the error that may end the stream has no id. */
 function encodeId(rpcId: RequestId): string {

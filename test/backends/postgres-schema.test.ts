@@ -41,7 +41,9 @@ async function dump(): Promise<string> {
     url,
     `
 select line from (
-  select 1 as kind, c.relname, a.attnum as place, format('%s.%s %s%s%s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+  select 1 as kind, c.relname, a.attnum as place, format('%s.%s %s%s%s%s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+      (select format(' collate %s', l.collname) from pg_collation l join pg_type y on y.oid = a.atttypid
+        where l.oid = a.attcollation and a.attcollation <> y.typcollation),
       case when a.attnotnull then ' not null' else '' end, coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '')) as line
     from pg_attribute a join pg_class c on c.oid = a.attrelid left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
    where c.relnamespace = $1::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
@@ -97,7 +99,7 @@ test.each(['never looked at', 'full'])(
       const { rows } = await one.query<{ 'QUERY PLAN': string }>(`explain execute ${name} ${values}`)
       const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
       expect(plan, name).not.toMatch(/Seq Scan on hf_|Hash Join|Merge Join|Bitmap/)
-      // By worker go only who asks for a worker's tasks, and who looks through all leases.
+      // Through all leases goes only who takes those that have run out; a claim looks for its own by its token.
       if (!['hf_claim_tasks', 'hf_sweep_tasks'].includes(name)) expect(plan, name).not.toContain('hf_task_leased')
     }
     one.release()

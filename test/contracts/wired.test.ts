@@ -8,17 +8,20 @@ const SUITES: Readonly<Record<string, readonly string[]>> = {
   'state-store.ts': ['stateStoreContract(', 'stateStoreFaultContract('],
   'event-bus.ts': ['eventBusContract(', 'eventBusFaultContract('],
   'task-store.ts': ['taskStoreContract(', 'taskStoreFaultContract('],
+  'task-queue.ts': ['taskQueueContract('],
   'artifact-store.ts': ['artifactStoreContract(', 'artifactStoreFaultContract('],
 }
-const backends = globSync('src/backends/*/{state-store,event-bus,task-store,artifact-store}.ts', { cwd: ROOT })
+const backends = globSync('src/backends/*/{state-store,event-bus,task-store,task-queue,artifact-store}.ts', {
+  cwd: ROOT,
+})
 
 test('there are backends to look at', () => {
-  expect(backends.length).toBeGreaterThan(4)
+  expect(backends.length).toBeGreaterThan(11)
 })
 
 test.each(backends)('%s is held by the contract suites of its port', (file) => {
   const [, , backend = '', port = ''] = file.split('/')
-  const wiring = globSync(`test/contracts/${backend}{.test,}.ts`, { cwd: ROOT })
+  const wiring = globSync(`test/contracts/${backend}{,-queue}{.test,}.ts`, { cwd: ROOT })
     .map((path) => readFileSync(join(ROOT, path), 'utf8'))
     .join('\n')
   for (const suite of SUITES[port]!) expect(wiring, suite).toContain(suite)

@@ -49,7 +49,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   },
   'backends/sql': { folders: ['errors', 'ports'], packages: ['node:crypto'] },
   'backends/postgres': {
-    folders: ['errors', 'ports', 'backends/sql'],
+    folders: ['errors', 'ports', 'backends/sql', 'backends/broker'],
     packages: ['pg', 'node:crypto', 'node:fs'],
   },
   'backends/sqlite': {
@@ -74,6 +74,10 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'backends/sqlite',
       'backends/postgres',
       'backends/dynamodb',
+      'backends/broker',
+      'backends/rabbitmq',
+      'backends/kafka',
+      'backends/sqs',
     ],
     packages: ['node:crypto', 'node:fs', 'node:os', 'node:path', 'node:stream', 'node:url', 'node:worker_threads'],
   },

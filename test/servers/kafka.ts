@@ -30,12 +30,12 @@ export interface KafkaServer extends AsyncDisposable {
 const HOST = '127.0.0.1'
 const FORMAT_TIMEOUT_MS = 60_000
 
-const configuration = (dir: string, port: number, controller: number): string => `
+const configuration = (dir: string, port: number, controller: number, advertised: string): string => `
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@${HOST}:${controller}
 listeners=PLAINTEXT://${HOST}:${port},CONTROLLER://${HOST}:${controller}
-advertised.listeners=PLAINTEXT://${HOST}:${port}
+advertised.listeners=PLAINTEXT://${advertised}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
@@ -52,14 +52,26 @@ share.coordinator.state.topic.min.isr=1
 log.cleaner.dedupe.buffer.size=4194304
 `
 
-/** Starts a broker; its log survives `process.kill()` and `process.start()`. */
-export async function startKafka(): Promise<KafkaServer> {
+/** An address of this machine. */
+interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/**
+ * Starts a broker; its log survives `process.kill()` and `process.start()`.
+ * @param options.advertised where clients are told to find it, given where it is. Default: there.
+ */
+export async function startKafka({
+  advertised = async (address) => address,
+}: { advertised?: (address: Address) => Promise<Address> } = {}): Promise<KafkaServer> {
   const { program, classPath } = java(await have(kafkaSource), '/opt/kafka/libs/*')
   let port = 0
   const server = await ServerProcess.launch('kafka', 2, async ({ dir, ports }) => {
     port = ports[0]!
     const file = join(dir, 'server.properties')
-    await writeFile(file, configuration(dir, port, ports[1]!))
+    const told = await advertised({ host: HOST, port })
+    await writeFile(file, configuration(dir, port, ports[1]!, `${told.host}:${told.port}`))
     const format = ['kafka.tools.StorageTool', 'format', '-t', randomBytes(16).toString('base64url'), '-c', file]
     const quiet = '-Dorg.apache.kafka.automatic.config.providers='
     if (program.container === undefined)

@@ -9,8 +9,13 @@ export class FakeEngine implements TaskEngine {
   readonly #watchers = new Map<string, Set<TaskWatcher>>()
   readonly started: TaskStart[] = []
   readonly answered: { id: string; answers: Readonly<Record<string, unknown>> }[] = []
+  /** Calls {@link change} as a real engine would: with the answer to the last question a task goes on. */
+  goesOn = false
   /** Ids that were looked up. */
   readonly looked: string[] = []
+  /** How many keep each task alive. */
+  readonly attended = new Map<string, number>()
+  readonly cancelled: string[] = []
   isDown = false
   /** Most reads that ran at the same time. */
   peak = 0
@@ -48,6 +53,11 @@ export class FakeEngine implements TaskEngine {
     for (const { onChange } of Array.from(this.#watchers.get(id) ?? [])) onChange()
   }
 
+  /** Tells how far a task is. */
+  progress(id: string, done: number): void {
+    for (const { onProgress } of Array.from(this.#watchers.get(id) ?? [])) onProgress?.(done, 10, undefined)
+  }
+
   forget(id: string): void {
     this.#tasks.delete(id)
   }
@@ -75,12 +85,14 @@ export class FakeEngine implements TaskEngine {
   async answer(id: string, principal: Principal, answers: Readonly<Record<string, unknown>>): Promise<boolean> {
     if ((await this.get(id, principal)) === undefined) return false
     this.answered.push({ id, answers })
+    if (this.goesOn) this.change(id, { status: 'working', requests: new Map() })
     return true
   }
 
   async cancel(id: string, principal: Principal): Promise<boolean> {
     const view = await this.get(id, principal)
     if (view === undefined) return false
+    this.cancelled.push(id)
     if (['working', 'input_required'].includes(view.status))
       this.change(id, { status: 'cancelled', requests: new Map() })
     return true
@@ -93,8 +105,9 @@ export class FakeEngine implements TaskEngine {
     return () => watchers.delete(watcher)
   }
 
-  attend(): () => void {
-    return () => undefined
+  attend(id: string): () => void {
+    this.attended.set(id, (this.attended.get(id) ?? 0) + 1)
+    return () => this.attended.set(id, this.attended.get(id)! - 1)
   }
 
   #checkUp(): void {

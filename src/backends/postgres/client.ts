@@ -9,6 +9,8 @@ export interface ClientFactory {
   pool(): Pool
   /** One connection without a statement time-out, not yet connected: for migrations. */
   single(): Client
+  /** One connection with a statement time-out, not yet connected: for notifications. */
+  bell(): Client
 }
 
 /** The client gives up after the server has: by then it is known that the statement was not carried out, or the connection is lost. */
@@ -61,6 +63,13 @@ export async function loadClients(address: PostgresAddress): Promise<ClientFacto
         options: PLANNER,
       }),
     single: () => new Client({ ...common, connectionTimeoutMillis: connectTimeoutMs }),
+    bell: () =>
+      new Client({
+        ...common,
+        connectionTimeoutMillis: connectTimeoutMs,
+        statement_timeout: statementTimeoutMs,
+        query_timeout: statementTimeoutMs + CLIENT_GRACE_MS,
+      }),
   }
 }
 

@@ -34,7 +34,16 @@ import { fromText, toText } from '../sql/text.ts'
 import { isDataError, isUsableAfter, sqlState, toBackendError, UNIQUE_VIOLATION } from './errors.ts'
 import { migrate, quote } from './migrate.ts'
 import { MIGRATIONS } from './migrations/index.ts'
-import { endedColumns, hashOrNull, insertedColumns, jsonOrNull, textOrNull, toBuffer } from './columns.ts'
+import {
+  endedColumns,
+  hashOrNull,
+  insertedColumns,
+  jsonOrNull,
+  textOrNull,
+  toBuffer,
+  toInserted,
+  type InsertedRow,
+} from './columns.ts'
 import { listTasks } from './sql/admin.ts'
 import { statementsOf } from './sql/index.ts'
 import type { Statement } from './sql/statement.ts'
@@ -314,14 +323,14 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     for (let attempt = 0; attempt < CREATE_TRIES; attempt++) {
       const left = [...batch.entries()].filter(([index]) => outcomes[index] === undefined)
       const tasks = left.map(([, task]) => task)
-      const rows = await this.#run<TaskRow>('create', this.#sql.insertTasks, insertedColumns(tasks))
+      const rows = await this.#run<InsertedRow>('create', this.#sql.insertTasks, insertedColumns(tasks))
       const made = new Map(rows.map((row) => [row.id, row]))
       const others: [number, NewTask][] = []
       for (const [index, task] of left) {
         const row = made.get(task.id)
         made.delete(task.id) // the same id again in this batch is a repetition
         if (row === undefined) others.push([index, task])
-        else outcomes[index] = { task: toTask(row), created: true }
+        else outcomes[index] = { task: toInserted(task, row), created: true }
       }
       if (others.length === 0) break
       const found = await this.#run<TaskRow & { ord: number }>('create', this.#sql.findCreated, [

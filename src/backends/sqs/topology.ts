@@ -33,7 +33,9 @@ export class SqsCommands {
     const { region, endpoint, connectTimeoutMs } = address
     this.#client = new library.SQSClient({
       ...(region === undefined ? {} : { region }),
-      ...(endpoint === undefined ? {} : { endpoint }),
+      // The SDK would send what is meant for a queue to the host in its URL, which a server behind a proxy or in a container may
+      // not know: who names an endpoint means it.
+      ...(endpoint === undefined ? {} : { endpoint, useQueueUrlAsEndpoint: false }),
       maxAttempts: 1, // who rings or listens tries again in its own time
       requestHandler: { connectionTimeout: connectTimeoutMs },
     })

@@ -19,7 +19,7 @@ export const claimTasks = (schema: string) =>
     'claim_tasks',
     `
 with mine as materialized (
-  select id from ${schema}.hf_task where worker = $1 and state = 1 and claim_token = $2),
+  select id from ${schema}.hf_task where claim_token = $2 and state = 1 and worker = $1),
 candidate as materialized (
   select c.id, c.order_at
     from unnest($4::text[]) as asked (tool)

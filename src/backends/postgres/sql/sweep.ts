@@ -23,12 +23,12 @@ export const sweepTasks = (schema: string) =>
     `
 with recursive expired as materialized (
   select id, cancel_at, fails_when_lost, is_attended, 0 as crashes, max_crashes, true as expires from ${schema}.hf_task
-   where state < 3 and expires_at is not null and expires_at <= now() and (state <> 1 or (not $6 and lease_until <= now()))
+   where state in (0, 2) and expires_at is not null and expires_at <= now()
    order by expires_at limit $1 for no key update skip locked),
 lost as materialized (
   select id, cancel_at, fails_when_lost, is_attended, case when journal_length > journal_mark then 1 else crashes + 1 end as crashes,
-      max_crashes, false as expires from ${schema}.hf_task
-   where not $6 and state = 1 and lease_until <= now() and (expires_at is null or expires_at > now())
+      max_crashes, coalesce(expires_at <= now(), false) as expires from ${schema}.hf_task
+   where not $6 and state = 1 and lease_until <= now()
    limit $1 for no key update skip locked),
 judged as materialized (
   select id, expires, crashes, case when cancel_at is not null or (expires and is_attended) then 'cancelled' when expires then 'expired' when fails_when_lost then 'lost'
