@@ -293,7 +293,7 @@ export async function openTasks(
 }
 
 const toModuleUrl = (module: string | URL): string =>
-  module instanceof URL || /^file:/.test(module) ? String(module) : pathToFileURL(resolve(module)).href
+  module instanceof URL || module.startsWith('file:') ? String(module) : pathToFileURL(resolve(module)).href
 
 /** The embedded default lies in the data folder; without one it lives in memory. */
 function withDataDir(url: string, dataDir: string | false): string {

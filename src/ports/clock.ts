@@ -30,9 +30,11 @@ export const systemClock: Clock = {
       const wait = (leftMs: number): NodeJS.Timeout =>
         setTimeout(
           () => {
-            if (leftMs > LONGEST_TIMER_MS) return (timer = wait(leftMs - LONGEST_TIMER_MS))
-            signal?.removeEventListener('abort', onAbort)
-            resolve()
+            if (leftMs > LONGEST_TIMER_MS) timer = wait(leftMs - LONGEST_TIMER_MS)
+            else {
+              signal?.removeEventListener('abort', onAbort)
+              resolve()
+            }
           },
           Math.min(leftMs, LONGEST_TIMER_MS),
         ).unref()

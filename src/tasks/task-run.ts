@@ -9,22 +9,13 @@ import type { InvocationFacts, Outcome } from '../kernel/invocation.ts'
 import { isOwnName, Replay } from '../kernel/replay.ts'
 import type { ReplayHost, Suspension } from '../kernel/replay-host.ts'
 import type { Entry } from '../kernel/request-state.ts'
-import { rpcCode } from '../kernel/rpc.ts'
 import type { TaskCaller } from '../kernel/task-engine.ts'
 import { toolFailure } from '../kernel/tool-result.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Operation } from '../ports/telemetry.ts'
 import { LOG_LEVELS } from '../define/context.ts'
 import { ERRORS } from '../errors/table.ts'
-import {
-  fromAnswer,
-  fromEntryValue,
-  toEntryValue,
-  toError,
-  toQuestion,
-  toResult,
-  type TaskArguments,
-} from './payload.ts'
+import { fromAnswer, fromEntryValue, toEntryValue, toQuestion, type TaskArguments } from './payload.ts'
 import { afterAbort, complete, fail, retry, type EndingAttempt } from './attempt-end.ts'
 import type { Attempt, AttemptOutcome, AttemptTask } from './worker.ts'
 

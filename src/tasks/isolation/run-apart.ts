@@ -35,20 +35,14 @@ export async function runApart(
   const startedMs = clock.monotonic()
   const run = async (): Promise<AttemptOutcome> => {
     const end = await isolates.run(tool, { attempt, caller, args, operation, onProgress })
-    switch (end.kind) {
-      case 'ended':
-        return end.outcome
-      case 'killed':
-        telemetry.failure(operation, `The ${tool.task!.isolation} of the tool "${tool.name}" was ended.`, end.reason)
-        return afterAbort(ending, end.reason, true)
-      case 'died':
-        telemetry.failure(
-          operation,
-          `The ${tool.task!.isolation} of the tool "${tool.name}" has died.`,
-          new HoldfastError('isolate_died', `It died, because ${end.why}.`),
-        )
-        return { kind: 'crashed' }
+    if (end.kind === 'ended') return end.outcome
+    const what = `The ${tool.task!.isolation} of the tool "${tool.name}"`
+    if (end.kind === 'killed') {
+      telemetry.failure(operation, `${what} was ended.`, end.reason)
+      return afterAbort(ending, end.reason, true)
     }
+    telemetry.failure(operation, `${what} has died.`, new HoldfastError('isolate_died', `It died, because ${end.why}.`))
+    return { kind: 'crashed' }
   }
   let outcome: AttemptOutcome['kind'] | 'unstarted' = 'unstarted'
   try {
