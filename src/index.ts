@@ -1,6 +1,7 @@
 export type { ApiKeyEntry } from './auth/api-keys.ts'
 export type { IntrospectionOptions } from './auth/introspection.ts'
 export type { AuthOptions, AuthRequest } from './auth/options.ts'
+export type { Artifact, ArtifactData, ArtifactOptions, ContextArtifacts } from './define/artifact.ts'
 export type {
   Asking,
   ElicitAnswer,
@@ -52,6 +53,14 @@ export type { ProtocolErrorOptions, ToolError } from './errors/holdfast-error.ts
 export { ERRORS } from './errors/table.ts'
 export type { ErrorCode, ErrorEntry } from './errors/table.ts'
 export type { JsonObject, Revision } from './kernel/protocol.ts'
+export type {
+  ArtifactInfo,
+  ArtifactStore,
+  ByteRange,
+  ListedArtifact,
+  PutOptions,
+  StoredArtifact,
+} from './ports/artifact-store.ts'
 export type { Clock } from './ports/clock.ts'
 export type { EventBus, Unsubscribe } from './ports/event-bus.ts'
 export type {

@@ -1,9 +1,11 @@
+import type { ArtifactData } from '../define/artifact.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { ArtifactInfo, ArtifactStore, ByteRange, StoredArtifact } from '../ports/artifact-store.ts'
+import type { KeyRing } from '../kernel/key-ring.ts'
+import type { Clock } from '../ports/clock.ts'
+import { LINK_TTL_MS, openLink, sealLink } from './links.ts'
+import { wholeOf } from './read.ts'
 import { keyOfUri, newArtifactKey, newValueKey, readKey, uriOfKey, type ArtifactPlace } from './keys.ts'
-
-/** What can be put: bytes or text, whole or as they come. A stream of Node or of the web is an iterable. */
-export type ArtifactData = AsyncIterable<Uint8Array | string> | Uint8Array | string
 
 /** How {@link Artifacts} is made. */
 export interface ArtifactsOptions {
@@ -11,6 +13,14 @@ export interface ArtifactsOptions {
   open(): Promise<ArtifactStore>
   /** Bytes of one artifact, at most. */
   readonly maxArtifactBytes: number
+  /** Seals links to downloads. */
+  readonly keys: KeyRing
+  readonly clock: Clock
+  /**
+   * The endpoint as clients write it, for links: a URL, or its path alone where that is all that is known. `undefined`: there is
+   * none, so that nothing can be downloaded but what the store itself serves.
+   */
+  endpoint(): string | undefined
 }
 
 /** An artifact, as its URI names it. */
@@ -77,6 +87,25 @@ export class Artifacts {
   }
 
   /**
+   * Where an artifact can be downloaded by whoever has the URL, and until when: from the store, where it serves URLs of its own,
+   * else from this server (`<endpoint>/artifacts/<sealed link>`). A reference without a host is one to the endpoint's.
+   */
+  async urlOf({ key }: ArtifactInfo): Promise<{ url: string; urlExpiresAt: string } | undefined> {
+    const { keys, clock, endpoint } = this.#options
+    const expiresMs = clock.now() + LINK_TTL_MS
+    const urlExpiresAt = new Date(expiresMs).toISOString()
+    const store = await this.store()
+    if (store.signUrl !== undefined) return { url: await store.signUrl(key, LINK_TTL_MS), urlExpiresAt }
+    const base = endpoint()
+    return base === undefined ? undefined : { url: `${base}/artifacts/${sealLink(keys, key, expiresMs)}`, urlExpiresAt }
+  }
+
+  /** The key that the link of a download stands for; `undefined` where it was not made here, or its time is up. */
+  openLink(link: string): string | undefined {
+    return openLink(this.#options.keys, link, this.#options.clock.now())
+  }
+
+  /**
    * Writes a value of a task's records. Put the key on record (`artifacts` of `recordStep` and `finish`): what no record names
    * is collected.
    * @returns the key
@@ -97,13 +126,7 @@ export class Artifacts {
     const found = readKey(key)?.kind === 'value' ? await (await this.store()).get(key) : undefined
     if (found === undefined || found === 'beyond')
       throw new HoldfastError('backend_failed', `The artifact store has no value ${key}, which a task's records name.`)
-    const value = new Uint8Array(found.info.size)
-    let at = 0
-    for await (const part of found.body) {
-      value.set(part, at)
-      at += part.length
-    }
-    return value
+    return wholeOf(found)
   }
 
   /** Closes the store, if it was opened. */

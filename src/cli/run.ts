@@ -39,6 +39,12 @@ function createProgram(onFailure: () => void): Command {
     .option('-H, --host <address>', 'address to listen on (HOST, default 127.0.0.1)')
     .option('--stdio', 'serve one client on standard input and output instead of HTTP')
     .option('--processes <number>', 'processes that share the port (default 1)', toCount)
+    .option('--no-worker', 'run no tasks here: workers of their own do (holdfast worker)')
+    .option(
+      '--admin-port <number>',
+      'port of probes and metrics, in place of the public one (HOLDFAST_ADMIN_PORT)',
+      toPort,
+    )
     .option('--watch', 'start again when the definition, or what it imports, changes')
     .option('--json', 'print the start-up lines as one JSON object')
     .helpOption('-h, --help', 'Print this help.')
@@ -49,6 +55,23 @@ function createProgram(onFailure: () => void): Command {
     .action(async (definition: string, flags: ServeFlags) => {
       const { serve } = await import('./serve.ts')
       await serve(definition, flags)
+    })
+  program
+    .command('worker')
+    .description('Runs the tasks of a server definition, and serves no client: as many workers as there is work for.')
+    .argument('<definition>', 'module (.ts, .js, .mjs) that exports defineServer(…) by default')
+    .option('--concurrency <number>', 'tasks at once (default 10)', toSlots)
+    .option('--queues <list>', 'queues to serve, separated by commas (default: all of the tools)', toNames)
+    .option('--admin-port <number>', 'port of probes and metrics; 0 takes a free one (HOLDFAST_ADMIN_PORT)', toPort)
+    .option('--json', 'print the start-up lines as one JSON object')
+    .helpOption('-h, --help', 'Print this help.')
+    .addHelpText(
+      'after',
+      '\nNodes and workers share a task store: HOLDFAST_TASKS_URL, HOLDFAST_QUEUE_URL, HOLDFAST_STATE_URL, HOLDFAST_KEYS.\nSee docs/workers.md.\n',
+    )
+    .action(async (definition: string, flags: WorkerFlags) => {
+      const { work } = await import('./worker.ts')
+      await work(definition, flags)
     })
   program
     .command('verify-backend')
@@ -105,7 +128,29 @@ export interface ServeFlags {
   stdio?: boolean
   processes?: number
   watch?: boolean
+  worker?: boolean
+  adminPort?: number
   json?: boolean
+}
+
+/** Flags of `holdfast worker`. */
+export interface WorkerFlags {
+  concurrency?: number
+  queues?: readonly string[]
+  adminPort?: number
+  json?: boolean
+}
+
+function toSlots(text: string): number {
+  const slots = Number(text)
+  if (!/^\d{1,6}$/.test(text) || slots < 1) throw new InvalidArgumentError('Give a whole number, 1 or more.')
+  return slots
+}
+
+function toNames(text: string): string[] {
+  const names = text.split(',').map((name) => name.trim())
+  if (names.includes('')) throw new InvalidArgumentError('Give names, separated by commas.')
+  return names
 }
 
 function toPort(text: string): number {

@@ -3,10 +3,12 @@ import cluster from 'node:cluster'
 import { resolve } from 'node:path'
 import { generateKeys, resolveOptions, type ResolvedOptions, type RuntimeOptions } from '../compose/options.ts'
 import { isSharedUrl } from '../compose/backends.ts'
-import { internalsOf, wire, type Listening, type Runtime } from '../compose/runtime.ts'
+import { internalsOf, wire, type Listening } from '../compose/runtime.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { loadDefinition } from './load-definition.ts'
 import type { ServeFlags } from './run.ts'
+import { endWhenStuck, stopOnSignal } from './stop-on-signal.ts'
+import { toWorkerOptions } from './worker-options.ts'
 
 /** `holdfast serve`: resolves when the server has ended. */
 export async function serve(path: string, flags: ServeFlags): Promise<void> {
@@ -21,8 +23,12 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
     port: flags.port,
     host: flags.host,
     logFd: flags.stdio === true ? 2 : undefined,
+    adminPort: flags.adminPort,
+    worker: flags.worker === false ? false : undefined,
   } as RuntimeOptions
-  const options = resolveOptions(code, process.env, given)
+  const stuck = Promise.withResolvers<void>()
+  const resolved = resolveOptions(code, process.env, given)
+  const options = { ...resolved, worker: toWorkerOptions(resolved.worker, path, () => stuck.resolve()) }
   const print = (listening: Listening): void =>
     void process.stdout.write(
       flags.json === true ? startJson(listening, options) : startText(server.name, server.version, listening, options),
@@ -45,6 +51,7 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
       )
       // The terminal sends its signals to the whole group; the primary is the one to say when.
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
+      void endWhenStuck(runtime, stuck.promise)
       await end.listening(await runtime.listen())
       return await stopped
     } finally {
@@ -58,7 +65,7 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
     return runProcesses(flags.processes, env, print)
   }
   const runtime = await wire(server, options)
-  const stopped = stopOnSignal(runtime)
+  const stopped = stopOnSignal(runtime, stuck.promise)
   if (flags.stdio === true) {
     await Promise.race([runtime.serveStdio(), stopped])
     return runtime.close()
@@ -75,20 +82,6 @@ async function watch(): Promise<void> {
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
   process.exitCode = await new Promise<number>((resolve) => child.on('exit', (code) => resolve(code ?? 0)))
-}
-
-/** SIGTERM and SIGINT end in order; a second one ends at once. */
-function stopOnSignal(runtime: Runtime): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let isStopping = false
-    const stop = (): void => {
-      if (isStopping) process.exit(1)
-      isStopping = true
-      runtime.close().then(resolve, reject)
-    }
-    process.on('SIGTERM', stop)
-    process.on('SIGINT', stop)
-  })
 }
 
 const originOf = ({ url }: Listening): string => new URL(url).origin

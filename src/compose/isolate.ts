@@ -1,13 +1,16 @@
 // Module of the threads and processes that tools with `isolation` run in.
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
+import { Artifacts } from '../artifacts/artifacts.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { quote } from '../define/names.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
+import { systemClock } from '../ports/clock.ts'
 import { serveIsolate, type WayOut } from '../tasks/isolation/inside.ts'
 import type { IsolateSetup, ToIsolate } from '../tasks/isolation/protocol.ts'
+import { openArtifactStore } from './artifacts.ts'
 
-async function load({ definition, tool: name, expected }: IsolateSetup): Promise<ToolDefinition> {
+async function loadTool({ definition, tool: name, expected }: IsolateSetup): Promise<ToolDefinition> {
   const { default: server } = (await import(definition)) as { default?: Partial<ServerDefinition> }
   if (server?.kind !== 'server' || server.tools === undefined)
     throw new HoldfastError(
@@ -22,6 +25,27 @@ async function load({ definition, tool: name, expected }: IsolateSetup): Promise
       `The server of the module ${definition} has no tool ${quote(missing)}. Is it another server than the worker's?`,
     )
   return tools.get(name)!
+}
+
+/** The store that the worker has too, by a connection of its own. Links to downloads are sealed by nodes alone. */
+function createArtifacts({ artifacts, tool }: IsolateSetup): Artifacts | undefined {
+  if (artifacts === undefined) return undefined
+  const { url, maxArtifactBytes } = artifacts
+  return new Artifacts({
+    maxArtifactBytes,
+    clock: systemClock,
+    endpoint: () => undefined,
+    get keys(): never {
+      throw new Error('No links are sealed in an isolate.')
+    },
+    async open() {
+      if (url !== undefined) return openArtifactStore(url, systemClock)
+      throw new HoldfastError(
+        'invalid_option',
+        `The tool ${quote(tool)} has \`isolation\`, and can't reach artifacts in the memory of its worker: set HOLDFAST_ARTIFACTS_URL (artifacts) to a folder or a bucket.`,
+      )
+    },
+  })
 }
 
 /** A process whose worker was killed must not run on: nor where its event loop stands still, and never hears of it. */
@@ -47,4 +71,4 @@ function wayOut(): WayOut {
   }
 }
 
-serveIsolate(wayOut(), load)
+serveIsolate(wayOut(), async (setup) => ({ tool: await loadTool(setup), artifacts: createArtifacts(setup) }))

@@ -13,7 +13,7 @@ export function openKeyRing(keys: string | undefined, dataDir: string | false, i
   if (isShared)
     throw new HoldfastError(
       'invalid_option',
-      'State is shared by several nodes, so each must have the same keys: set HOLDFAST_KEYS to what `holdfast keys generate` prints.',
+      'State or tasks are shared by several processes, so each must have the same keys: set HOLDFAST_KEYS to what `holdfast keys generate` prints.',
     )
   if (dataDir === false) return createKeyRing(generateKeys())
   const file = join(dataDir, 'keys')

@@ -2,6 +2,7 @@ import { resolveAuth, type AuthOptions, type ResolvedAuth } from '../auth/option
 import { checkLimits, type RequestLimit } from '../define/limits.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { OverrideLimits } from '../limits/overrides.ts'
+import type { ArtifactStore } from '../ports/artifact-store.ts'
 import type { EventBus } from '../ports/event-bus.ts'
 import type { StateStore } from '../ports/state-store.ts'
 import type { TaskQueue } from '../ports/task-queue.ts'
@@ -11,6 +12,7 @@ import type { KernelOptions } from '../kernel/services.ts'
 import type { HttpOptions } from '../transports/http/http-options.ts'
 import type { ServerOptions as ListenBounds } from '../transports/http/server.ts'
 import { checkStateUrl, MEMORY_URL, schemeOf } from './backends.ts'
+import { checkArtifactsUrl } from './artifacts.ts'
 import { nearest } from './nearest.ts'
 import { checkQueueUrl, STORE_QUEUE } from './task-queue.ts'
 import { checkTasksUrl, isTasksUrl } from './task-store.ts'
@@ -29,6 +31,8 @@ export interface RuntimeOptions
   host?: string
   /** Port to listen on; 0 takes a free one. Default 3000 (`PORT`). */
   port?: number
+  /** Port of probes and metrics, in place of the public one; workers serve them there too (`HOLDFAST_ADMIN_PORT`). Default: nodes serve them beside the endpoint, workers nowhere. */
+  adminPort?: number
   /** Key ring that seals session ids, `id:base64,…` (`HOLDFAST_KEYS`). Default: made once in the data folder; in memory alone without one. */
   keys?: string
   /** Folder for what the embedded default keeps. Default `.holdfast` (`HOLDFAST_DATA_DIR`); `false`: nothing is written. */
@@ -58,6 +62,16 @@ export interface RuntimeOptions
    * (`HOLDFAST_STATE_URL`, else `REDIS_URL`), or a store of your own, which no variable replaces.
    */
   state?: string | StateStore
+  /**
+   * Where big results lie: `file:path/to/folder`, `s3://bucket/prefix?region=…`, `memory:`, or a store of your own, which no
+   * variable replaces (`HOLDFAST_ARTIFACTS_URL`). Default: the folder `artifacts` in the data folder; in memory without one; none
+   * where nodes share `state` or `tasks`.
+   */
+  artifacts?: string | ArtifactStore
+  /** Bytes of one artifact. Default 5 GiB. */
+  maxArtifactBytes?: number
+  /** How long an artifact of a call is kept; those of a task are kept as long as the task. Default a day. */
+  artifactTtlMs?: number
   /** How nodes tell each other of changes. Default: by what `state` names; within this process for a store of your own. */
   bus?: EventBus
   /**
@@ -96,13 +110,18 @@ export type ResolvedOptions = KernelOptions &
       | 'trustedProxies'
       | 'dataDir'
       | 'state'
+      | 'maxArtifactBytes'
+      | 'artifactTtlMs'
       | 'tasks'
       | 'queue'
       | 'maxTaskBacklog'
       | 'worker'
     >
   > &
-  Pick<RuntimeOptions, 'keys' | 'bus' | 'limits' | 'overrideLimits' | 'clock' | 'publicUrl' | 'stdioCredential'> & {
+  Pick<
+    RuntimeOptions,
+    'artifacts' | 'keys' | 'bus' | 'limits' | 'overrideLimits' | 'clock' | 'publicUrl' | 'stdioCredential' | 'adminPort'
+  > & {
     auth?: ResolvedAuth
   }
 
@@ -150,11 +169,25 @@ const DEFAULTS: ResolvedOptions = {
   resumeTtlMs: 5 * 60_000,
   idempotencyTtlMs: 24 * 3_600_000,
   questionTtlMs: 15 * 60_000,
+  maxArtifactBytes: 5 * 1024 * MEBIBYTE,
+  maxArtifactReadBytes: 4 * MEBIBYTE,
+  artifactTtlMs: 24 * 3_600_000,
   lenientHeaders: false,
   sessions: 'required',
 }
 
-const OPTIONAL = ['keys', 'bus', 'limits', 'overrideLimits', 'clock', 'auth', 'publicUrl', 'stdioCredential']
+const OPTIONAL = [
+  'artifacts',
+  'adminPort',
+  'keys',
+  'bus',
+  'limits',
+  'overrideLimits',
+  'clock',
+  'auth',
+  'publicUrl',
+  'stdioCredential',
+]
 const LOG_LEVEL_NAMES = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /** How each variable is read, and which option it sets. */
@@ -163,9 +196,11 @@ const VARIABLES: Readonly<
 > = {
   HOST: { option: 'host', read: (text) => text },
   PORT: { option: 'port', read: Number },
+  HOLDFAST_ADMIN_PORT: { option: 'adminPort', read: Number },
   LOG_LEVEL: { option: 'logLevel', read: (text) => text.toLowerCase() },
   HOLDFAST_DATA_DIR: { option: 'dataDir', read: (text) => text },
   HOLDFAST_STATE_URL: { option: 'state', read: (text) => text },
+  HOLDFAST_ARTIFACTS_URL: { option: 'artifacts', read: (text) => text },
   HOLDFAST_TASKS_URL: { option: 'tasks', read: (text) => text },
   HOLDFAST_QUEUE_URL: { option: 'queue', read: (text) => text },
   HOLDFAST_KEYS: { option: 'keys', read: (text) => text },
@@ -215,7 +250,9 @@ export function resolveOptions(
   const resolved: Record<string, unknown> = { ...DEFAULTS, ...defined(code) }
   // What was given as an instance is what no variable can name.
   const own = Object.fromEntries(
-    ['state', 'tasks', 'queue'].flatMap((name) => (typeof resolved[name] === 'object' ? [[name, resolved[name]]] : [])),
+    ['state', 'tasks', 'queue', 'artifacts'].flatMap((name) =>
+      typeof resolved[name] === 'object' ? [[name, resolved[name]]] : [],
+    ),
   )
   Object.assign(resolved, genericUrls(env))
   for (const [name, text] of Object.entries(env)) {
@@ -284,7 +321,8 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     throw new HoldfastError('invalid_option', `${name} is ${JSON.stringify(value)}; it must be ${expected}.`)
   }
   const fallback = DEFAULTS[option]
-  if (option === 'port') {
+  if (option === 'port' || option === 'adminPort') {
+    if (option === 'adminPort' && value === undefined) return
     if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > 65_535)
       refuse('a port: a whole number from 0 to 65535')
   } else if (option === 'logLevel') {
@@ -300,6 +338,9 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
   } else if (option === 'state') {
     if (typeof value === 'string') checkStateUrl(value, name)
     else if (typeof value !== 'object' || value === null) refuse('a URL, or a StateStore')
+  } else if (option === 'artifacts') {
+    if (typeof value === 'string') checkArtifactsUrl(value, name)
+    else if (value !== undefined && (typeof value !== 'object' || value === null)) refuse('a URL, or an ArtifactStore')
   } else if (option === 'tasks' || option === 'queue') {
     if (typeof value !== 'string' && (typeof value !== 'object' || value === null)) refuse('a URL, or an instance')
     if (typeof value === 'string' && option === 'queue') checkQueueUrl(value, name)

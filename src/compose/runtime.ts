@@ -18,13 +18,15 @@ import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
 import { createFetchHandler, type FetchHandler } from '../transports/http/fetch-handler.ts'
 import { createNodeHandler, type HttpParts, type NodeHandler } from '../transports/http/node-handler.ts'
+import { createAdminHandler } from '../transports/http/admin-handler.ts'
 import { Probes } from '../transports/http/probes.ts'
 import { listen, type HttpServer } from '../transports/http/server.ts'
 import { serveStdio } from '../transports/stdio/stdio.ts'
+import { createArtifacts } from './artifacts.ts'
 import { createAuth, stdioPrincipal } from './auth.ts'
 import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
-import { openTasks, type RunningWorker, type RuntimeTasks, type WorkerOptions } from './tasks.ts'
+import { hasRemoteTasks, openTasks, type RunningWorker, type RuntimeTasks, type WorkerOptions } from './tasks.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
 const TICK_MS = 500
@@ -50,6 +52,8 @@ export interface Runtime {
    * @throws {HoldfastError} `port_in_use`, `invalid_option`
    */
   listen(where?: { host?: string; port?: number }): Promise<Listening>
+  /** Listens for probes and metrics on the option `adminPort`; {@link listen} does so too. `undefined`: there is no such port. */
+  listenAdmin(): Promise<number | undefined>
   /** Serves MCP inside Express, Fastify, or a `node:http` server of your own, on whatever path it is mounted. */
   readonly nodeHandler: NodeHandler
   /** Serves MCP inside Hono and other web-standard frameworks, on whatever path it is mounted. */
@@ -112,18 +116,24 @@ export async function wire(
       'createRuntime was not given a server. Give it the result of defineServer({ … }).',
     )
   const clock = options.clock ?? systemClock
-  const keys = openKeyRing(options.keys, options.dataDir, isSharedUrl(options.state))
+  const hasTasks = server.tools.some(({ task }) => task !== undefined)
+  const isMultiple = isSharedUrl(options.state) || (hasTasks && hasRemoteTasks(options.tasks))
+  const keys = openKeyRing(options.keys, options.dataDir, isMultiple)
   let isOpen = true
   let isInputOver = false
   let httpServer: HttpServer | undefined
+  let adminServer: HttpServer | undefined
   let closing: Promise<void> | undefined
   // A node that never reached its store may have the wrong URL: it takes no traffic. One that has lost it can do most things.
   const isReady = (): boolean => isOpen && backends.wasUp()
+  const workers = new Set<RunningWorker>()
   const telemetry = await RuntimeTelemetry.create(
     { level: options.logLevel, fd: options.logFd },
     {
       running: () => admission.running,
       abandoned: () => admission.abandoned,
+      runningAttempts: () => sum(workers, ({ running }) => running),
+      abandonedAttempts: () => sum(workers, ({ abandoned }) => abandoned),
       queued: () => admission.queued,
       pendingBodyBytes: () => admission.pending.bytes,
       loopDelayMs: () => admission.loopDelayMs,
@@ -161,12 +171,18 @@ export async function wire(
         telemetry,
       })
     : undefined
+  const artifacts = createArtifacts(options, {
+    keys,
+    clock,
+    endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
+  })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const tasks = await openTasks(server, options, { ...shared, catalog })
   const services: Services = {
     ...shared,
     catalog,
+    artifacts,
     challenges,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
     limits: limiter,
@@ -182,13 +198,11 @@ export async function wire(
   const kernel = new Kernel(services)
   await kernel.start()
   await members?.start()
-  const workers = new Set<RunningWorker>()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
     if (worker !== undefined) workers.add(worker)
     return worker
   }
-  if (options.worker !== false) await startWorker(options.worker === true ? {} : options.worker)
   const probes = new Probes({
     isReady,
     metrics: renderMetrics ?? (() => telemetry.metrics.render()),
@@ -203,6 +217,7 @@ export async function wire(
     probes,
     isReady: () => isOpen,
     admission,
+    artifacts,
     ...door,
   }
 
@@ -236,9 +251,23 @@ export async function wire(
     await tasks?.close()
     limiter?.close()
     await members?.close()
+    await artifacts?.close()
     await backends.close()
+    // Last of what is reached from outside: it says until then that this process is not ready.
+    const adminClosed = adminServer?.close()
+    adminServer?.cut()
+    await adminClosed
     await telemetry.close()
     clearInterval(alive)
+  }
+
+  const listenAdmin = async (): Promise<number | undefined> => {
+    const { adminPort: port, host } = options
+    if (port === undefined || adminServer !== undefined) return adminServer?.port
+    adminServer = await listen(createAdminHandler(probes), { ...options, host, port }, (error, send) =>
+      kernel.refuse({ respond: (status, body) => send(status, body as string) }, error, undefined),
+    )
+    return adminServer.port
   }
 
   const runtime: Runtime = {
@@ -257,6 +286,7 @@ export async function wire(
     metrics: () => probes.metrics(),
     nodeHandler: createNodeHandler(parts, true),
     fetch: createFetchHandler(parts),
+    listenAdmin,
     async listen(where = {}) {
       if (httpServer !== undefined)
         throw new HoldfastError('invalid_option', `This runtime listens on port ${httpServer.port} already.`)
@@ -274,12 +304,17 @@ export async function wire(
         )
       httpServer = await listen(
         createNodeHandler(
-          { ...parts, options: { ...options, allowedHosts: withHost(options.allowedHosts, host) } },
+          {
+            ...parts,
+            probes: options.adminPort === undefined ? probes : undefined,
+            options: { ...options, allowedHosts: withHost(options.allowedHosts, host) },
+          },
           false,
         ),
         { ...options, host, port: where.port ?? options.port },
         (error, send) => kernel.refuse({ respond: (status, body) => send(status, body as string) }, error, undefined),
       )
+      await listenAdmin()
       const name = host.includes(':') ? `[${host}]` : host
       return { host, port: httpServer.port, url: `http://${name}:${httpServer.port}${options.path}` }
     },
@@ -298,8 +333,17 @@ export async function wire(
     close: () => (closing ??= close()),
   }
   internals.set(runtime, { kernel, services, admission, telemetry, options })
+  try {
+    if (options.worker !== false) await startWorker(options.worker === true ? {} : options.worker)
+  } catch (error) {
+    await runtime.close()
+    throw error
+  }
   return runtime
 }
+
+const sum = (workers: Iterable<RunningWorker>, of: (worker: RunningWorker) => number): number =>
+  Iterator.from(workers).reduce((total, worker) => total + of(worker), 0)
 
 /** The address that is listened on may be named, too, unless it stands for every address of the machine. */
 function withHost(allowedHosts: readonly string[], host: string): readonly string[] {

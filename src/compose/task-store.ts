@@ -56,3 +56,6 @@ export async function openTaskStore(
 
 /** Whether a second connection to the URL meets the same tasks. */
 export const isSharedTaskUrl = (url: string): boolean => !/^sqlite::memory:(\?|$)/.test(url)
+
+/** Whether a URL is of a database that processes on other machines reach. */
+export const isServerTaskUrl = (url: string): boolean => isPostgresUrl(url) || isDynamodbUrl(url)

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { isSqliteUrl } from '../backends/sqlite/url.ts'
 import type { Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -13,11 +14,14 @@ import type { TaskQueue } from '../ports/task-queue.ts'
 import type { TaskAdmin, TaskStore } from '../ports/task-store.ts'
 import { StoredTaskEngine } from '../tasks/engine.ts'
 import { Isolates } from '../tasks/isolation/isolates.ts'
+import type { IsolateSetup } from '../tasks/isolation/protocol.ts'
 import type { LeaseKeeper } from '../tasks/lease-keeper.ts'
 import { EXPIRED_ANSWER, toError } from '../tasks/payload.ts'
 import { Sweeper } from '../tasks/sweeper.ts'
 import { createTaskRunner } from '../tasks/task-runner.ts'
 import { Worker } from '../tasks/worker.ts'
+import { artifactsUrl } from './artifacts.ts'
+import { MEMORY_URL } from './backends.ts'
 import { openLeaseKeeper } from './lease-keeper.ts'
 import type { ResolvedOptions } from './options.ts'
 import { openTaskQueue } from './task-queue.ts'
@@ -41,8 +45,9 @@ export interface WorkerOptions {
    */
   definition?: string | URL
   /**
-   * Called when handlers that ignore `ctx.signal` have held half of the slots for 10 seconds: close the runtime, and start the
-   * process anew. `holdfast serve` and `holdfast worker` end with the exit code 1 after an orderly close. Default: it is logged.
+   * Called when handlers that ignore `ctx.signal` have held half of the slots for 10 seconds, and when the worker has drained
+   * because the thread that keeps its leases has died: close the runtime, and start the process anew. `holdfast serve` and
+   * `holdfast worker` end with the exit code 1 after an orderly close. Default: it is logged.
    */
   onStuck?: () => void
 }
@@ -121,7 +126,7 @@ type TaskServices = Pick<Services, 'bus' | 'clock' | 'keys' | 'telemetry' | 'cat
 /** Opens the store and the queue of a server's tasks; `undefined` where no tool runs as one. */
 export async function openTasks(
   server: ServerDefinition,
-  options: Pick<ResolvedOptions, 'tasks' | 'queue' | 'dataDir' | 'maxTaskBacklog'>,
+  options: ResolvedOptions,
   services: TaskServices,
 ): Promise<Tasks | undefined> {
   const tools = server.tools.filter(({ task }) => task !== undefined)
@@ -192,26 +197,34 @@ export async function openTasks(
         services: all,
         entry: ISOLATE_ENTRY,
         definition: definition === undefined ? undefined : toModuleUrl(definition),
+        artifacts: reachableArtifacts(options),
       })
-      // Before anything else is open: what can't be loaded is a mistake that no waiting mends.
-      await isolates.prepare(tools.filter(({ task }) => task!.isolation !== undefined))
       const name = `${hostname()}-${process.pid}-${services.nodeId}`
       const renewMs = leaseMs / RENEWALS_PER_LEASE
       /** Filled in below: the keeper is there first. */
       const kept: { worker?: Worker } = {}
-      const keeper: LeaseKeeper = await openLeaseKeeper({
-        url,
-        store,
-        worker: name,
-        clock,
-        times: { leaseMs, renewMs },
-        hungAfterMs,
-        onError: (error: unknown) => onError('The leases of tasks could not be renewed.', error),
-        onDied(error: Error) {
-          onError('The thread that keeps leases has died; the worker stops.', error)
-          void kept.worker?.drain(Infinity)
-        },
-      })
+      const openKeeper = (): Promise<LeaseKeeper> =>
+        openLeaseKeeper({
+          url,
+          store,
+          worker: name,
+          clock,
+          times: { leaseMs, renewMs },
+          hungAfterMs,
+          onError: (error: unknown) => onError('The leases of tasks could not be renewed.', error),
+          onDied(error: Error) {
+            onError('The thread that keeps leases has died; the worker stops.', error)
+            void kept.worker?.drain(Infinity).then(onStuck)
+          },
+        })
+      let keeper: LeaseKeeper
+      try {
+        await isolates.prepare(tools.filter(({ task }) => task!.isolation !== undefined))
+        keeper = await openKeeper()
+      } catch (error) {
+        await isolates.close()
+        throw error
+      }
       const running = (kept.worker = new Worker({
         name,
         store,
@@ -292,8 +305,20 @@ export async function openTasks(
   }
 }
 
+/** Where a thread or a process finds the worker's artifacts. */
+function reachableArtifacts(options: ResolvedOptions): IsolateSetup['artifacts'] {
+  const where = artifactsUrl(options)
+  if (where === undefined) return undefined
+  const url = typeof where === 'string' && where !== MEMORY_URL ? where : undefined
+  return { url, maxArtifactBytes: options.maxArtifactBytes }
+}
+
 const toModuleUrl = (module: string | URL): string =>
   module instanceof URL || module.startsWith('file:') ? String(module) : pathToFileURL(resolve(module)).href
+
+/** Whether tasks lie where other machines reach them. */
+export const hasRemoteTasks = (tasks: ResolvedOptions['tasks']): boolean =>
+  typeof tasks === 'string' && tasks !== '' && !isSqliteUrl(tasks)
 
 /** The embedded default lies in the data folder; without one it lives in memory. */
 function withDataDir(url: string, dataDir: string | false): string {

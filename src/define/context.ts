@@ -1,3 +1,4 @@
+import type { ContextArtifacts } from './artifact.ts'
 import type { Asking } from './ask.ts'
 
 /** Severity of a log message (RFC 5424, as in MCP "Logging"), from the least to the most severe. */
@@ -63,6 +64,8 @@ export interface Context extends Asking {
   readonly client: Client
   readonly principal: Principal
   readonly notify: Notify
+  /** Big results: written as they come, and linked to. */
+  readonly artifacts: ContextArtifacts
   /**
    * Ends the connection of this call's stream, not the call: the client reconnects after `retryMs` (default 1000) and
    * finds what was sent meanwhile, the result included. For long calls behind proxies that cut long streams. Does

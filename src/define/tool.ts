@@ -52,6 +52,12 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   concurrency?: number
   /** Runs the tool's calls as durable tasks, on workers. Default: they run within the request, on the node that has it. */
   task?: TaskOptions | true
+  /**
+   * Content of a result beyond so many bytes is put into the artifact store, the biggest blocks first, and linked to; a text keeps
+   * its beginning. `false`: never. Never touched is `structuredContent`, and what goes to clients of 2025-03-26, which knows no
+   * links. Default 262,144.
+   */
+  offloadBytes?: number | false
   /** Sent with the tool in lists, unchanged. */
   _meta?: Record<string, unknown>
   /** How often the tool may be called. A call must pass all of them, and those of the server. */
@@ -85,6 +91,7 @@ export interface ToolDefinition {
   readonly icons?: Icon[]
   readonly concurrency?: number
   readonly task?: ResolvedTaskOptions
+  readonly offloadBytes?: number | false
   readonly _meta?: Record<string, unknown>
   readonly limits?: readonly ToolLimit[]
   readonly run: (args: never, ctx: Context) => unknown
@@ -103,6 +110,7 @@ const FIELDS = [
   'concurrency',
   'limits',
   'task',
+  'offloadBytes',
   '_meta',
   'run',
 ]
@@ -145,6 +153,13 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
   const { concurrency } = options
   if (concurrency !== undefined && !(Number.isSafeInteger(concurrency) && concurrency >= 1))
     invalid(where, `\`concurrency\` is ${quote(concurrency)}.`, 'It must be a whole number, 1 or more.')
+  const { offloadBytes } = options
+  if (
+    offloadBytes !== undefined &&
+    offloadBytes !== false &&
+    !(Number.isSafeInteger(offloadBytes) && offloadBytes >= 0)
+  )
+    invalid(where, `\`offloadBytes\` is ${quote(offloadBytes)}.`, 'It must be a whole number, 0 or more, or false.')
   const { input, output, task, ...rest } = options
   const compiled = input === undefined ? NO_ARGUMENTS : asObject(compileSchema(input, 'input', where), where)
   return Object.freeze({

@@ -94,7 +94,7 @@ export function runHandler(
   try {
     value = telemetry.run(call.operation, () => tool.run(args as never, ctx))
     if (!isPromise(value)) {
-      const outcome = toToolOutcome(tool, value, call.facts.revision)
+      const outcome = toToolOutcome(tool, value, call)
       return isPromise(outcome) ? outcome.then(undefined, (error: unknown) => onError(call, tool, error)) : outcome
     }
   } catch (error) {
@@ -112,7 +112,7 @@ export function runHandler(
     }
     const finish = (result: unknown): void => {
       try {
-        const outcome = toToolOutcome(tool, result, call.facts.revision)
+        const outcome = toToolOutcome(tool, result, call)
         if (isPromise(outcome)) outcome.then(resolve, fail)
         else resolve(outcome)
       } catch (error) {

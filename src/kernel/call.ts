@@ -1,10 +1,11 @@
+import type { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Principal } from '../define/context.ts'
 import type { Operation } from '../ports/telemetry.ts'
 import type { InvocationFacts, Outcome } from './invocation.ts'
 import type { KernelOptions, Services } from './services.ts'
 
 /** What a handler's call works with: so much must also be there where it runs apart from its worker (`tasks/isolation`). */
-export interface CallServices extends Pick<Services, 'telemetry' | 'clock'> {
+export interface CallServices extends Pick<Services, 'telemetry' | 'clock' | 'artifacts'> {
   readonly changes: Pick<Services['changes'], 'notify'>
   readonly options: Pick<KernelOptions, 'questionTtlMs'>
 }
@@ -18,6 +19,8 @@ export interface Call {
   readonly requestId: string
   readonly operation: Operation
   readonly signal: AbortSignal
+  /** What it writes, and may read. */
+  readonly artifacts: PlacedArtifacts
   /** Nobody waits for the outcome any more. */
   readonly isDone: boolean
   /** Takes the place of the handler's outcome when the handler is put aside. */

@@ -120,7 +120,11 @@ export function compileCatalog(server: ServerDefinition, pageSize: number): Cata
       logging: {},
       ...(tools.size > 0 ? { tools: { listChanged: true } } : {}),
       ...(prompts.size > 0 ? { prompts: { listChanged: true } } : {}),
-      ...(server.resources.length > 0 ? { resources: { subscribe: true, listChanged: true } } : {}),
+      ...(server.resources.length > 0
+        ? { resources: { subscribe: true, listChanged: true } }
+        : tools.size > 0
+          ? { resources: {} } // artifacts can be read
+          : {}),
       ...(hasCompletions ? { completions: {} } : {}),
     }),
   }

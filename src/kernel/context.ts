@@ -43,6 +43,9 @@ export class HandlerContext implements Context {
   get notify(): Notify {
     return this.#call.services.changes.notify
   }
+  get artifacts(): Context['artifacts'] {
+    return this.#call.artifacts
+  }
   get closeStream(): Context['closeStream'] {
     return (retryMs = 1000) => this.#call.closeStream(retryMs)
   }

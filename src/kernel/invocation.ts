@@ -1,9 +1,11 @@
 import { inspect } from 'node:util'
+import { PlacedArtifacts } from '../artifacts/placed.ts'
 import { LOG_LEVELS, type Client, type Principal } from '../define/context.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { Operation, OperationEnd } from '../ports/telemetry.ts'
 import { bodyText, type Body, type Exchange, type LegacySession, type Reply } from './exchange.ts'
+import { ownerOf } from './owner.ts'
 import type { JsonObject, RequestId, Revision } from './protocol.ts'
 import { errorBody, notificationBody, resultBody, rpcCode, type Era } from './rpc.ts'
 import type { Replay } from './replay.ts'
@@ -81,6 +83,7 @@ export class Invocation implements Ticking, Call {
   #lastWriteMs = 0
   #lastProgress = -Infinity
   #key: string | undefined
+  #artifacts: PlacedArtifacts | undefined
 
   constructor(services: Services, exchange: Exchange, reply: Reply, facts: InvocationFacts) {
     this.services = services
@@ -103,6 +106,12 @@ export class Invocation implements Ticking, Call {
     this.#controller ??= new AbortController()
     if (this.#stage === 'done' && !this.#controller.signal.aborted) this.#controller.abort(this.#endedReason())
     return this.#controller.signal
+  }
+
+  /** What the handler writes and reads; made on first use. */
+  get artifacts(): PlacedArtifacts {
+    const place = { owner: ownerOf(this.principal), requestId: this.requestId }
+    return (this.#artifacts ??= new PlacedArtifacts(this.services.artifacts, place, () => this.signal))
   }
 
   /** The handler did not return at once: from here on the request can be cancelled, and is kept alive. */

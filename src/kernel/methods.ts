@@ -1,10 +1,17 @@
-import { toResourceContents, type PromptMessage, type ResourceContents } from '../define/content.ts'
+import { readContents } from '../artifacts/read.ts'
+import {
+  ARTIFACT_URI_PREFIX,
+  toResourceContents,
+  type PromptMessage,
+  type ResourceContents,
+} from '../define/content.ts'
 import type { Complete, ListedResource, ResourceDefinition, ResourceReturn } from '../define/resource.ts'
 import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { callTool } from './call-tool.ts'
 import type { Catalog, ListKind } from './catalog.ts'
 import type { Invocation, Outcome } from './invocation.ts'
+import { ownerOf } from './owner.ts'
 import { mayUse, requireScopes } from './scopes.ts'
 import { describe, stringParam } from './params.ts'
 import { forRevision } from './tool-result.ts'
@@ -71,7 +78,8 @@ export function isOffered(method: string, { services: { catalog, tasks } }: Pick
   if (method.startsWith('tasks/')) return tasks !== undefined
   if (method.startsWith('tools/')) return catalog.tools.size > 0
   if (method.startsWith('prompts/')) return catalog.prompts.size > 0
-  if (method.startsWith('resources/')) return catalog.server.resources.length > 0
+  // Every tool may answer with links to artifacts.
+  if (method.startsWith('resources/')) return catalog.server.resources.length > 0 || catalog.tools.size > 0
   if (method === 'completion/complete') return catalog.hasCompletions
   return true
 }
@@ -127,6 +135,7 @@ function readResource(invocation: Invocation): Outcome | PromiseLike<Outcome> {
 async function readNow(invocation: Invocation): Promise<Outcome> {
   const { facts } = invocation
   const uri = stringParam(facts.params, 'uri')
+  if (uri.startsWith(ARTIFACT_URI_PREFIX)) return readArtifact(invocation, uri)
   const found = findResource(invocation.services.catalog, uri)
   if (found !== undefined) requireScopes(invocation, found.resource, `The resource ${quote(uri)}`)
   const value = found && (await found.resource.read(found.target as never, contextOf(invocation)))
@@ -137,6 +146,19 @@ async function readNow(invocation: Invocation): Promise<Outcome> {
   const { ttlMs = 0, cacheScope = 'private' } = invocation.replay?.hasAsked === true ? {} : found.resource
   const hints = isModern(facts.revision) ? `,"ttlMs":${ttlMs},"cacheScope":"${cacheScope}"` : ''
   return { members: `"contents":${JSON.stringify(contents)}${hints}` }
+}
+
+/** Of an artifact nothing ever changes but that it goes. */
+const ARTIFACT_TTL_MS = 60_000
+
+async function readArtifact({ services, facts, principal }: Invocation, uri: string): Promise<Outcome> {
+  const { artifacts, options, telemetry } = services
+  const contents = artifacts && (await readContents(artifacts, ownerOf(principal), uri, options.maxArtifactReadBytes))
+  if (contents === undefined)
+    throw new HoldfastError('resource_not_found', `There is no artifact ${quote(uri)}.`, { data: { uri } })
+  telemetry.count('artifacts', 'read')
+  const hints = isModern(facts.revision) ? `,"ttlMs":${ARTIFACT_TTL_MS},"cacheScope":"private"` : ''
+  return { members: `"contents":[${JSON.stringify(contents)}]${hints}` }
 }
 
 /** The resource of a URI, or the template that it fits. */

@@ -1,3 +1,4 @@
+import type { Artifacts } from '../artifacts/artifacts.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { EventBus } from '../ports/event-bus.ts'
 import type { StateStore } from '../ports/state-store.ts'
@@ -35,6 +36,8 @@ export interface KernelOptions extends JsonBounds, AdmissionOptions {
   idempotencyTtlMs: number
   /** How long a question to a client is good for; the answer must come in that time. */
   questionTtlMs: number
+  /** Bytes of an artifact that `resources/read` answers with, at most; a bigger one is downloaded. */
+  maxArtifactReadBytes: number
   /** Serve clients whose headers and `_meta` disagree on the era; breaks a MUST. */
   lenientHeaders: boolean
   /** Serve 2025 requests that carry no session id, alone, without the client's capabilities. */
@@ -69,6 +72,8 @@ export interface Services {
   readonly openListens: Map<string, () => void>
   /** `undefined`: no tool of this server runs as a task. */
   readonly tasks: TaskEngine | undefined
+  /** `undefined`: no store is set that all nodes share. */
+  readonly artifacts: Artifacts | undefined
   readonly nodeId: string
   nextRequestId(): string
 }

@@ -1,35 +1,79 @@
 import { isContentBlock, isToolResult, type ContentBlock, type ToolResult } from '../define/content.ts'
 import type { Checked } from '../define/compile-schema.ts'
 import type { ToolDefinition } from '../define/tool.ts'
+import { isOver } from '../artifacts/offload.ts'
+import type { Call } from './call.ts'
 import { hasStructuredOutput } from './catalog.ts'
 import type { Outcome } from './invocation.ts'
 import { isPromise, type Revision } from './protocol.ts'
+
+type Caller = Pick<Call, 'services' | 'facts' | 'operation' | 'artifacts'>
+
+/** Content of a result beyond so many bytes is offloaded, if its tool does not say otherwise. */
+const OFFLOAD_BYTES = 256 * 1024
 
 /** A handler returned something that its tool's output schema forbids, or that JSON can't say. A mistake of the server's. */
 export class BadResult extends Error {}
 
 /**
  * Turns what a tool's handler returned into a result of the revision.
+ * @param call ran the handler; what is too big goes to its artifacts.
  * @throws {BadResult}
  */
-export function toToolOutcome(
-  tool: ToolDefinition,
-  value: unknown,
-  revision: Revision,
-): Outcome | PromiseLike<Outcome> {
-  if (tool.output === undefined) return render(toResult(value), revision, false)
+export function toToolOutcome(tool: ToolDefinition, value: unknown, call: Caller): Outcome | PromiseLike<Outcome> {
+  const answer = (result: ToolResult, isStructured: boolean): Outcome | PromiseLike<Outcome> =>
+    withinBounds(tool, result, call, isStructured)
+  if (tool.output === undefined) return answer(toResult(value), false)
   const explicit = typeof value === 'object' && value !== null && isToolResult(value) ? value : undefined
   // An explicit error result need not fit: it says that there is no output.
-  if (explicit?.isError === true && explicit.structuredContent === undefined) return render(explicit, revision, false)
-  const finish = (checked: Checked): Outcome => {
+  if (explicit?.isError === true && explicit.structuredContent === undefined) return answer(explicit, false)
+  const finish = (checked: Checked): Outcome | PromiseLike<Outcome> => {
     if (checked.problem !== undefined)
       throw new BadResult(`The result does not fit the output schema: ${checked.problem}`)
     const structuredContent = checked.value
     const content = explicit?.content ?? [{ type: 'text' as const, text: toJson(structuredContent) }]
-    return render({ ...explicit, content, structuredContent }, revision, hasStructuredOutput(tool, revision))
+    return answer({ ...explicit, content, structuredContent }, hasStructuredOutput(tool, call.facts.revision))
   }
   const checked = tool.output.check(explicit === undefined ? value : explicit.structuredContent)
   return isPromise(checked) ? checked.then(finish) : finish(checked)
+}
+
+/** Renders a result, without the content that is too much for a message. */
+function withinBounds(
+  tool: ToolDefinition,
+  result: ToolResult,
+  call: Caller,
+  isStructured: boolean,
+): Outcome | PromiseLike<Outcome> {
+  const { offloadBytes = OFFLOAD_BYTES } = tool
+  const { revision } = call.facts
+  const isWhole =
+    offloadBytes === false ||
+    revision < '2025-06-18' || // links came with it
+    call.services.artifacts === undefined ||
+    !isOver(result.content, offloadBytes)
+  if (isWhole) return render(result, revision, isStructured)
+  return offloaded(call, tool.name, result.content, offloadBytes).then((content) =>
+    render({ ...result, content }, revision, isStructured),
+  )
+}
+
+/** Blocks with links in place of those that were too big; the same ones, where the store fails: a result is not lost for that. */
+async function offloaded(
+  { services: { telemetry }, operation, artifacts }: Caller,
+  tool: string,
+  blocks: ContentBlock[],
+  maxBytes: number,
+): Promise<ContentBlock[]> {
+  try {
+    const left = await artifacts.offload(blocks, maxBytes, tool)
+    telemetry.count('artifacts', 'offloaded')
+    return left
+  } catch (error) {
+    telemetry.count('artifacts', 'not_offloaded')
+    telemetry.failure(operation, `A big result of the tool "${tool}" could not be put into the artifact store.`, error)
+    return blocks
+  }
 }
 
 function toResult(value: unknown): ToolResult {

@@ -7,7 +7,8 @@
  * - Reads and lists see every write that has resolved.
  * - Expected outcomes are return values; an error means that the outcome is unknown, or that the caller's stream has failed.
  *
- * A key is one to eight segments of 1 to 64 letters, digits, `_` and `-`, separated by slashes; see {@link checkArtifactKey}.
+ * A key is one to eight segments of 1 to 64 letters, digits, `_` and `-`, separated by slashes; see {@link checkArtifactKey}. No
+ * key lies below another (`a` and `a/b`): stores over a file system could not hold both.
  */
 export interface ArtifactStore {
   /**
@@ -46,7 +47,7 @@ export interface PutOptions {
   readonly maxBytes: number
   /** What the bytes are; kept with the object. At most 255 printable ASCII characters. Default `application/octet-stream`. */
   readonly mimeType?: string
-  /** What a person may call it; kept with the object. Any text of at most 255 characters. */
+  /** What a person may call it; kept with the object. Any well-formed text of at most 255 characters. */
   readonly name?: string
   /** Ends the write. */
   readonly signal?: AbortSignal
@@ -91,12 +92,16 @@ export const LIST_LIMIT = 1000
 
 const KEY = /^[A-Za-z0-9_-]{1,64}(?:\/[A-Za-z0-9_-]{1,64}){0,7}$/
 
+/** Whether a text is a key. */
+export const isArtifactKey = (text: string): boolean => KEY.test(text)
+
 /**
  * Refuses what is no key. Keys are built by us, of parts that callers can't choose: another one is a mistake.
  * @throws {RangeError}
  */
 export function checkArtifactKey(key: string): void {
-  if (!KEY.test(key)) throw new RangeError(`${JSON.stringify(String(key).slice(0, 100))} is no key of an artifact.`)
+  if (!isArtifactKey(key))
+    throw new RangeError(`${JSON.stringify(String(key).slice(0, 100))} is no key of an artifact.`)
 }
 
 /** Refuses descriptions that a store could not keep. @throws {RangeError} */
@@ -106,8 +111,10 @@ export function checkPutOptions({ maxBytes, mimeType, name }: PutOptions): void 
     throw new RangeError(
       `The MIME type ${JSON.stringify(mimeType.slice(0, 100))} is not 1 to 255 printable ASCII characters.`,
     )
-  if (name !== undefined && (name === '' || name.length > 255))
-    throw new RangeError(`The name ${JSON.stringify(name.slice(0, 100))} does not have 1 to 255 characters.`)
+  if (name !== undefined && (name === '' || name.length > 255 || !name.isWellFormed()))
+    throw new RangeError(
+      `The name ${JSON.stringify(name.slice(0, 100))} does not have 1 to 255 characters, well-formed.`,
+    )
 }
 
 /** The range of an object of `size` bytes; `beyond` where it begins behind the end. @throws {RangeError} for what is no range. */

@@ -43,6 +43,8 @@ export type Counter =
   | 'questions'
   /** Answers that answered nothing; labelled `late` (known node, nobody waits) or `repeated`. */
   | 'late_answers'
+  /** Artifacts: `offloaded`, `not_offloaded` (the store failed), `read`, `downloaded`, `collected`, as the label says. */
+  | 'artifacts'
   /** Requests refused because the node has as much work as it can take; labelled with the reason. */
   | 'sheds'
   /** Attempts at tasks that ended; labelled with how. */

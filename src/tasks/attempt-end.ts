@@ -1,3 +1,4 @@
+import { artifactsNamedIn } from '../artifacts/keys.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { ERRORS } from '../errors/table.ts'
@@ -14,6 +15,7 @@ const FIRST_BACKOFF_MS = 1_000
 /** An attempt that ends. */
 export interface EndingAttempt {
   readonly task: AttemptTask
+  readonly owner: string
   readonly tool: ToolDefinition
   readonly requestId: string
   readonly era: 'modern' | 'legacy'
@@ -22,15 +24,17 @@ export interface EndingAttempt {
 }
 
 /** The handler has come to something. @param dead it was one failure too many. */
-export function complete(outcome: Outcome, dead?: 'attempts'): AttemptOutcome {
-  return { kind: 'completed', result: toResult(outcome), ...(dead === undefined ? {} : { dead }) }
+export function complete({ owner }: EndingAttempt, outcome: Outcome, dead?: 'attempts'): AttemptOutcome {
+  const result = toResult(outcome)
+  const artifacts = artifactsNamedIn(Buffer.from(result).toString(), owner)
+  return { kind: 'completed', result, artifacts, ...(dead === undefined ? {} : { dead }) }
 }
 
 /** Another attempt, if one is left; else the outcome, or the error. */
 export function retry(ending: EndingAttempt, outcome: Outcome | undefined, error?: unknown): AttemptOutcome {
   const { attempts, maxAttempts } = ending.task
   if (attempts + 1 >= maxAttempts)
-    return outcome === undefined ? fail(ending, error, 'attempts') : complete(outcome, 'attempts')
+    return outcome === undefined ? fail(ending, error, 'attempts') : complete(ending, outcome, 'attempts')
   const { maxBackoffMs } = ending.tool.task!
   // Full jitter (Brooker, "Exponential Backoff And Jitter").
   const runAfterMs = Math.random() * Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** attempts)

@@ -1,3 +1,5 @@
+import { artifactsNamedIn } from '../artifacts/keys.ts'
+import { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Client, Principal } from '../define/context.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -6,6 +8,7 @@ import { failed, runHandler } from '../kernel/call-tool.ts'
 import { HandlerContext } from '../kernel/context.ts'
 import { sha256 } from '../kernel/digest.ts'
 import type { InvocationFacts, Outcome } from '../kernel/invocation.ts'
+import { ownerOf } from '../kernel/owner.ts'
 import { isOwnName, Replay } from '../kernel/replay.ts'
 import type { ReplayHost, Suspension } from '../kernel/replay-host.ts'
 import type { Entry } from '../kernel/request-state.ts'
@@ -58,6 +61,8 @@ export class TaskRun implements Call, ReplayHost {
   #replay: Replay | undefined
   #suspended = Promise.withResolvers<AttemptOutcome>()
   #isOver = false
+  #artifacts: PlacedArtifacts | undefined
+  readonly #owner: string
   #lastProgress = -Infinity
 
   constructor(attempt: Attempt<AttemptTask>, parts: TaskRunParts) {
@@ -67,6 +72,7 @@ export class TaskRun implements Call, ReplayHost {
     this.#parts = parts
     this.services = services
     this.principal = caller.principal
+    this.#owner = ownerOf(caller.principal)
     this.requestId = caller.requestId
     this.facts = {
       method: 'tools/call',
@@ -99,7 +105,7 @@ export class TaskRun implements Call, ReplayHost {
     const { operation, requestId } = this
     const { telemetry } = this.services
     const { task } = this.#attempt
-    return { task, tool: this.#parts.tool, requestId, era: this.facts.era, telemetry, operation }
+    return { task, owner: this.#owner, tool: this.#parts.tool, requestId, era: this.facts.era, telemetry, operation }
   }
   get #reason(): HoldfastError {
     return this.signal.reason as HoldfastError
@@ -109,6 +115,11 @@ export class TaskRun implements Call, ReplayHost {
   }
   get signal(): AbortSignal {
     return this.#controller.signal
+  }
+  get artifacts(): PlacedArtifacts {
+    const { id, fence } = this.#attempt.task
+    const place = { owner: this.#owner, taskId: id, fence }
+    return (this.#artifacts ??= new PlacedArtifacts(this.services.artifacts, place, () => this.signal))
   }
   get client(): Client {
     return this.facts.client
@@ -171,7 +182,7 @@ export class TaskRun implements Call, ReplayHost {
       const checked = await tool.input.check(args.arguments)
       if (checked.problem !== undefined)
         // The schema has changed since the task was made.
-        return complete(toolFailure(`Invalid arguments for the tool "${tool.name}": ${checked.problem}`))
+        return complete(this.#ending, toolFailure(`Invalid arguments for the tool "${tool.name}": ${checked.problem}`))
       const context = new HandlerContext(this, () => (this.#replay ??= new Replay(this)))
       const outcome = await runHandler(this, tool, checked.value, context, (call, of, error) => {
         thrown = error ?? new Error('The handler threw nothing.')
@@ -179,7 +190,7 @@ export class TaskRun implements Call, ReplayHost {
       })
       if (thrown !== undefined && this.signal.aborted) return afterAbort(this.#ending, this.#reason, true)
       if (thrown !== undefined && this.#isRetryable(thrown)) return retry(this.#ending, outcome)
-      return complete(outcome)
+      return complete(this.#ending, outcome)
     } catch (error) {
       if (this.signal.aborted) return afterAbort(this.#ending, this.#reason, true)
       if (this.#isRetryable(error)) return retry(this.#ending, undefined, error)
@@ -221,7 +232,9 @@ export class TaskRun implements Call, ReplayHost {
   }
 
   async record(entry: Entry): Promise<boolean> {
-    const recorded = await this.#attempt.recordStep(entry[0], toEntryValue(entry))
+    const value = toEntryValue(entry)
+    const named = artifactsNamedIn(Buffer.from(value).toString(), this.#owner)
+    const recorded = await this.#attempt.recordStep(entry[0], value, named)
     return recorded !== 'lost'
   }
 

@@ -34,7 +34,7 @@ export type AttemptOutcome =
   | { readonly kind: 'crashed' }
 
 /** What a run needs of its task. */
-export type AttemptTask = Pick<ClaimedTask, 'id' | 'attempts' | 'crashes' | 'maxAttempts' | 'journal'>
+export type AttemptTask = Pick<ClaimedTask, 'id' | 'fence' | 'attempts' | 'crashes' | 'maxAttempts' | 'journal'>
 
 /** One attempt at a task, as its runner sees it. */
 export interface Attempt<Task extends AttemptTask = ClaimedTask> {

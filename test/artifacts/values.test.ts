@@ -8,9 +8,16 @@ import { artifactsNamedIn, keyOfUri, newArtifactKey, readKey, uriOfKey } from '.
 import { openFileArtifacts } from '../../src/backends/filesystem/artifact-store.ts'
 import { ANONYMOUS } from '../../src/define/context.ts'
 import { HoldfastError } from '../../src/errors/holdfast-error.ts'
+import { createKeyRing, generateKeys } from '../../src/kernel/key-ring.ts'
 import { ownerOf } from '../../src/kernel/owner.ts'
 import { systemClock } from '../../src/ports/clock.ts'
 
+const parts = {
+  maxArtifactBytes: 1000,
+  keys: createKeyRing(generateKeys()),
+  clock: systemClock,
+  endpoint: () => undefined,
+}
 let dir: string
 let artifacts: Artifacts
 let opened = 0
@@ -18,7 +25,7 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'holdfast-artifacts-'))
   opened = 0
   artifacts = new Artifacts({
-    maxArtifactBytes: 1000,
+    ...parts,
     async open() {
       opened++
       return openFileArtifacts(`file:${dir}`, systemClock)
@@ -60,7 +67,7 @@ test('nothing is opened or made before it is needed, and an opening that failed 
   expect(opened).toBe(0)
   let attempts = 0
   const unlucky = new Artifacts({
-    maxArtifactBytes: 1,
+    ...parts,
     async open() {
       if (++attempts === 1) throw new HoldfastError('backend_failed', 'Not now.')
       return openFileArtifacts(`file:${dir}`, systemClock)

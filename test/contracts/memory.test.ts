@@ -1,7 +1,11 @@
 import { afterEach, beforeEach, describe, test } from 'vitest'
+import { MemoryArtifactStore } from '../../src/backends/memory/artifact-store.ts'
 import { MemoryEventBus } from '../../src/backends/memory/event-bus.ts'
 import { MemoryStateStore } from '../../src/backends/memory/state-store.ts'
+import { systemClock } from '../../src/ports/clock.ts'
 import {
+  artifactStoreContract,
+  artifactStoreFaultContract,
   eventBusContract,
   eventBusFaultContract,
   FakeClock,
@@ -10,6 +14,7 @@ import {
   seededFaults,
   stateStoreContract,
   stateStoreFaultContract,
+  type ArtifactStoreFixture,
   type EventBusFixture,
   type StateStoreFixture,
 } from '../../src/testing/index.ts'
@@ -23,6 +28,10 @@ const store = async (): Promise<StateStoreFixture> => {
 const buses = async (): Promise<EventBusFixture> => {
   const bus = new MemoryEventBus()
   return { here: bus, there: bus }
+}
+const artifacts = async (): Promise<ArtifactStoreFixture> => {
+  const store = new MemoryArtifactStore(systemClock)
+  return { store, there: store }
 }
 const late = [{ delayMs: 0 }, { delayMs: 1 }, { delayMs: 3 }]
 
@@ -38,3 +47,5 @@ eventBusContract(runner, 'memory, without faults behind the decorator', async ()
   const bus = new FaultyEventBus(new MemoryEventBus())
   return { here: bus, there: bus }
 })
+artifactStoreContract(runner, 'memory', artifacts)
+artifactStoreFaultContract(runner, 'memory', artifacts)

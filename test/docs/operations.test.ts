@@ -61,8 +61,10 @@ describe('the tables of options', () => {
 
   test('name every option, and no other, with its default', () => {
     const defaults: Record<string, string> = {
+      artifacts: '',
       limits: '',
       overrideLimits: '',
+      adminPort: '',
       keys: '',
       state: '',
       bus: '',

@@ -128,6 +128,7 @@ use('docs/getting-started.md', 'server.ts', 'server.test.ts')
 use('docs/testing.md', 'server.ts', 'server.test.ts', 'time.test.ts', 'http.test.ts', 'event-bus.test.ts')
 use('docs/definitions.md', 'charge.test.ts')
 use('docs/questions.md', 'server.ts', 'server.test.ts')
+use('docs/artifacts.md', 'server.ts', 'server.test.ts')
 use('docs/sessions.md', 'any-node.test.ts')
 test.each(BLOCKS.filter(({ file }) => file.endsWith('.test.ts')))(
   '$document: the tests of $file pass',
@@ -379,6 +380,17 @@ test('limits: calls and their costs are held to the limits of the page, and a pl
   expect(await options.overrideLimits!(gold, { ...facts, name: 'principal-60s' })).toBe('unlimited')
   expect(await options.overrideLimits!(gold, { ...facts, name: 'search:principal-60s' })).toEqual({ limit: 50 })
   expect(await options.overrideLimits!({ ...gold, tenant: 'other' }, { ...facts, name: 'x' })).toBe(undefined)
+})
+
+use('docs/artifacts.md', 'server.ts', 'asking.ts')
+test('artifacts: what a handler puts is linked to, read by its caller, and kept by a step', async () => {
+  await using orders = await client('docs/artifacts.md', 'server.ts')
+  const [link] = (await orders.callTool('export-orders', { count: 2 })).content as unknown as [{ uri: string }]
+  expect(link).toMatchObject({ type: 'resource_link', name: 'orders.csv', size: 21 })
+  expect(await orders.readResource(link.uri)).toMatchObject([{ text: 'id,total\n1,100\n2,200\n' }])
+  expect((await orders.callTool('first-line', { uri: link.uri })).text).toBe('id,total (of 21 bytes)')
+  await using drafts = await client('docs/artifacts.md', 'asking.ts', { answers: { keep: {} } })
+  expect((await drafts.callTool('draft')).content).toMatchObject([{ type: 'resource_link', name: 'draft.txt' }])
 })
 
 test('every block that has a name is run by a test', () => {

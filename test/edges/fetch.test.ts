@@ -17,7 +17,14 @@ let deed: (ctx: Context) => unknown
 const server = defineServer({
   name: 'edges',
   version: '1.0.0',
-  tools: [defineTool({ name: 'do', description: 'Does what a test wants', run: (_args, ctx) => deed(ctx) as never })],
+  tools: [
+    defineTool({
+      name: 'do',
+      description: 'Does what a test wants',
+      offloadBytes: false,
+      run: (_args, ctx) => deed(ctx) as never,
+    }),
+  ],
 })
 let runtime: Runtime
 afterEach(() => runtime.close())

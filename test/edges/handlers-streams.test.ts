@@ -24,6 +24,7 @@ const server = defineServer({
       name: 'do',
       description: 'Does what a test wants',
       input: { type: 'object', properties: { deed: { type: 'string' } } },
+      offloadBytes: false,
       run: ({ deed }, ctx) => deeds.get(deed as string)!(ctx) as never,
     }),
   ],

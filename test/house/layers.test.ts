@@ -14,7 +14,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'lru-cache', 'node:module'],
   },
   kernel: {
-    folders: ['errors', 'ports', 'define', 'sessions', 'limits'],
+    folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts'],
     packages: ['lru-cache', 'node:async_hooks', 'node:buffer', 'node:crypto', 'node:util'],
   },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
@@ -25,10 +25,13 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   },
   auth: { folders: ['errors', 'ports', 'define'], packages: ['jose', 'lru-cache', 'node:crypto', 'node:fs'] },
   transports: {
-    folders: ['errors', 'ports', 'define', 'kernel', 'auth', 'limits'],
+    folders: ['errors', 'ports', 'define', 'kernel', 'auth', 'limits', 'artifacts'],
     packages: ['node:http', 'node:net', 'node:stream', 'node:crypto'],
   },
-  'backends/memory': { folders: ['errors', 'ports', 'backends/broker'], packages: ['lru-cache', 'node:crypto'] },
+  'backends/memory': {
+    folders: ['errors', 'ports', 'backends/broker', 'backends/object'],
+    packages: ['lru-cache', 'node:crypto'],
+  },
   'backends/broker': { folders: ['errors', 'ports'], packages: ['node:crypto', 'node:fs'] },
   'backends/rabbitmq': { folders: ['errors', 'ports', 'backends/broker'], packages: ['amqplib'] },
   'backends/kafka': { folders: ['errors', 'ports', 'backends/broker'], packages: ['@platformatic/kafka'] },
@@ -40,7 +43,11 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   'backends/object': { folders: [], packages: [] },
   'backends/filesystem': {
     folders: ['errors', 'ports', 'backends/object'],
-    packages: ['node:crypto', 'node:fs', 'node:path'],
+    packages: ['node:crypto', 'node:fs', 'node:path', 'node:util'],
+  },
+  'backends/s3': {
+    folders: ['errors', 'ports', 'backends/broker', 'backends/object'],
+    packages: ['@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner', 'node:stream'],
   },
   'backends/ipc': { folders: ['errors', 'ports'], packages: ['node:process', 'node:cluster', 'node:child_process'] },
   'backends/redis': {
@@ -71,6 +78,9 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'backends/memory',
       'backends/ipc',
       'backends/redis',
+      'backends/filesystem',
+      'backends/s3',
+      'artifacts',
       'backends/sqlite',
       'backends/postgres',
       'backends/dynamodb',
@@ -83,7 +93,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   },
   artifacts: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto'] },
   tasks: {
-    folders: ['errors', 'ports', 'define', 'kernel'],
+    folders: ['errors', 'ports', 'define', 'kernel', 'artifacts'],
     packages: ['node:crypto', 'node:worker_threads', 'node:child_process', 'node:util', 'node:v8'],
   },
   testing: {

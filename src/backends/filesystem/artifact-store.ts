@@ -18,6 +18,7 @@ import {
 import type { Clock } from '../../ports/clock.ts'
 import { BodyTooLarge, inBlocks } from '../object/blocks.ts'
 import { parseFileUrl } from './url.ts'
+import { FileReader } from './reader.ts'
 import { keysBelow, SUFFIX } from './walk.ts'
 
 /** Written and read at once. */
@@ -165,9 +166,9 @@ class FileArtifactStore implements ArtifactStore {
     checkArtifactKey(key)
     return join(this.#root, key + SUFFIX)
   }
-  #open(key: string): Promise<FileHandle | undefined> {
+  #open(key: string): Promise<FileReader | undefined> {
     const path = this.#pathOf(key)
-    return this.#guarded('a read', () => unlessGone(open(path)))
+    return this.#guarded('a read', () => unlessGone(FileReader.open(path)))
   }
   async #write(file: FileHandle, bytes: Buffer): Promise<void> {
     await this.#guarded('a write', async () => {
@@ -196,14 +197,16 @@ class FileArtifactStore implements ArtifactStore {
     }
   }
 
-  #stream(file: FileHandle, from: number, to: number): ReadableStream<Uint8Array> {
+  #stream(file: FileReader, from: number, to: number): ReadableStream<Uint8Array> {
     let at = from
     return new ReadableStream<Uint8Array>(
       {
         pull: async (controller) => {
           try {
             if (at < to) {
-              const block = await this.#guarded('a read', () => readBlock(file, at, to))
+              const block = await this.#guarded('a read', () => file.read(at, Math.min(BLOCK_BYTES, to - at)))
+              if (block.length === 0)
+                throw new HoldfastError('backend_failed', `A file of ${this.#root} ended before its end: it was cut.`)
               at += block.length
               controller.enqueue(block)
             }
@@ -250,21 +253,13 @@ const REMEDIES: Readonly<Record<string, string>> = {
 }
 
 /** Reads the line at the beginning, and takes the measure of the rest. */
-async function describe(file: FileHandle, key: string): Promise<{ info: ArtifactInfo; offset: number }> {
-  const { size } = await file.stat()
-  const start = Buffer.allocUnsafe(Math.min(size, MAX_HEAD_BYTES))
-  const { bytesRead } = await file.read(start, 0, start.length, 0)
-  const end = start.subarray(0, bytesRead).indexOf('\n')
+async function describe(file: FileReader, key: string): Promise<{ info: ArtifactInfo; offset: number }> {
+  const size = await file.size()
+  const start = await file.read(0, MAX_HEAD_BYTES)
+  const end = start.indexOf('\n')
   if (end === -1) throw new HoldfastError('backend_failed', `The file of ${key} does not begin as an artifact does.`)
   const { mimeType, name } = JSON.parse(start.toString('utf8', 0, end)) as Pick<ArtifactInfo, 'mimeType' | 'name'>
   return { info: { key, size: size - end - 1, mimeType, name }, offset: end + 1 }
-}
-
-async function readBlock(file: FileHandle, at: number, to: number): Promise<Buffer> {
-  const block = Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, to - at))
-  const { bytesRead } = await file.read(block, 0, block.length, at)
-  if (bytesRead === 0) throw new HoldfastError('backend_failed', 'A file ended before its end: it was cut.')
-  return block.subarray(0, bytesRead)
 }
 
 async function unlessGone<T>(work: Promise<T>): Promise<T | undefined> {

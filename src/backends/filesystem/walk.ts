@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isArtifactKey } from '../../ports/artifact-store.ts'
 
 /** Ends the name of a file that holds an object: no folder is called so, since segments of keys have no dots. */
 export const SUFFIX = '.object'
@@ -14,7 +15,7 @@ export async function* keysBelow(
   for (const name of await namesIn(join(root, folder))) {
     const path = folder + name
     if (!name.endsWith('/')) {
-      if (path.startsWith(prefix) && path > after) yield path
+      if (path.startsWith(prefix) && path > after && isArtifactKey(path)) yield path
     } else if ((path.startsWith(prefix) || prefix.startsWith(path)) && (path > after || after.startsWith(path)))
       yield* keysBelow(root, prefix, after, path)
   }

@@ -21,7 +21,7 @@ export async function* inBlocks(
   let filled = 0
   let total = 0
   for await (const piece of abortable(body, signal)) {
-    if (!(piece instanceof Uint8Array)) throw new TypeError(`A body must consist of bytes; it has a ${typeof piece}.`)
+    checkBytes(piece)
     total += piece.length
     if (total > maxBytes) throw new BodyTooLarge()
     // Memory that nobody writes to costs nothing, so a small body may have a big block.
@@ -40,7 +40,7 @@ export async function* inBlocks(
 }
 
 /** The body, until the signal fires: one that never gives its next piece must not hold its reader. */
-async function* abortable<T>(
+export async function* abortable<T>(
   body: AsyncIterable<T> | Iterable<T>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<T, void, undefined> {
@@ -70,4 +70,9 @@ async function* abortable<T>(
     // Not awaited: it may wait for the piece that does not come.
     if (!isOver) Promise.resolve(iterator.return?.()).catch(() => undefined)
   }
+}
+
+/** Bodies of untyped code may hold anything. @throws {TypeError} */
+export function checkBytes(piece: unknown): void {
+  if (!(piece instanceof Uint8Array)) throw new TypeError(`A body must consist of bytes; it has a ${typeof piece}.`)
 }

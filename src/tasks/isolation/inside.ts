@@ -22,14 +22,20 @@ export interface WayOut {
 
 type Recorded = 'recorded' | 'exists' | 'lost'
 
+/** What an isolate has opened. */
+export interface Opened {
+  readonly tool: ToolDefinition
+  readonly artifacts: CallServices['artifacts']
+}
+
 /** Loads its tool as the first message says, then runs what the worker sends. */
-export function serveIsolate(out: WayOut, load: (setup: IsolateSetup) => Promise<ToolDefinition>): void {
+export function serveIsolate(out: WayOut, open: (setup: IsolateSetup) => Promise<Opened>): void {
   let serve: ((message: ToIsolate) => void) | undefined
   out.listen((message) => {
     if (message.kind !== 'setup') return serve?.(message)
-    load(message.setup).then(
-      (tool) => {
-        serve = serveAttempts(out, message.setup, tool)
+    open(message.setup).then(
+      (opened) => {
+        serve = serveAttempts(out, message.setup, opened)
         out.tell({ kind: 'ready' })
       },
       (error: unknown) => out.tell({ kind: 'failed', error: toPortable(error) }),
@@ -37,8 +43,8 @@ export function serveIsolate(out: WayOut, load: (setup: IsolateSetup) => Promise
   })
 }
 
-function serveAttempts(out: WayOut, setup: IsolateSetup, tool: ToolDefinition): (message: ToIsolate) => void {
-  const services = createServices(out, setup)
+function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, artifacts }: Opened): (message: ToIsolate) => void {
+  const services: CallServices = { ...createServices(out, setup), artifacts }
   const records = new Map<number, PromiseWithResolvers<Recorded>>()
   let calls = 0
   let current: AbortController | undefined
@@ -84,7 +90,7 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, tool: ToolDefinition): 
   }
 }
 
-function createServices(out: WayOut, { questionTtlMs }: IsolateSetup): CallServices {
+function createServices(out: WayOut, { questionTtlMs }: IsolateSetup): Omit<CallServices, 'artifacts'> {
   const telemetry: Telemetry = {
     // The worker begins and ends the operation, since it sees more of its end.
     startAttempt: (start): Operation => ({ start }),

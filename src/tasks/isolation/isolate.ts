@@ -184,12 +184,12 @@ export class Isolate {
 /** A message takes whole buffers along, of which these may be small parts. */
 const own = (bytes: Uint8Array | undefined): Uint8Array | undefined => bytes && new Uint8Array(bytes)
 
-function toIsolated({ task: { id, attempts, crashes, maxAttempts, journal } }: Attempt): AttemptTask {
+function toIsolated({ task: { id, fence, attempts, crashes, maxAttempts, journal } }: Attempt): AttemptTask {
   const entries = journal.map(({ name, kind, request, value }) => ({
     name,
     kind,
     request: own(request),
     value: own(value),
   }))
-  return { id, attempts, crashes, maxAttempts, journal: entries }
+  return { id, fence, attempts, crashes, maxAttempts, journal: entries }
 }

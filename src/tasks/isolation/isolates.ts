@@ -3,6 +3,7 @@ import type { ToolDefinition } from '../../define/tool.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { Services } from '../../kernel/services.ts'
 import { Isolate, type IsolatedEnd, type IsolatedRun } from './isolate.ts'
+import type { IsolateSetup } from './protocol.ts'
 
 /** An isolate that has had nothing to do for so long is ended. */
 const IDLE_MS = 60_000
@@ -14,6 +15,7 @@ export interface IsolatesParts {
   readonly entry: URL
   /** URL of the module that exports the server by default; `undefined`: nobody knows. */
   readonly definition: string | undefined
+  readonly artifacts: IsolateSetup['artifacts']
 }
 
 interface Idle {
@@ -67,7 +69,7 @@ export class Isolates {
   }
 
   async #start({ name, task }: ToolDefinition, expected: readonly string[] = []): Promise<Isolate> {
-    const { entry, definition, services } = this.#parts
+    const { entry, definition, artifacts, services } = this.#parts
     if (definition === undefined)
       throw new HoldfastError(
         'invalid_option',
@@ -77,7 +79,7 @@ export class Isolates {
     const { questionTtlMs } = services.options
     return Isolate.start({
       kind: isolation!,
-      host: { entry, maxHeapMb, setup: { definition, tool: name, expected, questionTtlMs } },
+      host: { entry, maxHeapMb, setup: { definition, tool: name, expected, questionTtlMs, artifacts } },
       clock: services.clock,
       telemetry: services.telemetry,
       notify: services.changes.notify,

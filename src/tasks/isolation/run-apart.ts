@@ -26,6 +26,7 @@ export async function runApart(
   })
   const ending: EndingAttempt = {
     task,
+    owner: task.owner,
     tool,
     requestId,
     era: revision >= '2026-07-28' ? 'modern' : 'legacy',

@@ -1,9 +1,12 @@
+import type { Artifacts } from '../../artifacts/artifacts.ts'
+import { download } from '../../artifacts/download.ts'
 import { WELL_KNOWN } from '../../auth/resource-metadata.ts'
 import { ANONYMOUS, type Principal } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { callerOf } from '../../kernel/caller.ts'
 import { bodyText, type Body, type Exchange, type RateLimitFields } from '../../kernel/exchange.ts'
 import { bodyTooLarge, bodyTooSlow, CHUNK_BYTES } from './body.ts'
+import { linkIn, linkIsDead } from './download-route.ts'
 import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
 import { HttpHead, isJson, rateLimitHeaders, SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent, sseRetry } from './head.ts'
 import type { HttpParts } from './node-handler.ts'
@@ -23,6 +26,14 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
     try {
       const origin = request.headers.get('origin') ?? undefined
       gate.check(request.headers.get('host') ?? new URL(request.url).host, origin)
+      const link =
+        parts.artifacts !== undefined && request.url.includes('/artifacts/')
+          ? linkIn(new URL(request.url).pathname, undefined)
+          : undefined
+      if (link !== undefined && (request.method === 'GET' || request.method === 'HEAD')) {
+        await kernel.admit(exchange)
+        return await downloadBy(parts.artifacts!, link, request, exchange.cors)
+      }
       if (request.method === 'OPTIONS' && origin !== undefined)
         return new Response(null, {
           status: 204,
@@ -40,6 +51,21 @@ export function createFetchHandler(parts: HttpParts): FetchHandler {
       kernel.refuse(exchange, error, undefined)
     }
     return exchange.response
+  }
+
+  /** The link is the credential. */
+  async function downloadBy(
+    artifacts: Artifacts,
+    link: string,
+    request: Request,
+    more: Readonly<Record<string, string>>,
+  ): Promise<Response> {
+    const header = (name: string): string | undefined => request.headers.get(name) ?? undefined
+    const answer = await download(artifacts, { method: request.method, link, header })
+    if (answer === undefined) throw linkIsDead()
+    parts.telemetry.count('artifacts', 'downloaded')
+    const { status, headers, body } = answer
+    return new Response(body ?? null, { status, headers: { ...headers, ...more } })
   }
 
   function checkPost(request: Request, exchange: FetchExchange): void {
@@ -130,6 +156,11 @@ class FetchExchange implements Exchange {
     this.response = new Promise((resolve) => (this.#resolve = resolve))
     this.#isGone = request.signal.aborted
     request.signal.addEventListener('abort', () => this.#disconnect(), { once: true })
+  }
+
+  /** Headers that a browser on an allowed origin needs. */
+  get cors(): Readonly<Record<string, string>> {
+    return this.#cors
   }
 
   get onDisconnect(): (() => void) | undefined {

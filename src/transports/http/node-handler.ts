@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { Authenticator } from '../../auth/authenticator.ts'
 import { WELL_KNOWN, type ResourceMetadata } from '../../auth/resource-metadata.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
@@ -14,6 +15,7 @@ import type { ClientAddress } from './client-address.ts'
 import { asksToContinue } from './continue.ts'
 import { corsHeaders, Gate, preflightHeaders } from './gate.ts'
 import { isJson } from './head.ts'
+import { linkIn, serveDownload } from './download-route.ts'
 import type { HttpOptions } from './http-options.ts'
 import { NodeExchange, type NodeExchangeHost } from './node-exchange.ts'
 import type { Probes } from './probes.ts'
@@ -25,7 +27,8 @@ export interface HttpParts {
   readonly telemetry: Telemetry
   readonly clock: Clock
   readonly ticker: Ticker
-  readonly probes: Probes
+  /** Absent where they have a port of their own. */
+  readonly probes: Probes | undefined
   /** Whether the node takes requests: not while it drains. */
   isReady(): boolean
   readonly admission: Admission
@@ -35,6 +38,8 @@ export interface HttpParts {
   readonly metadata: ResourceMetadata | undefined
   /** Absent where no proxy is declared. */
   readonly addresses: ClientAddress | undefined
+  /** Absent where there are none to download. */
+  readonly artifacts: Artifacts | undefined
 }
 
 /**
@@ -172,6 +177,28 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
       onBody,
       onError,
     )
+  /** Serves a download if the request is for one. The link is the credential. */
+  const serveArtifact = (request: IncomingMessage, response: ServerResponse, exchange: NodeExchange): boolean => {
+    const { method, headers } = request
+    const target = anyPath ? ((request as { originalUrl?: string }).originalUrl ?? request.url!) : request.url!
+    const link = target.includes('/artifacts/')
+      ? linkIn(pathOf(request, target), anyPath ? undefined : options.path)
+      : undefined
+    if (link === undefined) return false
+    gate.check(headers.host ?? (headers[':authority'] as string | undefined), headers.origin)
+    if (method !== 'GET' && method !== 'HEAD')
+      throw new HoldfastError('method_not_allowed', `The method ${method ?? ''} is not served here.`)
+    const told = {
+      onBegin: () => telemetry.count('artifacts', 'downloaded'),
+      onFailure: (error: unknown) => telemetry.failure(undefined, 'A download was cut off.', error),
+    }
+    const serve = async (): Promise<void> => {
+      await kernel.admit(exchange)
+      await serveDownload(parts.artifacts!, link, request, response, host.corsHeaders(headers.origin), told)
+    }
+    serve().catch((error: unknown) => refuse(request, exchange, error))
+    return true
+  }
   const refuse = (request: IncomingMessage, exchange: NodeExchange, error: unknown): void => {
     discard(request, exchange, options.maxBodyBytes, error)
     kernel.refuse(exchange, error, undefined)
@@ -182,12 +209,14 @@ export function createNodeHandler(parts: HttpParts, anyPath: boolean): NodeHandl
     const exchange = new NodeExchange(request, response, host)
     try {
       if (metadata !== undefined && serveMetadata(metadata, request, response)) return
+      if (parts.artifacts !== undefined && request.method !== 'POST' && serveArtifact(request, response, exchange))
+        return
       if (!anyPath && request.url !== options.path) {
         const path = pathOf(request)
         if (path !== options.path) {
           // Balancers ask for health by address; metrics are for who may name this host.
-          if (path === '/metrics') gate.check(request.headers.host, request.headers.origin)
-          if (probes.serve(path, request, response)) return
+          if (path === '/metrics' && probes !== undefined) gate.check(request.headers.host, request.headers.origin)
+          if (probes?.serve(path, request, response) === true) return
           throw new HoldfastError(
             'not_found',
             `Nothing is served at ${path.slice(0, 100)}; the MCP endpoint is ${options.path}.`,
