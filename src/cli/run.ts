@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { isScope } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { ApiKeyFlags } from './api-keys.ts'
+import { addTaskCommands } from './task-commands.ts'
 
 /** Runs the command line; resolves to the exit code: 0 done, 1 failed, 2 wrongly called. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -56,6 +57,7 @@ function createProgram(onFailure: () => void): Command {
       const { serve } = await import('./serve.ts')
       await serve(definition, flags)
     })
+  addTaskCommands(program, onFailure)
   program
     .command('worker')
     .description('Runs the tasks of a server definition, and serves no client: as many workers as there is work for.')

@@ -1,5 +1,6 @@
+import { join } from 'node:path'
 import { isDynamodbUrl } from '../backends/dynamodb/url.ts'
-import { isPostgresUrl } from '../backends/postgres/url.ts'
+import { isPostgresUrl, parsePostgresUrl } from '../backends/postgres/url.ts'
 import { isSqliteUrl } from '../backends/sqlite/url.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -36,7 +37,7 @@ export async function openTaskStore(
   { forMigration = false }: { forMigration?: boolean } = {},
 ): Promise<TaskStore & TaskAdmin> {
   checkTasksUrl(url, 'The tasks URL')
-  if (isSqliteUrl(url)) return (await import('../backends/sqlite/task-store.ts')).openSqlite(url)
+  if (isSqliteUrl(url)) return (await import('../backends/sqlite/task-store.ts')).openSqlite(url, { forMigration })
   if (isPostgresUrl(url)) return (await import('../backends/postgres/open.ts')).openPostgres(url, { forMigration })
   const { openDynamodbTasks } = await import('../backends/dynamodb/task-store.ts')
   const store = await openDynamodbTasks(url, clock)
@@ -52,6 +53,15 @@ export async function openTaskStore(
     await store.close()
     throw error
   }
+}
+
+/** A tasks URL without its secrets, for people. */
+export const shownTasksUrl = (url: string): string => (isPostgresUrl(url) ? parsePostgresUrl(url).shown : url)
+
+/** Where tasks lie, as options say: the embedded default is in the data folder, or in memory where there is none. */
+export function tasksUrlOf(tasks: string, dataDir: string | false): string {
+  if (tasks !== '') return tasks
+  return dataDir === false ? 'sqlite::memory:' : `sqlite:${join(dataDir, 'tasks.db')}`
 }
 
 /** Whether a second connection to the URL meets the same tasks. */

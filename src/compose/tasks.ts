@@ -1,9 +1,11 @@
 import { hostname } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { isSqliteUrl } from '../backends/sqlite/url.ts'
 import type { Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
+import type { ToolDefinition } from '../define/tool.ts'
+import { resolveTrigger } from '../define/trigger.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { keepSubscribed } from '../kernel/keep-subscribed.ts'
 import { TASK_CANCEL_CHANNEL } from '../kernel/keys.ts'
@@ -19,13 +21,15 @@ import type { LeaseKeeper } from '../tasks/lease-keeper.ts'
 import { EXPIRED_ANSWER, toError } from '../tasks/payload.ts'
 import { Sweeper } from '../tasks/sweeper.ts'
 import { createTaskRunner } from '../tasks/task-runner.ts'
+import { Triggers } from '../tasks/triggers.ts'
 import { Worker } from '../tasks/worker.ts'
 import { artifactsUrl } from './artifacts.ts'
 import { MEMORY_URL } from './backends.ts'
 import { openLeaseKeeper } from './lease-keeper.ts'
+import { openMessageSource } from './message-sources.ts'
 import type { ResolvedOptions } from './options.ts'
 import { openTaskQueue } from './task-queue.ts'
-import { openTaskStore } from './task-store.ts'
+import { openTaskStore, tasksUrlOf } from './task-store.ts'
 
 /** How a worker works. */
 export interface WorkerOptions {
@@ -50,13 +54,21 @@ export interface WorkerOptions {
    * `holdfast worker` end with the exit code 1 after an orderly close. Default: it is logged.
    */
   onStuck?: () => void
+  /** Whether it runs the server's triggers, too. Default true. */
+  triggers?: boolean
 }
 
 type Undefaulted = 'queues' | 'definition' | 'onStuck'
 /** {@link WorkerOptions} with every default filled in. */
 type ResolvedWorkerOptions = Required<Omit<WorkerOptions, Undefaulted>> & Pick<WorkerOptions, Undefaulted>
 
-const WORKER_DEFAULTS: ResolvedWorkerOptions = { concurrency: 10, leaseMs: 30_000, hungAfterMs: 20_000, pollMs: 2_000 }
+const WORKER_DEFAULTS: ResolvedWorkerOptions = {
+  concurrency: 10,
+  leaseMs: 30_000,
+  hungAfterMs: 20_000,
+  pollMs: 2_000,
+  triggers: true,
+}
 /** Beside this file; once built, in a folder beside that of the chunks. */
 const ISOLATE_ENTRY = new URL(
   import.meta.url.endsWith('.ts') ? './isolate.ts' : '../threads/isolate.js',
@@ -133,7 +145,7 @@ export async function openTasks(
   if (tools.length === 0) return undefined
   const { clock, bus, keys, telemetry, catalog } = services
   const onError = (message: string, error: unknown): void => telemetry.failure(undefined, message, error)
-  const url = typeof options.tasks === 'string' ? withDataDir(options.tasks, options.dataDir) : undefined
+  const url = typeof options.tasks === 'string' ? tasksUrlOf(options.tasks, options.dataDir) : undefined
   const store = url === undefined ? (options.tasks as TaskStore & TaskAdmin) : await openTaskStore(url, clock)
   const queue: TaskQueue =
     typeof options.queue === 'string'
@@ -156,17 +168,15 @@ export async function openTasks(
   const queuesOfTools = [...new Set(tools.map(({ task }) => task!.queue))]
   await queue.ensureTopology(queuesOfTools)
 
-  const create: RuntimeTasks['create'] = async (name, args, { principal = SERVER, idempotencyKey, delayMs } = {}) => {
-    const tool = catalog.tools.get(name)
-    if (tool?.task === undefined)
-      throw new HoldfastError('invalid_params', `There is no tool ${JSON.stringify(name)} that runs as a task.`)
-    if (!isObject(args)) throw new HoldfastError('invalid_params', 'The arguments must be an object.')
-    const { problem } = await tool.input.check(args)
-    if (problem !== undefined)
-      throw new HoldfastError('invalid_params', `The arguments of ${JSON.stringify(name)} do not fit: ${problem}.`)
-    return engine.start({
+  /** Starts a task that no client asked for. */
+  const start = (
+    tool: ToolDefinition,
+    args: JsonObject,
+    { principal, idempotencyKey, delayMs }: CreateTaskOptions & { principal: Principal },
+  ): Promise<TaskView> =>
+    engine.start({
       tool,
-      arguments: args as JsonObject,
+      arguments: args,
       caller: {
         principal,
         client: { protocolVersion: LATEST_MODERN, capabilities: {} },
@@ -178,6 +188,15 @@ export async function openTasks(
       isAttended: false,
       ...(delayMs === undefined ? {} : { delayMs }),
     })
+  const create: RuntimeTasks['create'] = async (name, args, given = {}) => {
+    const tool = catalog.tools.get(name)
+    if (tool?.task === undefined)
+      throw new HoldfastError('invalid_params', `There is no tool ${JSON.stringify(name)} that runs as a task.`)
+    if (!isObject(args)) throw new HoldfastError('invalid_params', 'The arguments must be an object.')
+    const { problem } = await tool.input.check(args)
+    if (problem !== undefined)
+      throw new HoldfastError('invalid_params', `The arguments of ${JSON.stringify(name)} do not fit: ${problem}.`)
+    return start(tool, args as JsonObject, { principal: SERVER, ...given })
   }
 
   return {
@@ -275,9 +294,17 @@ export async function openTasks(
         clock,
         (error) => onError('Cancellations of tasks come late.', error),
       )
+      const triggers = new Triggers({
+        triggers: settings.triggers ? server.triggers.map((trigger) => resolveTrigger(trigger, server.tools)) : [],
+        startTask: start,
+        openSource: openMessageSource,
+        clock,
+        telemetry,
+        bounds: options,
+      })
       await running.start()
       sweeper.start()
-      return {
+      const worker: RunningWorker = {
         name,
         get running() {
           return running.running
@@ -286,7 +313,7 @@ export async function openTasks(
           return running.abandoned
         },
         async close(deadlineMs) {
-          await running.drain(deadlineMs)
+          await Promise.all([triggers.close(deadlineMs), running.drain(deadlineMs)])
           await sweeper.close()
           const stopped = new AbortController()
           await Promise.race([running.idle(), clock.sleep(STOP_MS, stopped.signal).catch(() => undefined)])
@@ -296,6 +323,13 @@ export async function openTasks(
           await keeper.close()
         },
       }
+      try {
+        await triggers.start()
+      } catch (error) {
+        await worker.close(0)
+        throw error
+      }
+      return worker
     },
     async close() {
       if (queue !== options.queue) await queue.close()
@@ -319,9 +353,3 @@ const toModuleUrl = (module: string | URL): string =>
 /** Whether tasks lie where other machines reach them. */
 export const hasRemoteTasks = (tasks: ResolvedOptions['tasks']): boolean =>
   typeof tasks === 'string' && tasks !== '' && !isSqliteUrl(tasks)
-
-/** The embedded default lies in the data folder; without one it lives in memory. */
-function withDataDir(url: string, dataDir: string | false): string {
-  if (url !== '') return url
-  return dataDir === false ? 'sqlite::memory:' : `sqlite:${join(dataDir, 'tasks.db')}`
-}

@@ -5,6 +5,7 @@ import { checkFields, checkName, checkOptions, invalid, quote } from './names.ts
 import type { PromptDefinition } from './prompt.ts'
 import type { ResourceDefinition } from './resource.ts'
 import type { ToolDefinition } from './tool.ts'
+import { resolveTrigger, type TriggerDefinition } from './trigger.ts'
 
 /** What a person writes for a server. */
 export interface ServerOptions {
@@ -21,6 +22,8 @@ export interface ServerOptions {
   tools?: readonly ToolDefinition[]
   resources?: readonly ResourceDefinition[]
   prompts?: readonly PromptDefinition[]
+  /** What starts tasks of these tools without a caller: messages and schedules. Workers run them. */
+  triggers?: readonly TriggerDefinition[]
 }
 
 /** A server: pure data and functions, no I/O. Run it with `holdfast serve` or {@link createRuntime}. */
@@ -29,6 +32,7 @@ export interface ServerDefinition extends Readonly<ServerOptions> {
   readonly tools: readonly ToolDefinition[]
   readonly resources: readonly ResourceDefinition[]
   readonly prompts: readonly PromptDefinition[]
+  readonly triggers: readonly TriggerDefinition[]
 }
 
 const FIELDS = [
@@ -43,6 +47,7 @@ const FIELDS = [
   'tools',
   'resources',
   'prompts',
+  'triggers',
 ]
 
 /**
@@ -50,7 +55,8 @@ const FIELDS = [
  *
  * @example
  * export default defineServer({ name: 'calculator', version: '1.0.0', tools: [add] })
- * @throws {HoldfastError} `invalid_definition` for a bad name or version, or two tools, resources or prompts of one name.
+ * @throws {HoldfastError} `invalid_definition` for a bad name or version, two tools, resources, prompts or triggers of one name,
+ * or a trigger whose tool it can't start.
  */
 export function defineServer(options: ServerOptions): ServerDefinition {
   checkOptions('defineServer', options)
@@ -61,7 +67,7 @@ export function defineServer(options: ServerOptions): ServerDefinition {
   if (typeof options.version !== 'string' || options.version === '')
     invalid(where, `\`version\` is ${quote(options.version)}.`, 'Give a version such as "1.0.0".')
   checkLimits(where, options.limits, false)
-  const { tools = [], resources = [], prompts = [] } = options
+  const { tools = [], resources = [], prompts = [], triggers = [] } = options
   unique(where, 'tools', 'defineTool', 'tool', tools, (tool) => tool.name)
   unique(
     where,
@@ -72,7 +78,9 @@ export function defineServer(options: ServerOptions): ServerDefinition {
     (resource) => resource.uri ?? resource.uriTemplate!,
   )
   unique(where, 'prompts', 'definePrompt', 'prompt', prompts, (prompt) => prompt.name)
-  return Object.freeze({ ...options, kind: 'server' as const, tools, resources, prompts })
+  unique(where, 'triggers', 'defineTrigger', 'trigger', triggers, (trigger) => trigger.name)
+  for (const trigger of triggers) resolveTrigger(trigger, tools)
+  return Object.freeze({ ...options, kind: 'server' as const, tools, resources, prompts, triggers })
 }
 
 function unique<T extends { kind: string }>(

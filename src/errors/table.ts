@@ -390,6 +390,14 @@ export const ERRORS = {
     'The reason of `ctx.signal` when the owner of a task has cancelled it, or its time is up.',
     'Stop; what the handler still returns is dropped, unless it is done.',
   ),
+  trigger_message_refused: config(
+    'A message of a trigger, or a scheduled time, can not become a task: it has no id, is not JSON, or does not fit the tool.',
+    'The message says why; see what its sender sends, and `toArguments` of the trigger. It lies where dead letters go.',
+  ),
+  trigger_time_missed: config(
+    'A scheduled time has passed without a task: no worker ran, or none could reach the task store in time.',
+    'Raise `catchUpMs` of the schedule, where such a time is to be made up for later.',
+  ),
   suspended: config(
     'The reason of `ctx.signal` when a call was put aside to ask the client; the handler runs again with the answer.',
     'Let go of what the handler holds; nothing else is to be done.',

@@ -1,5 +1,6 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { HoldfastError } from '../errors/holdfast-error.ts'
+import { takeRandom } from './random.ts'
 
 /**
  * Keys that seal what clients hold for us (AES-256-GCM). The first key seals, every key opens, so keys rotate: put the new
@@ -39,7 +40,7 @@ export function createKeyRing(spec: string): KeyRing {
   const [sealId, sealKey] = keys.entries().next().value!
   return {
     seal(plain, purpose) {
-      const nonce = randomBytes(NONCE_BYTES)
+      const nonce = takeRandom(NONCE_BYTES)
       const cipher = createCipheriv('aes-256-gcm', sealKey, nonce).setAAD(Buffer.from(purpose))
       const sealed = Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()])
       return `${sealId}.${sealed.toString('base64url')}`

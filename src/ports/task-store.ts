@@ -242,10 +242,17 @@ export interface TaskAdmin {
   migrate(options?: { check?: boolean }): Promise<{ from: number; to: number; pending: readonly string[] }>
   /** Tasks, the newest first. */
   list(filter: TaskFilter): Promise<{ tasks: readonly Task[]; cursor: string | undefined }>
+  /** A task of whatever owner, with what is on record of it; `undefined` where there is none. */
+  find(id: string): Promise<FoundTask | undefined>
   /** Of each queue: how many are ready, leased and parked, and how long the oldest ready one waits. */
   backlog(queues: readonly string[]): Promise<readonly QueueBacklog[]>
   /** A new task from a dead letter; `undefined` where it is none. */
   redrive(id: string, newId: string): Promise<Task | undefined>
+}
+
+/** See {@link TaskAdmin.find}. */
+export interface FoundTask extends Task {
+  readonly journal: readonly JournalEntry[]
 }
 
 /** See {@link TaskAdmin.list}. */

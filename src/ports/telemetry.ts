@@ -23,6 +23,8 @@ export interface Telemetry {
   handlerLog(operation: Operation, level: string, message: string, fields: object | undefined): void
   /** A request has waited so long for a slot, and has one now. */
   queued(seconds: number): void
+  /** The queue or topic that a trigger is fed from can be read, or, with an error, no longer. */
+  sourceChanged(trigger: string, error: Error | undefined): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -47,6 +49,14 @@ export type Counter =
   | 'artifacts'
   /** Requests refused because the node has as much work as it can take; labelled with the reason. */
   | 'sheds'
+  /** Messages and times that a trigger has made a task of, or found the task of; labelled with the trigger, as the next three are. */
+  | 'trigger_tasks'
+  /** Those that never can become a task. */
+  | 'trigger_refusals'
+  /** Attempts to start a task that are made again. */
+  | 'trigger_retries'
+  /** Scheduled times that got no task. */
+  | 'trigger_missed'
   /** Attempts at tasks that ended; labelled with how. */
   | 'task_attempts'
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { Principal } from '../define/context.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -6,6 +5,7 @@ import { canonical, sha256 } from '../kernel/digest.ts'
 import type { KeyRing } from '../kernel/key-ring.ts'
 import { ownerOf } from '../kernel/owner.ts'
 import { readAnswer } from '../kernel/question.ts'
+import { takeRandom } from '../kernel/random.ts'
 import { NoAnswer } from '../kernel/replay-host.ts'
 import {
   ClientRefusal,
@@ -22,6 +22,7 @@ import { Attendance } from './attendance.ts'
 import { Backlog } from './backlog.ts'
 import { sealCaller } from './caller.ts'
 import { fromError, fromQuestion, fromResult, toAnswer, toArguments } from './payload.ts'
+import { Ringer } from './ringer.ts'
 import { TaskWatch } from './watch.ts'
 
 /** What the engine works with. */
@@ -43,6 +44,7 @@ export class StoredTaskEngine implements TaskEngine {
   readonly #watch: TaskWatch
   readonly #attendance: Attendance
   readonly #backlog: Backlog
+  readonly #ringer: Ringer
 
   constructor(parts: TaskEngineParts) {
     const { store, bus, clock, onError } = parts
@@ -50,6 +52,9 @@ export class StoredTaskEngine implements TaskEngine {
     this.#watch = new TaskWatch(store, bus, clock, (error) => onError('News of tasks may come late.', error))
     this.#attendance = new Attendance(store, clock, (error) =>
       onError('Tasks that calls wait for could not be kept alive yet.', error),
+    )
+    this.#ringer = new Ringer(parts.queue, (error) =>
+      onError('Workers could not be told of tasks; they will find them.', error),
     )
     this.#backlog = new Backlog(store, clock, parts.maxBacklog)
   }
@@ -87,8 +92,7 @@ export class StoredTaskEngine implements TaskEngine {
       ...(options.handlerRevision === undefined ? {} : { handlerRevision: options.handlerRevision }),
     })
     if (created) {
-      // No reply waits for a bell: one that is lost is rung again.
-      if (delayMs === undefined || delayMs === 0) this.#ring(task.queue, [task.id])
+      if (delayMs === undefined || delayMs === 0) this.#ringer.ring(task.queue, task.id)
     } else if (!Buffer.from(task.argsDigest).equals(argsDigest))
       throw new HoldfastError(
         'idempotency_key_reused',
@@ -134,7 +138,7 @@ export class StoredTaskEngine implements TaskEngine {
     if (fitting.length === 0) return true
     const outcome = await store.answer(id, owner, fitting)
     if (outcome === undefined) return false
-    if (outcome.state === 'ready') this.#ring(outcome.queue, [id])
+    if (outcome.state === 'ready') this.#ringer.ring(outcome.queue, id)
     this.changed(id)
     return true
   }
@@ -171,12 +175,6 @@ export class StoredTaskEngine implements TaskEngine {
     await this.#watch.close()
   }
 
-  #ring(queue: string, ids: readonly string[]): void {
-    this.#parts.queue.ring(queue, ids).catch((error: unknown) => {
-      this.#parts.onError('Workers could not be told of a task; they will find it.', error)
-    })
-  }
-
   #toView(task: Task): TaskView {
     const { state, asks, result, error, tool, createdMs, updatedMs, statusMessage, version, id } = task
     const isAsking = state === 'parked' && asks.length > 0
@@ -206,7 +204,7 @@ const ATTENDED_RETENTION_MS = 600_000
 
 /** 128 random bits: for anonymous callers an id is a bearer secret. */
 function newTaskId(): string {
-  const hex = randomBytes(16).toString('hex')
+  const hex = takeRandom(16).toString('hex')
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
 }
 

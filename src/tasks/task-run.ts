@@ -26,6 +26,8 @@ import type { Attempt, AttemptOutcome, AttemptTask } from './worker.ts'
 const WAITED_IN_PLACE_MS = 1_000
 /** How long a page is waited for on the worker. */
 const PAGE_WAIT_MS = 2_000
+/** Ends the waits beside an attempt. Made once: an abort without a reason makes an exception with a stack each time. */
+const ENDED = new Error('The attempt has ended.')
 
 /** What a run works with. */
 export interface TaskRunParts {
@@ -163,7 +165,7 @@ export class TaskRun implements Call, ReplayHost {
     )
     const outcome = await Promise.race([handled, this.#suspended.promise, stopped.promise])
     this.#isOver = true
-    timeout.abort()
+    timeout.abort(ENDED)
     telemetry.endAttempt(this.operation, {
       outcome: outcome.kind,
       durationSeconds: (clock.monotonic() - startedMs) / 1000,

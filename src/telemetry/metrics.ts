@@ -74,6 +74,26 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
     help: 'Requests refused because the node has as much work as it can take, by reason.',
     label: 'reason',
   },
+  trigger_tasks: {
+    name: 'holdfast_trigger_tasks_total',
+    help: 'Messages and scheduled times that have their task, by trigger.',
+    label: 'trigger',
+  },
+  trigger_refusals: {
+    name: 'holdfast_trigger_refusals_total',
+    help: 'Messages and scheduled times that can not become a task, by trigger.',
+    label: 'trigger',
+  },
+  trigger_retries: {
+    name: 'holdfast_trigger_retries_total',
+    help: 'Attempts of triggers to start a task that are made again, by trigger.',
+    label: 'trigger',
+  },
+  trigger_missed: {
+    name: 'holdfast_trigger_missed_total',
+    help: 'Scheduled times, or stretches of them, that got no task, by trigger.',
+    label: 'trigger',
+  },
   task_attempts: {
     name: 'holdfast_task_attempts_total',
     help: 'Attempts at tasks that ended on this worker, by how.',

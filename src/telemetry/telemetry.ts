@@ -160,6 +160,11 @@ export class RuntimeTelemetry implements Telemetry {
     else this.#log.log('warn', { err: toLogError(error) }, 'The state store can not be reached.')
   }
 
+  sourceChanged(trigger: string, error: Error | undefined): void {
+    if (error === undefined) this.#log.log('info', { trigger }, 'The trigger is connected.')
+    else this.#log.log('warn', { trigger, err: toLogError(error) }, 'The trigger can not be read from.')
+  }
+
   handlerLog(operation: Operation, level: string, message: string, fields: object | undefined): void {
     const as = LEVELS[level] ?? 'info'
     if (!this.#log.isEnabled(as)) return

@@ -3,6 +3,8 @@ import type { Clock } from '../ports/clock.ts'
 import type {
   ClaimedTask,
   ClaimRequest,
+  FoundTask,
+  JournalEntry,
   NewTask,
   ParkUntil,
   QueueBacklog,
@@ -233,6 +235,11 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
     return { tasks, cursor: after + limit < all.length ? String(after + limit) : undefined }
   }
 
+  async find(id: string): Promise<FoundTask | undefined> {
+    const stored = this.#tasks.get(id)
+    return stored && { ...toTask(stored), journal: toJournal(stored.row) }
+  }
+
   async backlog(queues: readonly string[]): Promise<readonly QueueBacklog[]> {
     const nowMs = this.#clock.now()
     return queues.map((queue) => {
@@ -319,11 +326,9 @@ function toClaimed(stored: Stored): ClaimedTask {
     cancel: row.cancelAtMs !== undefined,
     maxAttempts: given.maxAttempts,
     leaseUntilMs: row.leaseUntilMs,
-    journal: row.journal.map(({ name, kind, request, value }) => ({
-      name,
-      kind,
-      request: bytes(request),
-      value: bytes(value),
-    })),
+    journal: toJournal(row),
   }
 }
+
+const toJournal = ({ journal }: Row): JournalEntry[] =>
+  journal.map(({ name, kind, request, value }) => ({ name, kind, request: bytes(request), value: bytes(value) }))

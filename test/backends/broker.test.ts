@@ -100,9 +100,10 @@ test('a refused bell is given back after a wait that grows, and keeps its credit
     )
     const take = (attempt: number): void =>
       deliveries.take({
-        bell: { queue: 'q', taskIds: [] },
+        payload: 'q',
         attempt,
         ack: () => expect.unreachable(),
+        bury: () => expect.unreachable(),
         giveBack: () => void givenBack.push(Date.now()),
       })
     const startedMs = Date.now()

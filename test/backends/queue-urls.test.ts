@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { parseDynamodbUrl } from '../../src/backends/dynamodb/url.ts'
-import { parseKafkaUrl } from '../../src/backends/kafka/url.ts'
-import { parseRabbitmqUrl } from '../../src/backends/rabbitmq/url.ts'
-import { parseSqsUrl } from '../../src/backends/sqs/url.ts'
+import { parseKafkaSourceUrl, parseKafkaUrl } from '../../src/backends/kafka/url.ts'
+import { parseRabbitmqSourceUrl, parseRabbitmqUrl } from '../../src/backends/rabbitmq/url.ts'
+import { parseSqsSourceUrl, parseSqsUrl } from '../../src/backends/sqs/url.ts'
 
 const parse = (url: string): unknown => {
   if (url.startsWith('amqp')) return parseRabbitmqUrl(url)
@@ -54,6 +54,42 @@ test.each([
 ])('%s is refused, with the reason', (url, reason) => {
   expect(() => parse(url)).toThrowError(expect.objectContaining({ code: 'invalid_option' }))
   expect(() => parse(url)).toThrowError(reason)
+})
+
+const parseSource = (url: string): unknown => {
+  if (url.startsWith('amqp')) return parseRabbitmqSourceUrl(url)
+  return url.startsWith('kafka') ? parseKafkaSourceUrl(url) : parseSqsSourceUrl(url)
+}
+
+test.each([
+  ['amqp://h/orders', { host: 'h', vhost: '/', queue: 'orders', dead: undefined }],
+  ['amqp://h/shop/orders?dead=bad', { vhost: 'shop', queue: 'orders', dead: 'bad' }],
+  ['amqps://u:p@h/%2F/a%2Fb', { vhost: '/', queue: 'a/b', username: 'u', tls: {} }],
+  ['kafka://a,b/shop.orders_v1', { topic: 'shop.orders_v1', group: undefined, dead: undefined }],
+  ['kafka://a/t?group=g&dead=d&sessionTimeoutMs=6000', { group: 'g', dead: 'd', sessionTimeoutMs: 6000 }],
+  ['sqs://orders?region=r&visibilityS=60', { queue: 'orders', dead: undefined, region: 'r', visibilityS: 60 }],
+  ['sqs://orders.fifo?dead=bad.fifo', { queue: 'orders.fifo', dead: 'bad.fifo' }],
+])('%s is understood as a source', (url, expected) => {
+  expect(parseSource(url)).toMatchObject(expected)
+})
+
+test.each([
+  ['amqp://h', 'names no queue'],
+  ['amqp://h/', 'names no queue'],
+  ['amqp://h/a/b/c', 'names no queue'],
+  ['amqp://h/q?prefix=x', 'has the option "prefix"; there are dead'],
+  ['amqp://h/q?maxDeliveries=1', 'has the option "maxDeliveries"'],
+  ['kafka://h', 'the topic ""'],
+  ['kafka://h/a/b', 'the topic "a/b"'],
+  ['kafka://h/..', 'the topic ".."'],
+  ['kafka://h/t?group=a%20b', 'the group "a b"'],
+  ['kafka://h/t?partitions=1', 'has the option "partitions"'],
+  ['sqs://', 'the queue ""'],
+  ['sqs://a.b', 'the queue "a.b"'],
+  ['sqs://a?dead=a.b', 'the queue "a.b"'],
+])('%s is refused as a source, with the reason', (url, reason) => {
+  expect(() => parseSource(url)).toThrowError(expect.objectContaining({ code: 'invalid_option' }))
+  expect(() => parseSource(url)).toThrowError(reason)
 })
 
 describe('secrets', () => {

@@ -1,7 +1,9 @@
-import { connect, type ChannelModel } from 'amqplib'
+import { connect, type ChannelModel, type Options } from 'amqplib'
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { openRabbitmqSource } from '../../src/backends/rabbitmq/message-source.ts'
 import { openRabbitmqQueue } from '../../src/backends/rabbitmq/task-queue.ts'
+import { messageSourceContract } from '../../src/testing/contracts/message-source.ts'
 import { taskQueueContract } from '../../src/testing/contracts/task-queue.ts'
 import { given } from '../servers/catalog.ts'
 import { startRabbitmq } from '../servers/rabbitmq.ts'
@@ -31,6 +33,15 @@ async function connected<T>(act: (connection: ChannelModel) => Promise<T>): Prom
 const deadLetters = (): Promise<number> =>
   connected(async (connection) => (await (await connection.createChannel()).checkQueue(`${prefix}-dead`)).messageCount)
 
+const outage = own && {
+  async stop() {
+    // A quorum queue that was declared a moment ago may come back without a leader.
+    await new Promise((resolve) => setTimeout(resolve, 6000))
+    await own.kill()
+  },
+  start: () => own.process.start(),
+}
+
 taskQueueContract(
   { describe, test, beforeEach, afterEach },
   'RabbitMQ',
@@ -38,19 +49,64 @@ taskQueueContract(
   {
     differing: () => open({ maxLength: 5 }),
     deadLetters,
-    ...(own && {
-      outage: {
-        async stop() {
-          // A quorum queue that was declared a moment ago may come back without a leader.
-          await new Promise((resolve) => setTimeout(resolve, 6000))
-          await own.kill()
-        },
-        start: () => own.process.start(),
-      },
-    }),
+    ...(outage && { outage }),
     quietMs: 22_000, // more than two heartbeats
   },
 )
+
+/** Sends to a queue; resolves when all are confirmed. */
+const send = (queue: string, messages: readonly { body: string; options?: Options.Publish }[]): Promise<void> =>
+  connected(async (connection) => {
+    const channel = await connection.createConfirmChannel()
+    for (const { body, options } of messages) channel.sendToQueue(queue, Buffer.from(body), options)
+    await channel.waitForConfirms()
+  })
+/** Bodies of the messages in a queue. */
+const bodiesOf = (queue: string): Promise<string[]> =>
+  connected(async (connection) => {
+    const channel = await connection.createChannel()
+    const bodies: string[] = []
+    for (let one = await channel.get(queue); one !== false; one = await channel.get(queue))
+      bodies.push(one.content.toString())
+    return bodies // not acknowledged: they stay
+  })
+const sourceUrl = (queue: string, options: Record<string, string> = {}): string =>
+  withOptions(`${url.replace(/\/$/, '')}/${queue}`, { commandTimeoutMs: 5000, ...options })
+
+describe.each([
+  ['with a queue for dead letters', true],
+  ['with a dead-letter exchange of the queue', false],
+])('%s', (kind, isNamed) => {
+  messageSourceContract(
+    { describe, test, beforeEach, afterEach },
+    `RabbitMQ ${kind}`,
+    async () => {
+      const queue = `source-${randomUUID()}`
+      const dead = `${queue}-dead`
+      return {
+        open: (events) => openRabbitmqSource(sourceUrl(queue, isNamed ? { dead } : {}), events),
+        create: () =>
+          connected(async (connection) => {
+            const channel = await connection.createChannel()
+            const quorum = { 'x-queue-type': 'quorum' }
+            await channel.assertQueue(dead, { durable: true, arguments: quorum })
+            const routed = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead }
+            await channel.assertQueue(queue, { durable: true, arguments: isNamed ? quorum : { ...quorum, ...routed } })
+          }),
+        send: (messages) =>
+          send(
+            queue,
+            messages.map(({ body, headers }) => ({
+              body,
+              options: { messageId: randomUUID(), persistent: true, ...(headers && { headers }) },
+            })),
+          ),
+        deadLetters: () => bodiesOf(dead),
+      }
+    },
+    isNamed ? { ...(outage && { outage }) } : {},
+  )
+})
 
 test('what is not a bell becomes a dead letter, and the next bell is heard', async () => {
   await using queue = await disposable()

@@ -9,11 +9,15 @@ const SUITES: Readonly<Record<string, readonly string[]>> = {
   'event-bus.ts': ['eventBusContract(', 'eventBusFaultContract('],
   'task-store.ts': ['taskStoreContract(', 'taskStoreFaultContract('],
   'task-queue.ts': ['taskQueueContract('],
+  'message-source.ts': ['messageSourceContract('],
   'artifact-store.ts': ['artifactStoreContract(', 'artifactStoreFaultContract('],
 }
-const backends = globSync('src/backends/*/{state-store,event-bus,task-store,task-queue,artifact-store}.ts', {
-  cwd: ROOT,
-})
+const backends = globSync(
+  'src/backends/*/{state-store,event-bus,task-store,task-queue,message-source,artifact-store}.ts',
+  {
+    cwd: ROOT,
+  },
+)
 
 test('there are backends to look at', () => {
   expect(backends.length).toBeGreaterThan(11)

@@ -12,6 +12,7 @@ import {
   defineResource,
   defineServer,
   defineTool,
+  defineTrigger,
   HoldfastError,
   jsonSchema,
   toolError,
@@ -323,3 +324,24 @@ export function errors(): never {
   new HoldfastError('invalid_param')
   throw toolError('The shelf is empty.', { cause: error })
 }
+
+// Triggers: what a function is given follows from where its messages come from.
+defineTrigger({
+  name: 'messages',
+  tool: 'ingest',
+  from: () => process.env['ORDERS_URL'],
+  id: ({ headers }) => headers['order-id'] ?? '',
+  toArguments: (message) => ({ text: Buffer.from(message.body).toString(), at: message.headers['at'] }),
+})
+defineTrigger({
+  name: 'nightly',
+  tool: 'report',
+  from: { cron: '0 6 * * *', timeZone: 'Europe/Tallinn' },
+  toArguments: ({ scheduledMs }) => ({ day: new Date(scheduledMs).toISOString() }),
+})
+// @ts-expect-error a schedule has no messages
+defineTrigger({ name: 'x', tool: 'y', from: { cron: '@daily' }, toArguments: ({ body }) => ({ body }) })
+// @ts-expect-error a message has no scheduled time
+defineTrigger({ name: 'x', tool: 'y', from: 'sqs://x', toArguments: ({ scheduledMs }) => ({ scheduledMs }) })
+// @ts-expect-error a schedule has its own ids
+defineTrigger({ name: 'x', tool: 'y', from: { cron: '@daily' }, id: () => 'x' })

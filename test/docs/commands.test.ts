@@ -56,7 +56,7 @@ test.each(DOCUMENTS)('every command that $path mentions exists', (document) => {
 })
 
 test('the check would see a command, a flag and a script that do not exist', () => {
-  expect(problemOf('npx holdfast migrate')).toBe('there is no command migrate')
+  expect(problemOf('npx holdfast migrat')).toBe('there is no command migrat')
   expect(problemOf('npx holdfast serve server.ts --prot 1')).toBe('holdfast serve has no --prot')
   expect(problemOf('npx holdfast api-keys create --subjct x')).toBe('holdfast api-keys has no --subjct')
   expect(problemOf('npx holdfast api-keys create --subject x')).toBeUndefined()

@@ -11,7 +11,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   ports: { folders: ['errors'], packages: [] },
   define: {
     folders: ['errors'],
-    packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'lru-cache', 'node:module'],
+    packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'croner', 'lru-cache', 'node:module'],
   },
   kernel: {
     folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts'],
@@ -77,6 +77,9 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'tasks',
       'backends/memory',
       'backends/ipc',
+      'backends/rabbitmq',
+      'backends/kafka',
+      'backends/sqs',
       'backends/redis',
       'backends/filesystem',
       'backends/s3',
@@ -110,6 +113,13 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'backends/ipc',
       'backends/memory',
       'backends/redis',
+      'backends/sqlite',
+      'backends/postgres',
+      'backends/dynamodb',
+      'backends/broker',
+      'backends/rabbitmq',
+      'backends/kafka',
+      'backends/sqs',
       'ports',
       'testing',
     ],
@@ -139,7 +149,7 @@ function folderOf(file: string): string {
 
 function imports(file: string): string[] {
   const text = readFileSync(join(SOURCE, file), 'utf8')
-  return [...text.matchAll(/(?:from|import|import\(|require\()\s*'([^']+)'/g)].map((match) => match[1]!)
+  return [...text.matchAll(/(?<!')(?:from|import|import\(|require\()\s*'([^']+)'/g)].map((match) => match[1]!)
 }
 
 test.each(files)('%s imports only from below its place in the house', (file) => {

@@ -34,7 +34,8 @@ export function fromMessage(message: string | Uint8Array): Bell | undefined {
 }
 
 /** What use after the end meets. */
-export const closedError = (): HoldfastError => new HoldfastError('closed', 'The task queue was closed.')
+export const closedError = (what = 'task queue'): HoldfastError =>
+  new HoldfastError('closed', `The ${what} was closed.`)
 
 /** The error of a broker's operation: ours, with the client's as its cause. */
 export function toQueueError(broker: string, operation: string, cause: unknown): HoldfastError {

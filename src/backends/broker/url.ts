@@ -9,6 +9,8 @@ export interface QueueUrl {
   readonly hosts: readonly { readonly host: string; readonly port: number }[]
   /** What stands behind the first slash; `undefined` without one. */
   readonly path: string | undefined
+  /** The same, split at its slashes; empty without one. */
+  readonly segments: readonly string[]
   readonly options: QueueOptions
   /** The URL without its password, for messages. */
   readonly shown: string
@@ -70,6 +72,7 @@ export function readQueueUrl(url: string, form: QueueUrlForm): QueueUrl {
     password,
     hosts,
     path: path === undefined ? undefined : decode(path, 'path'),
+    segments: path === undefined || path === '' ? [] : path.split('/').map((segment) => decode(segment, 'path')),
     options: new QueueOptions(query, form.optionNames, fail, decode),
     shown,
     fail,
@@ -144,8 +147,6 @@ export interface CommonOptions {
   readonly maxDeliveries: number
 }
 
-/** The names of {@link CommonOptions}. */
-export const COMMON_OPTIONS = ['connectTimeoutMs', 'commandTimeoutMs', 'maxDeliveries'] as const
 /** What TLS takes: files with the authorities to trust, and with a certificate of this client's own and its key, in PEM. */
 export const TLS_OPTIONS = ['ca', 'cert', 'key'] as const
 

@@ -4,6 +4,7 @@ import type { Clock } from '../../ports/clock.ts'
 import type {
   ClaimedTask,
   ClaimRequest,
+  FoundTask,
   NewTask,
   ParkUntil,
   QueueBacklog,
@@ -269,6 +270,13 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
 
   list(filter: TaskFilter): Promise<{ tasks: readonly Task[]; cursor: string | undefined }> {
     return this.#admin.list(filter)
+  }
+
+  async find(id: string): Promise<FoundTask | undefined> {
+    const item = await this.#table.get(taskKey(id), ROW)
+    if (item === undefined) return undefined
+    const journal = await readJournal(this.#table, id)
+    return { ...(await this.#toTask(item)), journal: journal.map(({ sk: _sk, ...entry }) => entry) }
   }
 
   backlog(queues: readonly string[]): Promise<readonly QueueBacklog[]> {

@@ -1,6 +1,6 @@
 import type { Admin, BaseOptions, Consumer, Producer } from '@platformatic/kafka'
 import { loadClient } from '../broker/url.ts'
-import type { KafkaAddress } from './url.ts'
+import type { KafkaAddress, KafkaCluster } from './url.ts'
 
 /** The part of the client library that is used. */
 export type KafkaLibrary = Pick<
@@ -13,12 +13,12 @@ export type BytesConsumer = Consumer
 /** Between two attempts of one operation. */
 const RETRY_DELAY_MS = 200
 
-/** Makes clients as a {@link KafkaAddress} says. */
-export class KafkaClients {
+/** Makes clients as a {@link KafkaCluster} says. */
+export class KafkaClients<Address extends KafkaCluster = KafkaAddress> {
   readonly library: KafkaLibrary
-  readonly address: KafkaAddress
+  readonly address: Address
 
-  constructor(library: KafkaLibrary, address: KafkaAddress) {
+  constructor(library: KafkaLibrary, address: Address) {
     this.library = library
     this.address = address
   }
@@ -76,7 +76,7 @@ function quiet<Client extends { on(event: never, listener: () => void): unknown 
 }
 
 /** Loads the client library. @throws {HoldfastError} `invalid_option` where the package is not installed. */
-export async function loadKafka(address: KafkaAddress): Promise<KafkaClients> {
+export async function loadKafka<Address extends KafkaCluster>(address: Address): Promise<KafkaClients<Address>> {
   const library = await loadClient(() => import('@platformatic/kafka'), '@platformatic/kafka@2', address.shown)
   return new KafkaClients(library, address)
 }

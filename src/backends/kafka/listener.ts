@@ -1,20 +1,29 @@
 import type { Message, MessagesStream } from '@platformatic/kafka'
 import type { QueueListener } from '../../ports/task-queue.ts'
-import { fromMessage, type Bell } from '../broker/bell.ts'
-import { Deliveries } from '../broker/deliveries.ts'
+import { Deliveries, type OnPayload } from '../broker/deliveries.ts'
 import { backoffMs, pause, within } from '../broker/wait.ts'
 import type { BytesConsumer, KafkaClients } from './client.ts'
 import { Offsets } from './offsets.ts'
-import { topicName } from './topology.ts'
+import type { KafkaCluster } from './url.ts'
 
-type BytesMessage = Message
 type BytesStream = MessagesStream<Buffer, Buffer, Buffer, Buffer>
 
-/** What a listener needs of the queue that it belongs to. */
-export interface ListenerHost {
-  ensureTopology(queues: readonly string[]): Promise<void>
-  /** Puts a message that came too often aside. */
-  bury(message: Buffer): Promise<void>
+/** What a listener consumes: one topic, as a member of one group. */
+export interface Consumption<Payload> {
+  readonly topic: string
+  readonly groupId: string
+  /** So often a message is tried that was rejected; then it is kept aside. */
+  readonly maxDeliveries: number
+  /** Creates or checks the topic, before each joining of the group. */
+  prepare(): Promise<void>
+  /** What a message says; `undefined` for one that is not of the kind that is listened to: it is kept aside. */
+  read(message: Message): Payload | undefined
+  /** Keeps a message aside that is not to be acted on. */
+  keep(message: Message, reason: string): Promise<void>
+}
+
+/** What a listener tells those that it belongs to. */
+export interface ListenerEvents {
   onReady(): void
   onTrouble(error: Error): void
   onRefused(error: unknown): void
@@ -27,26 +36,26 @@ const COMMIT_EVERY_MS = 20
 const READ_AHEAD = 4
 
 /**
- * One listener: a consumer group's member for each queue, all under the same credits. Kafka brings no message again by itself, so
+ * One listener: a consumer group's member for each topic, all under the same credits. Kafka brings no message again by itself, so
  * one that was refused is kept here and rung again; if this process dies first, its offset was not committed.
  */
-export class KafkaListener implements QueueListener {
-  readonly #host: ListenerHost
-  readonly #deliveries: Deliveries
-  readonly #members: readonly Member[]
+export class KafkaListener<Payload> implements QueueListener {
+  readonly #events: ListenerEvents
+  readonly #deliveries: Deliveries<Payload>
+  readonly #members: readonly Member<Payload>[]
   #isClosed = false
 
   constructor(
-    clients: KafkaClients,
-    queues: readonly string[],
-    onRing: (bell: Bell) => Promise<void>,
+    clients: KafkaClients<KafkaCluster>,
+    topics: readonly Consumption<Payload>[],
+    onPayload: OnPayload<Payload>,
     credits: number,
-    host: ListenerHost,
+    events: ListenerEvents,
   ) {
-    this.#host = host
+    this.#events = events
     const flow = (): void => this.#members.forEach((member) => member.flow())
-    this.#deliveries = new Deliveries(onRing, credits, host.onRefused, flow)
-    this.#members = queues.map((queue) => new Member(clients, queue, this.#deliveries, host))
+    this.#deliveries = new Deliveries(onPayload, credits, events.onRefused, flow)
+    this.#members = topics.map((topic) => new Member(clients, topic, this.#deliveries, events))
   }
 
   /** Resolves when every member had its first assignment, or its first failure. */
@@ -66,31 +75,34 @@ export class KafkaListener implements QueueListener {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#deliveries.stop()
-    this.#host.onClose()
+    this.#events.onClose()
     await Promise.all(this.#members.map((member) => member.close()))
   }
 }
 
-/** A member of one queue's group, made anew whenever its stream ends. */
-class Member {
+/** A member of one group, made anew whenever its stream ends. */
+class Member<Payload> {
   readonly started: Promise<void>
-  readonly #clients: KafkaClients
-  readonly #queue: string
-  readonly #topic: string
-  readonly #deliveries: Deliveries
-  readonly #host: ListenerHost
+  readonly #clients: KafkaClients<KafkaCluster>
+  readonly #what: Consumption<Payload>
+  readonly #deliveries: Deliveries<Payload>
+  readonly #events: ListenerEvents
   readonly #ended = new AbortController()
   readonly #running: Promise<void>
   #hasStarted: () => void = () => undefined
   #stream: BytesStream | undefined
   #isPaused = false
 
-  constructor(clients: KafkaClients, queue: string, deliveries: Deliveries, host: ListenerHost) {
+  constructor(
+    clients: KafkaClients<KafkaCluster>,
+    what: Consumption<Payload>,
+    deliveries: Deliveries<Payload>,
+    events: ListenerEvents,
+  ) {
     this.#clients = clients
-    this.#queue = queue
-    this.#topic = topicName(clients.address, queue)
+    this.#what = what
     this.#deliveries = deliveries
-    this.#host = host
+    this.#events = events
     this.started = new Promise((resolve) => (this.#hasStarted = resolve))
     this.#running = this.#run()
   }
@@ -119,7 +131,7 @@ class Member {
       try {
         await this.#session()
       } catch (error) {
-        if (!this.#ended.signal.aborted) this.#host.onTrouble(error as Error)
+        if (!this.#ended.signal.aborted) this.#events.onTrouble(error as Error)
       }
       this.#hasStarted()
       if (performance.now() - startedMs > 60_000) attempt = 0
@@ -129,24 +141,25 @@ class Member {
 
   /** From joining the group to the end of the stream. */
   async #session(): Promise<void> {
-    await this.#host.ensureTopology([this.#queue])
-    const consumer = this.#clients.consumer(this.#topic)
+    await this.#what.prepare()
+    const { topic, groupId } = this.#what
+    const consumer = this.#clients.consumer(groupId)
     const offsets = new Offsets()
-    const committer = new Committer(consumer, this.#topic, offsets)
+    const committer = new Committer(consumer, topic, offsets)
     let stream: BytesStream | undefined
     try {
       consumer.on('consumer:group:join', ({ assignments }) => {
-        offsets.keep(assignments?.find(({ topic }) => topic === this.#topic)?.partitions ?? [])
+        offsets.keep(assignments?.find((assigned) => assigned.topic === topic)?.partitions ?? [])
       })
       stream = await consumer.consume({
-        topics: [this.#topic],
+        topics: [topic],
         mode: 'committed',
-        fallbackMode: 'earliest', // a new group hears what was rung before it came to be
+        fallbackMode: 'earliest', // a new group hears what was sent before it came to be
         autocommit: false,
         highWaterMark: READ_AHEAD,
       })
       if (!this.#ended.signal.aborted) {
-        this.#host.onReady()
+        this.#events.onReady()
         this.#hasStarted()
         await this.#consume(stream, offsets, committer)
       }
@@ -163,7 +176,7 @@ class Member {
       this.#ended.signal.addEventListener('abort', end, { once: true })
       stream.on('error', reject)
       stream.on('close', () => reject(new Error('The stream of messages has ended.')))
-      stream.on('data', (message: BytesMessage) => {
+      stream.on('data', (message: Message) => {
         if (this.#stream !== stream) return // not committed, so it goes to who comes next
         if (offsets.open(message.partition, message.offset, message.leaderEpoch))
           this.#take(message, offsets, committer)
@@ -174,32 +187,38 @@ class Member {
     })
   }
 
-  #take(message: BytesMessage, offsets: Offsets, committer: Committer): void {
+  #take(message: Message, offsets: Offsets, committer: Committer): void {
     const done = (): void => {
       offsets.close(message.partition, message.offset)
       committer.soon()
     }
-    const bury = (): void => void this.#bury(message.value).then((isBuried) => isBuried && done())
-    const bell = fromMessage(message.value)
-    if (bell === undefined) return bury()
+    const bury = async (reason: string): Promise<void> => {
+      if (await this.#bury(message, reason)) done()
+    }
+    const payload = this.#what.read(message)
+    if (payload === undefined) return void bury('not one of ours')
     const deliver = (attempt: number): void =>
       this.#deliveries.take({
-        bell,
+        payload,
         attempt,
         ack: done,
-        giveBack: () => (attempt < this.#clients.address.maxDeliveries ? deliver(attempt + 1) : bury()),
+        bury,
+        giveBack: () => {
+          if (attempt < this.#what.maxDeliveries) deliver(attempt + 1)
+          else void bury('came too often')
+        },
       })
     deliver(1)
   }
 
   /** Puts a message aside, however often that takes. @returns whether it was, when this member ended. */
-  async #bury(message: Buffer): Promise<boolean> {
+  async #bury(message: Message, reason: string): Promise<boolean> {
     for (let attempt = 0; !this.#ended.signal.aborted; attempt++)
       try {
-        await this.#host.bury(message)
+        await this.#what.keep(message, reason)
         return true
       } catch (error) {
-        this.#host.onTrouble(error as Error)
+        this.#events.onTrouble(error as Error)
         await pause(backoffMs(attempt), this.#ended.signal)
       }
     return false

@@ -1,7 +1,7 @@
-import type { Admin } from '@platformatic/kafka'
+import type { Admin, Message } from '@platformatic/kafka'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { QueueListener, TaskQueue } from '../../ports/task-queue.ts'
-import { closedError, toMessages, toQueueError, type Bell } from '../broker/bell.ts'
+import { closedError, fromMessage, toMessages, toQueueError, type Bell } from '../broker/bell.ts'
 import { Presence, type QueueEvents } from '../broker/events.ts'
 import { within } from '../broker/wait.ts'
 import { loadKafka, type KafkaClients } from './client.ts'
@@ -31,7 +31,7 @@ class KafkaTaskQueue implements TaskQueue {
   readonly #presence: Presence
   readonly #producer: ReturnType<KafkaClients['producer']>
   readonly #admin: Admin
-  readonly #listeners = new Set<KafkaListener>()
+  readonly #listeners = new Set<KafkaListener<Bell>>()
   #ringing = 0
   #isClosed = false
 
@@ -72,9 +72,16 @@ class KafkaTaskQueue implements TaskQueue {
     { credits }: { readonly credits: number },
   ): Promise<QueueListener> {
     this.#check()
-    const listener = new KafkaListener(this.#clients, queues, onRing, credits, {
-      ensureTopology: (names) => this.ensureTopology(names),
-      bury: (message) => this.#send(deadName(this.#clients.address), [message]),
+    const { address } = this.#clients
+    const topics = queues.map((queue) => ({
+      topic: topicName(address, queue),
+      groupId: topicName(address, queue),
+      maxDeliveries: address.maxDeliveries,
+      prepare: () => this.ensureTopology([queue]),
+      read: ({ value }: Message) => fromMessage(value),
+      keep: ({ value }: Message) => this.#send(deadName(address), [value]),
+    }))
+    const listener = new KafkaListener<Bell>(this.#clients, topics, onRing, credits, {
       onReady: () => this.#presence.up(),
       onRefused: this.#presence.refused,
       onTrouble: (error) => this.#presence.down(error),

@@ -65,7 +65,8 @@ export class MemoryTaskQueue implements TaskQueue {
       take: (message) => {
         held.add(message)
         deliveries.take({
-          ...message,
+          payload: message.bell,
+          attempt: message.attempt,
           ack: () => held.delete(message),
           giveBack: () => {
             held.delete(message)

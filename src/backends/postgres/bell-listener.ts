@@ -15,7 +15,7 @@ interface Parts {
 export class BellListener implements QueueListener {
   readonly queues: readonly string[]
   readonly #parts: Parts
-  readonly #deliveries: Deliveries
+  readonly #deliveries: Deliveries<Bell>
   readonly #heard = new Map<string, Set<string>>()
   readonly #again: { bell: Bell; attempt: number }[] = []
   #isPaused = false
@@ -62,7 +62,7 @@ export class BellListener implements QueueListener {
       if (next === undefined) return
       const { bell, attempt } = next
       this.#deliveries.take({
-        bell,
+        payload: bell,
         attempt,
         ack: () => undefined,
         giveBack: () => {

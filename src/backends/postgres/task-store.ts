@@ -3,6 +3,7 @@ import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type {
   ClaimedTask,
   ClaimRequest,
+  FoundTask,
   NewTask,
   ParkUntil,
   QueueBacklog,
@@ -25,6 +26,7 @@ import {
   parkedFor,
   STATES,
   toClaimed,
+  toEntry,
   toTask,
   type ClaimedRow,
   type JournalRow,
@@ -295,6 +297,14 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     const rows = await this.#run<AskedRow>('list', { text }, values)
     const tasks = rows.slice(0, filter.limit).map(toAskedTask)
     return { tasks, cursor: rows.length > filter.limit ? toCursor(tasks.at(-1)!) : undefined }
+  }
+
+  async find(id: string): Promise<FoundTask | undefined> {
+    if (!isTaskId(id)) return undefined
+    const [row] = await this.#run<AskedRow>('find', this.#sql.findTask, [id])
+    if (row === undefined) return undefined
+    const journal = await this.#run<JournalRow>('find', this.#sql.readJournals, [[id]])
+    return { ...toAskedTask(row), journal: journal.map(toEntry) }
   }
 
   async backlog(queues: readonly string[]): Promise<readonly QueueBacklog[]> {

@@ -1,7 +1,7 @@
 import type { ChannelModel, RecoveringChannelModel } from 'amqplib'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { backoffMs, within } from '../broker/wait.ts'
-import type { RabbitmqAddress } from './url.ts'
+import type { RabbitmqBroker } from './url.ts'
 
 /** The part of the client library that is used. */
 export type Amqplib = Pick<typeof import('amqplib'), 'connect'>
@@ -16,14 +16,14 @@ const HEARTBEAT_S = 10
 
 /** A connection that comes back by itself. Its channels do not: they are made anew with each {@link LinkEvents.onUp}. */
 export class Link {
-  readonly #address: RabbitmqAddress
+  readonly #address: RabbitmqBroker
   readonly #recovering: Promise<RecoveringChannelModel>
   #model: ChannelModel | undefined
   #lastError: Error | undefined
   #isClosed = false
   #firstTry: Promise<void>
 
-  constructor(library: Amqplib, address: RabbitmqAddress, name: string, events: LinkEvents) {
+  constructor(library: Amqplib, address: RabbitmqBroker, name: string, events: LinkEvents) {
     this.#address = address
     let tried: () => void = () => undefined
     this.#firstTry = new Promise((resolve) => (tried = resolve))

@@ -1,10 +1,20 @@
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib'
 import type { QueueListener } from '../../ports/task-queue.ts'
-import { fromMessage, type Bell } from '../broker/bell.ts'
-import { Deliveries } from '../broker/deliveries.ts'
+import { Deliveries, type OnPayload } from '../broker/deliveries.ts'
 import { backoffMs, pause, within } from '../broker/wait.ts'
-import { declare, queueName } from './topology.ts'
-import type { RabbitmqAddress } from './url.ts'
+
+/** What a listener consumes. */
+export interface Consumption<Payload> {
+  /** Names on the broker. */
+  readonly queues: readonly string[]
+  readonly commandTimeoutMs: number
+  /** Declares or checks the queues, on each connection anew. */
+  prepare(model: ChannelModel): Promise<void>
+  /** What a message says; `undefined` for one that is not of the kind that is listened to. */
+  read(message: ConsumeMessage): Payload | undefined
+  /** Keeps a message that is not to be acted on; without it, it goes where the queue sends its dead letters, or nowhere. */
+  readonly keep?: (message: ConsumeMessage, reason: string) => Promise<void>
+}
 
 /** What a listener tells the queue that it belongs to. */
 interface ListenerEvents {
@@ -19,14 +29,13 @@ interface ListenerEvents {
  * One listener: a channel with a consumer for each queue, made anew with each connection, and when the broker takes it away
  * (a deleted queue, an acknowledgement that came too late). Paused it has a channel and no consumer; heartbeats go on.
  */
-export class RabbitmqListener implements QueueListener {
-  readonly #address: RabbitmqAddress
-  readonly #queues: readonly string[]
-  readonly #onRing: (bell: Bell) => Promise<void>
+export class RabbitmqListener<Payload> implements QueueListener {
+  readonly #what: Consumption<Payload>
+  readonly #onPayload: OnPayload<Payload>
   readonly #credits: number
   readonly #events: ListenerEvents
   readonly #ended = new AbortController()
-  #deliveries: Deliveries
+  #deliveries: Deliveries<Payload>
   #channel: Channel | undefined
   #tags: string[] = []
   #model: ChannelModel | undefined
@@ -34,19 +43,12 @@ export class RabbitmqListener implements QueueListener {
   /** Changes of consumers, one after the other. */
   #changes: Promise<unknown> = Promise.resolve()
 
-  constructor(
-    address: RabbitmqAddress,
-    queues: readonly string[],
-    onRing: (bell: Bell) => Promise<void>,
-    credits: number,
-    events: ListenerEvents,
-  ) {
-    this.#address = address
-    this.#queues = queues
-    this.#onRing = onRing
+  constructor(what: Consumption<Payload>, onPayload: OnPayload<Payload>, credits: number, events: ListenerEvents) {
+    this.#what = what
+    this.#onPayload = onPayload
     this.#credits = credits
     this.#events = events
-    this.#deliveries = new Deliveries(onRing, credits, events.onRefused)
+    this.#deliveries = new Deliveries(onPayload, credits, events.onRefused)
   }
 
   /** A connection has come to stand. Resolves when the consumers are in place. */
@@ -79,7 +81,7 @@ export class RabbitmqListener implements QueueListener {
     this.#events.onClose()
     if (channel === undefined) return
     // With its channel go its messages: back into their queues.
-    await within(this.#address.commandTimeoutMs, 'The end of a channel', channel.close()).catch(
+    await within(this.#what.commandTimeoutMs, 'The end of a channel', channel.close()).catch(
       () => undefined, // it has ended already, or will with the connection
     )
   }
@@ -87,13 +89,13 @@ export class RabbitmqListener implements QueueListener {
   async #open(model: ChannelModel): Promise<void> {
     for (let attempt = 0; this.#model === model && !this.#ended.signal.aborted; attempt++)
       try {
-        await declare(model, this.#address, this.#queues)
+        await this.#what.prepare(model)
         const channel = await model.createChannel()
         if (this.#model !== model || this.#ended.signal.aborted) return await channel.close()
         channel.on('error', (error: Error) => this.#events.onTrouble(error))
         channel.on('close', () => this.#lost(channel))
         await channel.prefetch(this.#credits)
-        this.#deliveries = new Deliveries(this.#onRing, this.#credits, this.#events.onRefused)
+        this.#deliveries = new Deliveries(this.#onPayload, this.#credits, this.#events.onRefused)
         this.#channel = channel
         await this.#change()
         this.#events.onReady()
@@ -128,8 +130,7 @@ export class RabbitmqListener implements QueueListener {
         if (this.#isPaused) {
           for (const tag of this.#tags.splice(0)) await channel.cancel(tag)
         } else if (this.#tags.length === 0)
-          for (const queue of this.#queues) {
-            const name = queueName(this.#address, queue)
+          for (const name of this.#what.queues) {
             const { consumerTag } = await channel.consume(name, (message) => this.#take(channel, message))
             if (this.#channel === channel) this.#tags.push(consumerTag)
           }
@@ -149,8 +150,8 @@ export class RabbitmqListener implements QueueListener {
       channel.close().catch(() => undefined) // it may have ended by itself
       return
     }
-    const bell = fromMessage(message.content)
-    if (bell === undefined) return channel.nack(message, false, false) // not one of ours: a dead letter
+    const payload = this.#what.read(message)
+    if (payload === undefined) return channel.nack(message, false, false) // a dead letter
     // Sent before the broker knew of the pause.
     if (this.#isPaused) return channel.nack(message, false, true)
     const redelivered = Number(message.properties.headers?.['x-delivery-count'] ?? 0)
@@ -158,9 +159,14 @@ export class RabbitmqListener implements QueueListener {
       if (this.#channel === channel) act()
     }
     this.#deliveries.take({
-      bell,
+      payload,
       attempt: redelivered + 1,
       ack: () => settle(() => channel.ack(message)),
+      bury: async (reason) => {
+        if (this.#what.keep === undefined) return settle(() => channel.nack(message, false, false))
+        await this.#what.keep(message, reason)
+        settle(() => channel.ack(message))
+      },
       giveBack: () => settle(() => channel.nack(message, false, true)),
     })
   }

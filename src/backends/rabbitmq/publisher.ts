@@ -1,4 +1,4 @@
-import type { ChannelModel, ConfirmChannel, Message } from 'amqplib'
+import type { ChannelModel, ConfirmChannel, Message, Options } from 'amqplib'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 
 /** Messages that the broker has not yet confirmed. What comes on top is refused: the store rings again. */
@@ -29,9 +29,10 @@ export class Publisher {
 
   /**
    * Resolves when the broker has confirmed.
+   * @param more of the message's properties; its id is this publisher's own
    * @throws {HoldfastError} `backend_failed` where the broker refused, or no queue took it.
    */
-  async publish(queue: string, body: string): Promise<void> {
+  async publish(queue: string, body: string | Buffer, more: Options.Publish = {}): Promise<void> {
     if (this.#unconfirmed >= MAX_UNCONFIRMED)
       throw new HoldfastError('backend_failed', `RabbitMQ has ${MAX_UNCONFIRMED} messages to confirm already.`)
     this.#unconfirmed++
@@ -39,13 +40,16 @@ export class Publisher {
       const channel = await this.#channel
       const messageId = String(this.#nextId++)
       await new Promise<void>((resolve, reject) => {
-        const options = { persistent: true, mandatory: true, messageId, contentType: 'application/json' }
+        const options = { contentType: 'application/json', ...more, persistent: true, mandatory: true, messageId }
         channel.publish('', queue, Buffer.from(body), options, (error: Error | null) => {
           const isReturned = this.#returned.delete(messageId)
           if (error !== null) reject(error)
           else if (isReturned)
             reject(
-              new HoldfastError('backend_failed', `RabbitMQ has no queue ${JSON.stringify(queue)}: it was deleted.`),
+              new HoldfastError(
+                'backend_failed',
+                `RabbitMQ has no queue ${JSON.stringify(queue)}: it was deleted, or never declared.`,
+              ),
             )
           else resolve()
         })

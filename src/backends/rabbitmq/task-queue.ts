@@ -1,6 +1,6 @@
 import type { ChannelModel } from 'amqplib'
 import type { QueueListener, TaskQueue } from '../../ports/task-queue.ts'
-import { closedError, toMessages, toQueueError, type Bell } from '../broker/bell.ts'
+import { closedError, fromMessage, toMessages, toQueueError, type Bell } from '../broker/bell.ts'
 import { Presence, type QueueEvents } from '../broker/events.ts'
 import { loadClient } from '../broker/url.ts'
 import { within } from '../broker/wait.ts'
@@ -31,7 +31,7 @@ class RabbitmqTaskQueue implements TaskQueue {
   readonly #library: Amqplib
   readonly #address: RabbitmqAddress
   readonly #presence: Presence
-  readonly #listeners = new Set<RabbitmqListener>()
+  readonly #listeners = new Set<RabbitmqListener<Bell>>()
   readonly #publishing: Link
   /** Opened by the first listener. */
   #listening: Link | undefined
@@ -80,12 +80,23 @@ class RabbitmqTaskQueue implements TaskQueue {
     { credits }: { readonly credits: number },
   ): Promise<QueueListener> {
     this.#check()
-    const listener = new RabbitmqListener(this.#address, queues, onRing, credits, {
-      onClose: () => this.#listeners.delete(listener),
-      onReady: () => this.#presence.up('listens'),
-      onRefused: this.#presence.refused,
-      onTrouble: (error) => this.#presence.down(error, 'listens'),
-    })
+    const address = this.#address
+    const listener = new RabbitmqListener<Bell>(
+      {
+        queues: queues.map((queue) => queueName(address, queue)),
+        commandTimeoutMs: address.commandTimeoutMs,
+        prepare: (model) => declare(model, address, queues),
+        read: ({ content }) => fromMessage(content),
+      },
+      onRing,
+      credits,
+      {
+        onClose: () => this.#listeners.delete(listener),
+        onReady: () => this.#presence.up('listens'),
+        onRefused: this.#presence.refused,
+        onTrouble: (error) => this.#presence.down(error, 'listens'),
+      },
+    )
     this.#listeners.add(listener)
     const model = this.#listeningModel
     if (model !== undefined) await listener.attach(model)

@@ -113,16 +113,18 @@ export function toTask(row: TaskRow, asks: Task['asks'] = []): Task {
   }
 }
 
+/** An entry of a journal from its row. */
+export const toEntry = ({ name, kind, request, value }: JournalRow): JournalEntry => ({
+  name: fromText(name),
+  kind: KINDS[kind]!,
+  request: request ?? undefined,
+  value: value ?? undefined,
+})
+
 /** Claimed tasks from their rows and all their journals, which are in order. Nobody is asked while a task is leased. */
 export function toClaimed(rows: readonly ClaimedRow[], journal: readonly JournalRow[]): ClaimedTask[] {
   const entries = new Map<string, JournalEntry[]>(rows.map(({ id }) => [id, []]))
-  for (const { task_id, name, kind, request, value } of journal)
-    entries.get(task_id)?.push({
-      name: fromText(name),
-      kind: KINDS[kind]!,
-      request: request ?? undefined,
-      value: value ?? undefined,
-    })
+  for (const row of journal) entries.get(row.task_id)?.push(toEntry(row))
   return rows.map((row) => ({
     ...toTask(row),
     args: row.args,

@@ -1,5 +1,6 @@
 import type * as operations from './operations.ts'
 import type * as upkeep from './upkeep.ts'
+import type { SqliteAddress } from './url.ts'
 
 type Operations = typeof operations &
   typeof upkeep & { migrate: (at: operations.At, options: { check?: boolean }) => MigrationReport }
@@ -12,7 +13,7 @@ export interface MigrationReport {
 }
 
 /** Names of operations that only read: they take no part in a transaction, unless writes are waiting beside them. */
-export const READS = ['get', 'versions', 'isOver', 'list', 'backlog'] as const
+export const READS = ['get', 'versions', 'isOver', 'list', 'find', 'backlog'] as const
 /** Names of operations that write. */
 export const WRITES = [
   'create',
@@ -37,6 +38,13 @@ type Tail<Parameters extends unknown[]> = Parameters extends [unknown, ...infer 
 export type ArgumentsOf<Name extends OperationName> = Tail<Parameters<Operations[Name]>>
 /** Result of an operation. */
 export type ResultOf<Name extends OperationName> = ReturnType<Operations[Name]>
+
+/** What the thread is started with. */
+export interface ThreadData {
+  readonly address: SqliteAddress
+  /** Leaves the schema as it is. */
+  readonly forMigration: boolean
+}
 
 /** A request to the thread. */
 export interface Request {

@@ -30,6 +30,7 @@ export const INSERT_TASK = `insert into hf_task (id, owner, tool, queue, state, 
   returning ${columns}`
 
 export const GET_TASK = `select ${columns}, open_asks from hf_task where id = $id and owner = $owner`
+export const FIND_TASK = `select ${columns}, open_asks from hf_task where id = $id`
 export const OPEN_ASKS = `select name, request from hf_journal
   where task_id = $id and kind = 1 and answered_at is null order by seq`
 export const READ_VERSION = 'select version from hf_task where id = $id'

@@ -11,8 +11,8 @@ import type {
   TaskFilter,
   TaskStore,
 } from '../../ports/task-store.ts'
-import type { ArgumentsOf, OperationName, Reply, Request, ResultOf } from './protocol.ts'
-import { parseSqliteUrl, type SqliteAddress } from './url.ts'
+import type { ArgumentsOf, OperationName, Reply, Request, ResultOf, ThreadData } from './protocol.ts'
+import { parseSqliteUrl } from './url.ts'
 
 interface Call {
   readonly name: string
@@ -28,11 +28,15 @@ const OURS = ['invalid_option', 'invalid_ask', 'backend_mismatch', 'backend_fail
 /**
  * Opens the task store of a SQLite URL; a file that does not exist is made, and its schema brought to this version.
  *
+ * @param options.forMigration leaves the schema as it is, in order to look at it, or to migrate. Default false
  * @throws {HoldfastError} `invalid_option` for a malformed URL; `backend_mismatch` for a file of newer code; `backend_failed` where
  * the file can't be used.
  */
-export async function openSqlite(url: string): Promise<SqliteTaskStore> {
-  const store = new SqliteTaskStore(parseSqliteUrl(url))
+export async function openSqlite(
+  url: string,
+  { forMigration = false }: { forMigration?: boolean } = {},
+): Promise<SqliteTaskStore> {
+  const store = new SqliteTaskStore({ address: parseSqliteUrl(url), forMigration })
   await store.opened
   return store
 }
@@ -51,8 +55,8 @@ export class SqliteTaskStore implements TaskStore, TaskAdmin {
   /** Rejects where the file can't be opened. */
   readonly opened: Promise<void>
 
-  constructor(address: SqliteAddress) {
-    this.#worker = new Worker(THREAD, { workerData: address, name: 'holdfast-sqlite' })
+  constructor(data: ThreadData) {
+    this.#worker = new Worker(THREAD, { workerData: data, name: 'holdfast-sqlite' })
     this.#worker.on('message', (replies: readonly Reply[]) => replies.forEach(this.#settle))
     this.#worker.on('error', (error: Error) => this.#fail(error))
     this.#exited = new Promise((resolve) => {
@@ -122,6 +126,9 @@ export class SqliteTaskStore implements TaskStore, TaskAdmin {
   }
   list(filter: TaskFilter): Promise<ResultOf<'list'>> {
     return this.#call('list', filter)
+  }
+  find(id: string): Promise<ResultOf<'find'>> {
+    return this.#call('find', id)
   }
   backlog(queues: readonly string[]): Promise<ResultOf<'backlog'>> {
     return this.#call('backlog', queues)

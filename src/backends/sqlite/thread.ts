@@ -10,8 +10,7 @@ import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { Database, migrate } from './database.ts'
 import { MIGRATIONS } from './migrations.ts'
 import * as operations from './operations.ts'
-import { READS, type Reply, type Request } from './protocol.ts'
-import type { SqliteAddress } from './url.ts'
+import { READS, type Reply, type Request, type ThreadData } from './protocol.ts'
 import * as upkeep from './upkeep.ts'
 
 /** Bounds how long others wait for the database. */
@@ -84,8 +83,9 @@ function schedule(): void {
 }
 
 try {
-  db = new Database(workerData as SqliteAddress)
-  migrate(db, MIGRATIONS)
+  const { address, forMigration } = workerData as ThreadData
+  db = new Database(address)
+  if (!forMigration) migrate(db, MIGRATIONS)
   port.on('message', (request: Request) => {
     waiting.push(request)
     schedule()

@@ -1,7 +1,15 @@
-import type { DeadReason, QueueBacklog, SweepOptions, SweepReport, Task, TaskFilter } from '../../ports/task-store.ts'
+import type {
+  DeadReason,
+  FoundTask,
+  QueueBacklog,
+  SweepOptions,
+  SweepReport,
+  Task,
+  TaskFilter,
+} from '../../ports/task-store.ts'
 import { conditionsOf, fromCursor, toCursor } from '../sql/cursor.ts'
 import { CRASH_BACKOFF_MOST_MS } from '../sql/order.ts'
-import { stateNumber, STATES, toTask, type TaskRow } from '../sql/row.ts'
+import { stateNumber, STATES, toEntry, toTask, type JournalRow, type TaskRow } from '../sql/row.ts'
 import { toReport, type SweptRow } from '../sql/sweep-report.ts'
 import { countBusy, wholeMs, withAsks, type AskedRow, type At } from './operations.ts'
 import * as sql from './sql.ts'
@@ -108,6 +116,11 @@ export function list(at: At, filter: TaskFilter): { tasks: Task[]; cursor: strin
   const rows = at.db.all<AskedRow>(text, Object.fromEntries(values.map((value, index) => [`p${index + 1}`, value])))
   const tasks = rows.slice(0, filter.limit).map((row) => withAsks(at, row))
   return { tasks, cursor: rows.length > filter.limit ? toCursor(tasks.at(-1)!) : undefined }
+}
+
+export function find(at: At, id: string): FoundTask | undefined {
+  const row = at.db.get<AskedRow>(sql.FIND_TASK, { id })
+  return row && { ...withAsks(at, row), journal: at.db.all<JournalRow>(sql.READ_JOURNAL, { id }).map(toEntry) }
 }
 
 export const backlog = ({ db, now }: At, queues: readonly string[]): QueueBacklog[] =>

@@ -1,47 +1,61 @@
 import type { Message } from '@aws-sdk/client-sqs'
 import type { QueueListener } from '../../ports/task-queue.ts'
-import { fromMessage, type Bell } from '../broker/bell.ts'
-import { Deliveries } from '../broker/deliveries.ts'
+import { Deliveries, type OnPayload } from '../broker/deliveries.ts'
 import { backoffMs, pause } from '../broker/wait.ts'
-import { declare, queueName, type SqsCommands } from './topology.ts'
+import type { SqsCommands } from './topology.ts'
+import type { SqsService } from './url.ts'
 
-/** What a listener tells the queue that it belongs to. */
-interface ListenerEvents {
+/** What a listener consumes: one queue. */
+export interface Consumption<Payload> {
+  readonly name: string
+  /** Declares or checks the queue, at the start and after each failure. */
+  prepare(): Promise<void>
+  /** What a message says; `undefined` for one that is not of the kind that is listened to: it comes until it is a dead letter. */
+  read(message: Message): Payload | undefined
+  /** Keeps a message that is not to be acted on elsewhere. */
+  keep?(message: Message, reason: string): Promise<void>
+}
+
+/** What a listener tells those that it belongs to. */
+export interface ListenerEvents {
   onReady(): void
   onTrouble(error: Error): void
   onRefused(error: unknown): void
   onClose(): void
 }
 
-/** SQS gives so many messages at once. */
+/** SQS gives, and takes, so many messages at once. */
 const MAX_BATCH = 10
 
 /**
- * One listener: a loop of long polls for each queue, all under the same credits. It asks only while there is a free credit. What
- * it has taken and not answered is a listener's until the visibility ends, so a close gives it back by itself.
+ * One listener: a loop of long polls for each queue, all under the same credits. It asks only while there is a free credit. The
+ * visibility of what it has taken and not answered is renewed, so that nobody else gets it meanwhile; a close gives it back.
  */
-export class SqsListener implements QueueListener {
-  readonly #commands: SqsCommands
-  readonly #deliveries: Deliveries
+export class SqsListener<Payload> implements QueueListener {
+  readonly #commands: SqsCommands<SqsService>
+  readonly #deliveries: Deliveries<Payload>
   readonly #events: ListenerEvents
   readonly #ended = new AbortController()
   /** Taken and not answered: receipt and queue. */
   readonly #held = new Map<string, string>()
+  readonly #answers = new Set<Promise<unknown>>()
+  readonly #renewal: NodeJS.Timeout
   readonly #loops: Promise<unknown>
   #isPaused = false
   /** Loops that wait for a credit, or for the end of a pause. */
   readonly #sleepers = new Set<() => void>()
 
   constructor(
-    commands: SqsCommands,
-    queues: readonly string[],
-    onRing: (bell: Bell) => Promise<void>,
+    commands: SqsCommands<SqsService>,
+    queues: readonly Consumption<Payload>[],
+    onPayload: OnPayload<Payload>,
     credits: number,
     events: ListenerEvents,
   ) {
     this.#commands = commands
     this.#events = events
-    this.#deliveries = new Deliveries(onRing, credits, events.onRefused, () => this.#wake())
+    this.#deliveries = new Deliveries(onPayload, credits, events.onRefused, () => this.#wake())
+    this.#renewal = setInterval(() => void this.#renew(), (commands.address.visibilityS * 1000) / 3).unref()
     this.#loops = Promise.all(queues.map((queue) => this.#run(queue)))
   }
 
@@ -57,30 +71,35 @@ export class SqsListener implements QueueListener {
   async close(): Promise<void> {
     if (this.#ended.signal.aborted) return
     this.#ended.abort()
+    clearInterval(this.#renewal)
     this.#deliveries.stop()
     this.#wake()
     this.#events.onClose()
     await this.#loops
-    await Promise.all([...this.#held].map(([receipt, url]) => this.#giveBack(url, receipt)))
+    for (const [receipt, url] of Array.from(this.#held)) this.#giveBack(url, receipt)
+    await Promise.all(this.#answers)
   }
 
-  async #run(queue: string): Promise<void> {
+  async #run(queue: Consumption<Payload>): Promise<void> {
     const { signal } = this.#ended
-    const name = queueName(this.#commands.address, queue)
     for (let attempt = 0; !signal.aborted; attempt++)
       try {
-        await declare(this.#commands, [queue])
-        const url = await this.#commands.urlOf(name)
-        if (url === undefined) throw new Error(`The queue ${name} was deleted while it was being declared.`)
+        await queue.prepare()
+        const url = await this.#commands.urlOf(queue.name)
+        if (url === undefined) throw new Error(`SQS has no queue ${JSON.stringify(queue.name)}.`)
         this.#events.onReady()
         while (!signal.aborted) {
           if (this.#isPaused || this.#deliveries.free <= 0) await this.#sleep()
-          else this.#take(url, await this.#receive(url))
+          else {
+            const messages = await this.#receive(url)
+            this.#events.onReady()
+            this.#take(queue, url, messages)
+          }
           attempt = 0
         }
       } catch (error) {
         if (signal.aborted) return
-        this.#commands.forget(name)
+        this.#commands.forget(queue.name)
         this.#events.onTrouble(error as Error)
         await pause(backoffMs(attempt), signal)
       }
@@ -101,46 +120,77 @@ export class SqsListener implements QueueListener {
         QueueUrl: url,
         MaxNumberOfMessages: Math.min(MAX_BATCH, this.#deliveries.free),
         WaitTimeSeconds: address.waitS,
-        MessageSystemAttributeNames: ['ApproximateReceiveCount'],
+        VisibilityTimeout: address.visibilityS,
+        MessageSystemAttributeNames: ['ApproximateReceiveCount', 'MessageGroupId'],
+        MessageAttributeNames: ['All'],
       }),
       this.#commands.bound(address.waitS * 1000, this.#ended.signal),
     )
     return Messages
   }
 
-  #take(url: string, messages: readonly Message[]): void {
+  #take(queue: Consumption<Payload>, url: string, messages: readonly Message[]): void {
     for (const message of messages) {
       const receipt = message.ReceiptHandle!
-      const bell = fromMessage(message.Body ?? '')
+      const payload = queue.read(message)
       this.#held.set(receipt, url)
       // Asked for before the pause; or not one of ours, which becomes a dead letter by coming often enough.
-      if (this.#isPaused || bell === undefined) void this.#giveBack(url, receipt)
+      if (this.#isPaused || payload === undefined) this.#giveBack(url, receipt)
       else
         this.#deliveries.take({
-          bell,
+          payload,
           attempt: Number(message.Attributes?.ApproximateReceiveCount ?? 1),
-          ack: () => void this.#delete(url, receipt),
-          giveBack: () => void this.#giveBack(url, receipt),
+          ack: () => this.#delete(url, receipt),
+          bury: async (reason) => {
+            await queue.keep?.(message, reason)
+            this.#delete(url, receipt)
+          },
+          giveBack: () => this.#giveBack(url, receipt),
         })
     }
   }
 
-  /** Failures of these two cost a second delivery, after the visibility has ended. */
-  async #delete(url: string, receipt: string): Promise<void> {
-    this.#held.delete(receipt)
-    const { library, client } = this.#commands
-    const command = new library.DeleteMessageCommand({ QueueUrl: url, ReceiptHandle: receipt })
-    await client.send(command, this.#commands.bound()).catch((error: Error) => this.#events.onTrouble(error))
+  /** The loops, and the lateness of answers, are told of a service that is away; one failure here costs a second delivery. */
+  async #renew(): Promise<void> {
+    const { library, client, address } = this.#commands
+    for (const url of new Set(this.#held.values())) {
+      const receipts = [...this.#held].filter(([, of]) => of === url).map(([receipt]) => receipt)
+      for (let from = 0; from < receipts.length; from += MAX_BATCH) {
+        const command = new library.ChangeMessageVisibilityBatchCommand({
+          QueueUrl: url,
+          Entries: receipts.slice(from, from + MAX_BATCH).map((receipt, index) => ({
+            Id: String(index),
+            ReceiptHandle: receipt,
+            VisibilityTimeout: address.visibilityS,
+          })),
+        })
+        await client.send(command, this.#commands.bound()).catch((error: Error) => this.#events.onTrouble(error))
+      }
+    }
   }
 
-  async #giveBack(url: string, receipt: string): Promise<void> {
-    this.#held.delete(receipt)
+  #delete(url: string, receipt: string): void {
+    const { library, client } = this.#commands
+    const command = new library.DeleteMessageCommand({ QueueUrl: url, ReceiptHandle: receipt })
+    this.#answer(receipt, client.send(command, this.#commands.bound()))
+  }
+
+  #giveBack(url: string, receipt: string): void {
     const { library, client } = this.#commands
     const command = new library.ChangeMessageVisibilityCommand({
       QueueUrl: url,
       ReceiptHandle: receipt,
       VisibilityTimeout: 0,
     })
-    await client.send(command, this.#commands.bound()).catch((error: Error) => this.#events.onTrouble(error))
+    this.#answer(receipt, client.send(command, this.#commands.bound()))
+  }
+
+  /** An answer that fails costs a second delivery, after the visibility has ended. */
+  #answer(receipt: string, sent: Promise<unknown>): void {
+    this.#held.delete(receipt)
+    const answer = sent
+      .catch((error: Error) => this.#events.onTrouble(error))
+      .finally(() => this.#answers.delete(answer))
+    this.#answers.add(answer)
   }
 }

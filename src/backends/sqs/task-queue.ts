@@ -1,6 +1,7 @@
+import type { Message } from '@aws-sdk/client-sqs'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { QueueListener, TaskQueue } from '../../ports/task-queue.ts'
-import { closedError, toMessages, toQueueError, type Bell } from '../broker/bell.ts'
+import { closedError, fromMessage, toMessages, toQueueError, type Bell } from '../broker/bell.ts'
 import { Presence, type QueueEvents } from '../broker/events.ts'
 import { loadClient } from '../broker/url.ts'
 import { SqsListener } from './listener.ts'
@@ -26,7 +27,7 @@ export async function openSqsQueue(url: string, events: QueueEvents): Promise<Ta
 class SqsTaskQueue implements TaskQueue {
   readonly #commands: SqsCommands
   readonly #presence: Presence
-  readonly #listeners = new Set<SqsListener>()
+  readonly #listeners = new Set<SqsListener<Bell>>()
   #ringing = 0
   #isClosed = false
 
@@ -60,7 +61,12 @@ class SqsTaskQueue implements TaskQueue {
     { credits }: { readonly credits: number },
   ): Promise<QueueListener> {
     this.#check()
-    const listener = new SqsListener(this.#commands, queues, onRing, credits, {
+    const consumed = queues.map((queue) => ({
+      name: queueName(this.#commands.address, queue),
+      prepare: () => declare(this.#commands, [queue]),
+      read: ({ Body = '' }: Message) => fromMessage(Body),
+    }))
+    const listener = new SqsListener<Bell>(this.#commands, consumed, onRing, credits, {
       onReady: () => this.#presence.up(),
       onRefused: this.#presence.refused,
       onTrouble: (error) => this.#presence.down(error),

@@ -1,7 +1,7 @@
 import type { QueueAttributeName, SQSClient } from '@aws-sdk/client-sqs'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { safeName } from '../broker/names.ts'
-import type { SqsAddress } from './url.ts'
+import type { SqsAddress, SqsService } from './url.ts'
 
 /** The part of the client library that is used. */
 export type SqsLibrary = typeof import('@aws-sdk/client-sqs')
@@ -21,13 +21,13 @@ export const queueName = ({ prefix }: SqsAddress, queue: string): string =>
 export const deadName = ({ prefix }: SqsAddress): string => `${prefix}_dead`
 
 /** Sends commands to SQS, each within its time. */
-export class SqsCommands {
+export class SqsCommands<Address extends SqsService = SqsAddress> {
   readonly library: SqsLibrary
-  readonly address: SqsAddress
+  readonly address: Address
   readonly #client: SQSClient
   readonly #urls = new Map<string, string>()
 
-  constructor(library: SqsLibrary, address: SqsAddress) {
+  constructor(library: SqsLibrary, address: Address) {
     this.library = library
     this.address = address
     const { region, endpoint, connectTimeoutMs } = address

@@ -114,7 +114,14 @@ function createServices(out: WayOut, { questionTtlMs }: IsolateSetup): Omit<Call
 const notHere = (): never => {
   throw new Error('No request is served in an isolate.')
 }
-const NOTHING_SERVED = { start: notHere, end: notHere, refused: notHere, sessionEnded: notHere, queued: notHere }
+const NOTHING_SERVED = {
+  start: notHere,
+  end: notHere,
+  refused: notHere,
+  sessionEnded: notHere,
+  queued: notHere,
+  sourceChanged: notHere,
+}
 
 /** What a handler logs may hold what can't cross; then it goes as Node would print it. */
 function toCloneable(fields: object): object {

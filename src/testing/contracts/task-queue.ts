@@ -323,15 +323,17 @@ export function taskQueueContract(
         } finally {
           await outage.start()
         }
-        // What was rung while it was away may be lost; the sweeper rings again.
-        await until('A ring', () =>
-          here.ring(queue, ids(1)).then(
-            () => true,
-            () => false,
-          ),
-        )
+        // What was rung while it was away may be lost; the sweeper rings again. Parts of a broker come back one by one.
+        const rung = (taskIds: readonly string[]): Promise<void> =>
+          until('A ring', () =>
+            here.ring(queue, taskIds).then(
+              () => true,
+              () => false,
+            ),
+          )
+        await rung(ids(1))
         const after = ids(1)
-        await here.ring(queue, after)
+        await rung(after)
         if (isFleeting)
           await until('A bell', async () => {
             await here.ring(queue, after)

@@ -598,6 +598,24 @@ export function taskStoreContract(runner: TestRunner, name: string, create: () =
       assert.deepEqual(await store.versions([]), [])
     })
 
+    test('operators find a task of whatever owner, with what is on record of it', async () => {
+      const id = await add()
+      const { fence } = await claimOne()
+      await store.recordStep({ id, fence, name: 'step', value: bytes('1'), leaseMs: LEASE_MS })
+      await store.park(id, fence, { asks: [{ name: 'q', request: bytes('?') }] })
+      const found = (await store.find(id))!
+      const { journal, ...task } = found
+      assert.deepEqual(task, await store.get(id, owner))
+      assert.deepEqual(
+        journal.map((entry) => [entry.name, entry.kind, text(entry.request), text(entry.value)]),
+        [
+          ['step', 'step', undefined, '1'],
+          ['q', 'ask', '?', undefined],
+        ],
+      )
+      for (const other of [randomUUID(), 'x', '']) assert.equal(await store.find(other), undefined)
+    })
+
     test('operators list tasks page by page, see the backlog, and redrive dead letters as new tasks', async () => {
       const ids = [await add(), await add(), await add()]
       const dead = await claimOne()

@@ -3,7 +3,7 @@ import { claimTasks, readJournals } from './claim.ts'
 import { findCreated, insertTasks } from './create.ts'
 import { answerAsks, parkTask, recordStep } from './journal.ts'
 import { attendTasks, finishTasks, releaseTasks, renewLeases, retryTask } from './leases.ts'
-import { cancelTask, getTask, readVersions } from './owner.ts'
+import { cancelTask, findTask, getTask, readVersions } from './owner.ts'
 import { purgeTasks, sweepTasks } from './sweep.ts'
 
 /** All prepared statements, for the tables of a schema (quoted). */
@@ -11,6 +11,7 @@ export const statementsOf = (schema: string) => ({
   insertTasks: insertTasks(schema),
   findCreated: findCreated(schema),
   getTask: getTask(schema),
+  findTask: findTask(schema),
   readVersions: readVersions(schema),
   claimTasks: claimTasks(schema),
   readJournals: readJournals(schema),

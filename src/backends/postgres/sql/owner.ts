@@ -15,6 +15,13 @@ export const getTask = (schema: string) =>
     `select ${columnsOf('t', TASK_COLUMNS)}, ${openAsks(schema)} from ${schema}.hf_task t where t.id = $1 and t.owner = $2`,
   )
 
+/** Reads a task of whatever owner. $1 id */
+export const findTask = (schema: string) =>
+  statement(
+    'find_task',
+    `select ${columnsOf('t', TASK_COLUMNS)}, ${openAsks(schema)} from ${schema}.hf_task t where t.id = $1`,
+  )
+
 /** Versions of tasks. $1 ids */
 export const readVersions = (schema: string) =>
   statement('read_versions', `select id, version from ${schema}.hf_task where id = any($1::uuid[])`)
