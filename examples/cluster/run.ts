@@ -1,14 +1,15 @@
 // `npm run example:cluster`: three nodes behind a proxy, two workers, and what they share, until Ctrl-C.
 // What starts the processes is what the tests use, so nothing is left behind, however this one ends.
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
-import { openPostgres } from '../../src/backends/postgres/open.ts'
+import { parseArgs, promisify } from 'node:util'
 import { clusterEnv, startNodes, startWorker } from '../../test/cluster/nodes.ts'
 import { startRoundRobinProxy } from '../../test/cluster/round-robin-proxy.ts'
+import { CLI } from '../../test/conformance/server.ts'
 import { startHaproxy } from '../../test/servers/haproxy.ts'
 import { startPostgres } from '../../test/servers/postgres.ts'
 import { startRabbitmq } from '../../test/servers/rabbitmq.ts'
@@ -53,12 +54,7 @@ const env = clusterEnv({
   HOLDFAST_DRAIN_DELAY_MS: '2000',
 })
 // As before each deploy: the tables of tasks. Docs desk makes its own.
-const tasks = await openPostgres(database.url, { forMigration: true })
-try {
-  await tasks.migrate()
-} finally {
-  await tasks.close()
-}
+await promisify(execFile)(process.execPath, [CLI, 'migrate'], { env: { ...process.env, ...env } })
 
 const [nodes, workers] = await Promise.all([
   startNodes(NODES, { definition, env, flags: ['--no-worker'] }),

@@ -28,7 +28,7 @@ async function loadTool({ definition, tool: name, expected }: IsolateSetup): Pro
 }
 
 /** The store that the worker has too, by a connection of its own. Links to downloads are sealed by nodes alone. */
-function createArtifacts({ artifacts, tool }: IsolateSetup): Artifacts | undefined {
+function createArtifacts({ artifacts }: IsolateSetup): Artifacts | undefined {
   if (artifacts === undefined) return undefined
   const { url, maxArtifactBytes } = artifacts
   return new Artifacts({
@@ -38,13 +38,7 @@ function createArtifacts({ artifacts, tool }: IsolateSetup): Artifacts | undefin
     get keys(): never {
       throw new Error('No links are sealed in an isolate.')
     },
-    async open() {
-      if (url !== undefined) return openArtifactStore(url, systemClock)
-      throw new HoldfastError(
-        'invalid_option',
-        `The tool ${quote(tool)} has \`isolation\`, and can't reach artifacts in the memory of its worker: set HOLDFAST_ARTIFACTS_URL (artifacts) to a folder or a bucket.`,
-      )
-    },
+    open: () => openArtifactStore(url, systemClock),
   })
 }
 

@@ -341,9 +341,8 @@ export async function openTasks(
 
 /** Where a thread or a process finds the worker's artifacts. */
 function reachableArtifacts(options: ResolvedOptions): IsolateSetup['artifacts'] {
-  const where = artifactsUrl(options)
-  if (where === undefined) return undefined
-  const url = typeof where === 'string' && where !== MEMORY_URL ? where : undefined
+  const url = artifactsUrl(options)
+  if (typeof url !== 'string' || url === MEMORY_URL) return undefined
   return { url, maxArtifactBytes: options.maxArtifactBytes }
 }
 

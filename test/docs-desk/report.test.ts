@@ -1,8 +1,9 @@
-import { connect, type Answer } from 'holdfast/testing'
+import { connect, type Answer, type TestClient } from 'holdfast/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { fileName, render } from '../../examples/docs-desk/report/render.ts'
 import type { Report } from '../../examples/docs-desk/report/render.ts'
 import { defineDocsDeskServer } from '../../examples/docs-desk/server-definition.ts'
+import { until } from '../servers/tools.ts'
 import { chatAnswer, openTestDesk, startEndpoint } from './support.ts'
 import type { DocsDesk } from '../../examples/docs-desk/docs-desk.ts'
 
@@ -31,6 +32,13 @@ describe('a report', () => {
     const text = render(report, 'markdown')
     expect(text).toMatch(/^# Report: descale the machine\n\nNo language model is set up/)
     expect(text).toContain('1. Coffee > Care (text:Coffee)'.replaceAll('>', String.raw`\>`))
+  })
+
+  it('leaves out what has nothing to do with the topic', async () => {
+    const desk = await withNotes(openTestDesk())
+    await desk.ingest({ title: 'Beach', text: '# Beach\n\nSand and sea.' })
+    expect((await desk.search('descale', 5)).passages.map(({ title }) => title)).toContain('Beach')
+    expect((await desk.report('descale')).sections.map(({ title }) => title)).toEqual(['Coffee'])
   })
 
   it('is summed up document by document by the language model, from the passages of each', async () => {
@@ -101,8 +109,40 @@ describe('a report', () => {
   })
 })
 
+describe('a client that knows tasks', () => {
+  it('gets a handle, is asked for the format while no worker waits, and finds the file in the result', async () => {
+    const desk = await withNotes(openTestDesk())
+    const client = await connect(
+      defineDocsDeskServer(() => desk),
+      { capabilities: { extensions: { 'io.modelcontextprotocol/tasks': {} }, elicitation: {} } },
+    )
+    onTestFinished(() => client.close())
+    const { taskId, resultType } = await client.request('tools/call', {
+      name: 'report',
+      arguments: { topic: 'machine' },
+    })
+    expect(resultType).toBe('task')
+    const reach = async (status: string): Promise<Record<string, unknown>> => {
+      let task: Record<string, unknown> = {}
+      await until(`The task being ${status}`, 10_000, async () => {
+        task = await client.request('tasks/get', { taskId })
+        return task['status'] === status
+      })
+      return task
+    }
+    expect(await reach('input_required')).toMatchObject({ inputRequests: { format: { method: 'elicitation/create' } } })
+    await client.request('tasks/update', {
+      taskId,
+      inputResponses: { format: { action: 'accept', content: { format: 'html' } } },
+    })
+    const { result } = (await reach('completed')) as { result: { structuredContent: { written: { uri: string } } } }
+    const [file] = await client.readResource(result.structuredContent.written.uri)
+    expect(file).toMatchObject({ mimeType: 'text/html', text: expect.stringContaining('<h2>Printer</h2>') as string })
+  })
+})
+
 describe.each(['2026-07-28', '2025-11-25'] as const)('the tool report, asked at %s', (revision) => {
-  const open = async (answers?: Record<string, Answer>): Promise<Awaited<ReturnType<typeof connect>>> => {
+  const open = async (answers?: Record<string, Answer>): Promise<TestClient> => {
     const desk = await withNotes(openTestDesk())
     const client = await connect(
       defineDocsDeskServer(() => desk),
@@ -111,12 +151,8 @@ describe.each(['2026-07-28', '2025-11-25'] as const)('the tool report, asked at 
     onTestFinished(() => client.close())
     return client
   }
-  const read = async (
-    client: Awaited<ReturnType<typeof connect>>,
-    uri: string,
-  ): Promise<{ text: string; mimeType: string }> =>
-    ((await client.request('resources/read', { uri })) as unknown as { contents: { text: string; mimeType: string }[] })
-      .contents[0]!
+  const read = async (client: TestClient, uri: string): Promise<{ text: string; mimeType?: string }> =>
+    (await client.readResource(uri))[0] as { text: string; mimeType?: string }
 
   it('asks for the format, and links to a file that the caller reads', async () => {
     const client = await open({ format: { format: 'html' } })

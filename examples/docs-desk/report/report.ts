@@ -4,8 +4,10 @@ import type { FoundPassage, SearchResult } from '../search/search.ts'
 import type { Report, ReportSection } from './render.ts'
 import { summarize } from './summarize.ts'
 
-/** Passages that a report is made from. */
-export const REPORT_PASSAGES = 25
+/** Passages that a report is made from, at most. */
+const MAX_PASSAGES = 25
+/** Of the best passage's score. What no word of the topic led to lies below it, unless nothing else was found. */
+const LEAST_SHARE = 0.25
 
 /** What a report needs. */
 export interface ReportParts {
@@ -27,7 +29,11 @@ export async function gatherReport(
   progress: (done: number, total: number, message: string) => void,
   signal?: AbortSignal,
 ): Promise<Report> {
-  const { passages, warnings } = await step('passages', () => find(topic, REPORT_PASSAGES))
+  const { passages, warnings } = await step('passages', async () => {
+    const found = await find(topic, MAX_PASSAGES)
+    const least = (found.passages[0]?.score ?? 0) * LEAST_SHARE
+    return { ...found, passages: found.passages.filter(({ score }) => score >= least) }
+  })
   const documents = new Map<string, FoundPassage[]>()
   for (const passage of passages) documents.set(passage.document, [...(documents.get(passage.document) ?? []), passage])
   const total = documents.size + 1

@@ -13,14 +13,8 @@ export interface IsolateSetup {
   /** Tools that the module must have too. */
   readonly expected: readonly string[]
   readonly questionTtlMs: number
-  /** `undefined`: none are set. */
-  readonly artifacts:
-    | {
-        /** Of their store; `undefined`: it lies in the memory of the worker. */
-        readonly url: string | undefined
-        readonly maxArtifactBytes: number
-      }
-    | undefined
+  /** Store of artifacts; `undefined` where there is none, or none that can be reached from here. */
+  readonly artifacts: { readonly url: string; readonly maxArtifactBytes: number } | undefined
 }
 
 /** What a worker tells an isolate. */
