@@ -23,6 +23,7 @@ for (const name of ['worker', 'thread', 'process']) {
   for (let index = 0; index < 50; index++) await call()
   const warm: number[] = []
   for (let index = 0; index < ATTEMPTS; index++) warm.push((await call()).ms)
+  const starts = cold.map(({ cpuMs }) => cpuMs)
   const memory =
     name === 'process'
       ? `${median(cold.map((one) => one.rssMb)).toFixed(0)} MB each`

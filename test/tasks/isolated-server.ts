@@ -45,6 +45,17 @@ const tools = (['thread', 'process'] as const).flatMap((isolation) => {
       },
     }),
     defineTool({
+      name: `${isolation}-write`,
+      description: 'Writes an artifact, and a step too big for the journal',
+      task,
+      async run(_args, ctx) {
+        await ctx.step('big', () => 'x'.repeat(100_000))
+        await ctx.sleep('nap', 1_500)
+        const { length } = await ctx.step('big-too', () => 'y'.repeat(100_000))
+        return ctx.artifacts.put(`${length} bytes`, { name: 'report.txt' })
+      },
+    }),
+    defineTool({
       name: `${isolation}-fail`,
       description: 'Fails in a way that the model should read',
       task,

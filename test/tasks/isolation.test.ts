@@ -40,6 +40,7 @@ async function start(...names: string[]): Promise<void> {
         logLevel: 'debug',
         logFd: log.fd,
         worker: { definition: DEFINITION, leaseMs: 3_000, pollMs: 200 },
+        artifacts: `file:${dir}/artifacts`,
       },
     },
   )
@@ -88,6 +89,13 @@ describe.each(['thread', 'process'] as const)('a tool in a %s', (kind) => {
       fields: { price: 7, circular: expect.stringContaining('Circular') },
     })
     await log.line(({ msg, outcome }) => msg === 'attempt' && outcome === 'completed')
+  }, 40_000)
+
+  test('writes artifacts to where its caller reads them', async () => {
+    await start(`${kind}-write`)
+    const { content } = await client.callTool(`${kind}-write`)
+    const { uri } = content[0] as { uri: string }
+    expect(await client.readResource(uri)).toMatchObject([{ text: '100000 bytes', mimeType: 'text/plain' }])
   }, 40_000)
 
   test('tells the model what it throws for it', async () => {
