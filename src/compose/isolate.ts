@@ -3,14 +3,13 @@ import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 import { Artifacts } from '../artifacts/artifacts.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { quote } from '../define/names.ts'
-import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { systemClock } from '../ports/clock.ts'
-import { serveIsolate, type WayOut } from '../tasks/isolation/inside.ts'
+import { serveIsolate, type Opened, type WayOut } from '../tasks/isolation/inside.ts'
 import type { IsolateSetup, ToIsolate } from '../tasks/isolation/protocol.ts'
 import { openArtifactStore } from './artifacts.ts'
 
-async function loadTool({ definition, tool: name, expected }: IsolateSetup): Promise<ToolDefinition> {
+async function load({ definition, tool: name, expected }: IsolateSetup): Promise<Omit<Opened, 'artifacts'>> {
   const { default: server } = (await import(definition)) as { default?: Partial<ServerDefinition> }
   if (server?.kind !== 'server' || server.tools === undefined)
     throw new HoldfastError(
@@ -24,7 +23,7 @@ async function loadTool({ definition, tool: name, expected }: IsolateSetup): Pro
       'invalid_module',
       `The server of the module ${definition} has no tool ${quote(missing)}. Is it another server than the worker's?`,
     )
-  return tools.get(name)!
+  return { tool: tools.get(name)!, catalog: { tools } }
 }
 
 /** The store that the worker has too, by a connection of its own. Links to downloads are sealed by nodes alone. */
@@ -65,4 +64,4 @@ function wayOut(): WayOut {
   }
 }
 
-serveIsolate(wayOut(), async (setup) => ({ tool: await loadTool(setup), artifacts: createArtifacts(setup) }))
+serveIsolate(wayOut(), async (setup) => ({ ...(await load(setup)), artifacts: createArtifacts(setup) }))

@@ -56,6 +56,16 @@ const tools = (['thread', 'process'] as const).flatMap((isolation) => {
       },
     }),
     defineTool({
+      name: `${isolation}-more`,
+      description: 'Starts a task of another tool, and one of none',
+      task,
+      async run(_args, ctx) {
+        const refusal = await ctx.tasks.create('none', 'unknown', {}).catch((error: Error) => error.message)
+        const { id } = await ctx.tasks.create('more', 'plain', {})
+        return { id, refusal }
+      },
+    }),
+    defineTool({
       name: `${isolation}-fail`,
       description: 'Fails in a way that the model should read',
       task,

@@ -98,6 +98,13 @@ describe.each(['thread', 'process'] as const)('a tool in a %s', (kind) => {
     expect(await client.readResource(uri)).toMatchObject([{ text: '100000 bytes', mimeType: 'text/plain' }])
   }, 40_000)
 
+  test('starts tasks of other tools', async () => {
+    await start(`${kind}-more`)
+    const { id, refusal } = jsonOf(await client.callTool(`${kind}-more`))
+    expect(refusal).toMatch(/no tool "unknown"/)
+    await log.line(({ msg, tool, taskId }) => msg === 'attempt' && tool === 'plain' && taskId === id)
+  }, 40_000)
+
   test('tells the model what it throws for it', async () => {
     await start(`${kind}-fail`)
     expect(await client.callTool(`${kind}-fail`)).toMatchObject({ isError: true, text: 'no such customer' })

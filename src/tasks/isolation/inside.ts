@@ -20,11 +20,10 @@ export interface WayOut {
   listen(onMessage: (message: ToIsolate) => void): void
 }
 
-type Recorded = 'recorded' | 'exists' | 'lost'
-
 /** What an isolate has opened. */
 export interface Opened {
   readonly tool: ToolDefinition
+  readonly catalog: CallServices['catalog']
   readonly artifacts: CallServices['artifacts']
 }
 
@@ -43,10 +42,22 @@ export function serveIsolate(out: WayOut, open: (setup: IsolateSetup) => Promise
   })
 }
 
-function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, artifacts }: Opened): (message: ToIsolate) => void {
-  const services: CallServices = { ...createServices(out, setup), artifacts }
-  const records = new Map<number, PromiseWithResolvers<Recorded>>()
-  let calls = 0
+function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Opened): (message: ToIsolate) => void {
+  const calls = new Map<number, PromiseWithResolvers<string>>()
+  let count = 0
+  const ask = (toMessage: (call: number) => FromIsolate): Promise<string> => {
+    const call = count++
+    const answer = Promise.withResolvers<string>()
+    calls.set(call, answer)
+    out.tell(toMessage(call))
+    return answer.promise
+  }
+  const tasks: CallServices['tasks'] = {
+    start: async ({ tool: { name }, ...start }) => ({
+      id: await ask((call) => ({ kind: 'start', call, tool: name, start })),
+    }),
+  }
+  const services: CallServices = { ...createServices(out, setup), ...opened, tasks }
   let current: AbortController | undefined
 
   const run = async ({ task, caller, args }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
@@ -55,13 +66,8 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, artifacts }: Op
     const attempt: Attempt<AttemptTask> = {
       task,
       signal: controller.signal,
-      recordStep(name, value, artifacts = []) {
-        const call = calls++
-        const record = Promise.withResolvers<Recorded>()
-        records.set(call, record)
-        out.tell({ kind: 'record', call, name, value, artifacts })
-        return record.promise
-      },
+      recordStep: (name, value, artifacts = []) =>
+        ask((call) => ({ kind: 'record', call, name, value, artifacts })) as ReturnType<Attempt['recordStep']>,
       report: (statusMessage) => out.tell({ kind: 'report', statusMessage }),
       keepSlot: () => void (isIdle = false),
     }
@@ -69,7 +75,7 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, artifacts }: Op
       out.tell({ kind: 'progress', done, total, message })
     const outcome = await new TaskRun(attempt, { services, tool, caller, args, onProgress }).run()
     current = undefined
-    records.clear()
+    calls.clear()
     out.tell({ kind: 'ended', outcome, isIdle, heapBytes: getHeapStatistics().used_heap_size })
   }
 
@@ -82,15 +88,18 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, artifacts }: Op
         return
       case 'abort':
         return current?.abort(fromPortable(message.reason))
-      case 'recorded':
-        return records.get(message.call)?.resolve(message.outcome)
-      case 'not-recorded':
-        return records.get(message.call)?.reject(fromPortable(message.error))
+      case 'answer':
+        return calls.get(message.call)?.resolve(message.value)
+      case 'refusal':
+        return calls.get(message.call)?.reject(fromPortable(message.error))
     }
   }
 }
 
-function createServices(out: WayOut, { questionTtlMs }: IsolateSetup): Omit<CallServices, 'artifacts'> {
+function createServices(
+  out: WayOut,
+  { questionTtlMs }: IsolateSetup,
+): Pick<CallServices, 'telemetry' | 'clock' | 'changes' | 'options'> {
   const telemetry: Telemetry = {
     // The worker begins and ends the operation, since it sees more of its end.
     startAttempt: (start): Operation => ({ start }),

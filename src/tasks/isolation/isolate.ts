@@ -1,6 +1,6 @@
 import type { Notify } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
-import type { TaskCaller } from '../../kernel/task-engine.ts'
+import type { TaskCaller, TaskStart } from '../../kernel/task-engine.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { Operation, Telemetry } from '../../ports/telemetry.ts'
 import type { TaskArguments } from '../payload.ts'
@@ -24,6 +24,8 @@ export interface IsolatedRun {
   readonly operation: Operation
   readonly timeoutMs: number
   readonly graceMs: number
+  /** Starts a task of another tool; resolves to its id. */
+  readonly start: (tool: string, start: Omit<TaskStart, 'tool'>) => Promise<string>
   readonly onProgress: (done: number, total: number | undefined, message: string | undefined) => void
 }
 
@@ -151,8 +153,14 @@ export class Isolate {
         if (!isIdle || isFull) this.#isUsable = false
         return this.#onEnded?.(outcome)
       }
-      case 'record':
-        return void this.#record(message)
+      case 'record': {
+        const { call, name, value, artifacts } = message
+        return void this.#answer(call, (running) => running.attempt.recordStep(name, value, artifacts))
+      }
+      case 'start': {
+        const { call, tool, start } = message
+        return void this.#answer(call, (running) => running.start(tool, start))
+      }
       case 'report':
         return run?.attempt.report(message.statusMessage)
       case 'progress':
@@ -170,13 +178,12 @@ export class Isolate {
     }
   }
 
-  async #record({ call, name, value, artifacts }: Extract<FromIsolate, { kind: 'record' }>): Promise<void> {
+  async #answer(call: number, work: (run: IsolatedRun) => Promise<string>): Promise<void> {
     if (this.#run === undefined) return // of an attempt that is over
     try {
-      const outcome = await this.#run.attempt.recordStep(name, value, artifacts)
-      this.#host.tell({ kind: 'recorded', call, outcome })
+      this.#host.tell({ kind: 'answer', call, value: await work(this.#run) })
     } catch (error) {
-      this.#host.tell({ kind: 'not-recorded', call, error: toPortable(error) })
+      this.#host.tell({ kind: 'refusal', call, error: toPortable(error) })
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { Counter } from '../../ports/telemetry.ts'
-import type { TaskCaller } from '../../kernel/task-engine.ts'
+import type { TaskCaller, TaskStart } from '../../kernel/task-engine.ts'
 import type { TaskArguments } from '../payload.ts'
 import type { PortableError } from '../portable-error.ts'
 import type { AttemptOutcome, AttemptTask } from '../worker.ts'
@@ -22,8 +22,9 @@ export type ToIsolate =
   /** The first message. */
   | { readonly kind: 'setup'; readonly setup: IsolateSetup }
   | { readonly kind: 'run'; readonly task: AttemptTask; readonly caller: TaskCaller; readonly args: TaskArguments }
-  | { readonly kind: 'recorded'; readonly call: number; readonly outcome: 'recorded' | 'exists' | 'lost' }
-  | { readonly kind: 'not-recorded'; readonly call: number; readonly error: PortableError }
+  /** To `record`: what became of it; to `start`: the task's id. */
+  | { readonly kind: 'answer'; readonly call: number; readonly value: string }
+  | { readonly kind: 'refusal'; readonly call: number; readonly error: PortableError }
   | { readonly kind: 'abort'; readonly reason: PortableError }
 
 /** What an isolate tells its worker. */
@@ -37,6 +38,7 @@ export type FromIsolate =
       readonly value: Uint8Array
       readonly artifacts: readonly string[]
     }
+  | { readonly kind: 'start'; readonly call: number; readonly tool: string; readonly start: Omit<TaskStart, 'tool'> }
   | { readonly kind: 'report'; readonly statusMessage: string }
   | {
       readonly kind: 'progress'

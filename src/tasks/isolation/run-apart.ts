@@ -2,6 +2,7 @@ import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { afterAbort, type EndingAttempt } from '../attempt-end.ts'
 import type { TaskRunParts } from '../task-run.ts'
 import type { Attempt, AttemptOutcome } from '../worker.ts'
+import type { IsolatedRun } from './isolate.ts'
 import type { Isolates } from './isolates.ts'
 
 /**
@@ -33,9 +34,14 @@ export async function runApart(
     telemetry,
     operation,
   }
+  const start: IsolatedRun['start'] = async (name, given) => {
+    // Checked where the handler runs, by the same definition.
+    const { id } = await services.tasks!.start({ ...given, tool: services.catalog.tools.get(name)! })
+    return id
+  }
   const startedMs = clock.monotonic()
   const run = async (): Promise<AttemptOutcome> => {
-    const end = await isolates.run(tool, { attempt, caller, args, operation, onProgress })
+    const end = await isolates.run(tool, { attempt, caller, args, operation, onProgress, start })
     if (end.kind === 'ended') return end.outcome
     const what = `The ${tool.task!.isolation} of the tool "${tool.name}"`
     if (end.kind === 'killed') {
