@@ -335,3 +335,37 @@ describe('who runs it', () => {
     expect([runs, steps]).toEqual([2, 1])
   })
 })
+
+describe('the journal', () => {
+  test('keeps big values of steps among the artifacts, from where the next attempt has them', async () => {
+    const big = 'x'.repeat(200_000)
+    let fails = 0
+    let steps = 0
+    const { until, row } = await start(
+      async (_args, ctx) => {
+        const value = await ctx.step('big', () => (steps++, big))
+        const small = await ctx.step('small', () => 1)
+        if (++fails === 1) throw new Error('busy')
+        return `${value === big} ${small}`
+      },
+      { retryable: () => true },
+    )
+    expect(textOf(await until('completed'))).toBe('true 1')
+    expect([fails, steps]).toEqual([2, 1])
+    const { journal } = (await store.find((await row()).id))!
+    expect(journal[0]!.value!.length).toBeLessThan(300)
+  })
+
+  test('has a bound, and says what to do instead', async () => {
+    const { until } = await start(async (_args, ctx) => {
+      const big = 'x'.repeat(30 * 1024 * 1024)
+      try {
+        for (let index = 0; index < 5; index++) await ctx.step(`big-${index}`, () => big)
+      } catch (error) {
+        return (error as { code: string }).code + (error as Error).message.replace(/\d+/g, '')
+      }
+      return 'never'
+    })
+    expect(textOf(await until('completed'))).toMatch(/^journal_too_large.*ctx\.artifacts/)
+  })
+})

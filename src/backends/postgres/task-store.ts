@@ -32,7 +32,8 @@ import {
   type JournalRow,
   type TaskRow,
 } from '../sql/row.ts'
-import { fromText, toText } from '../sql/text.ts'
+import { toText } from '../sql/text.ts'
+import { toAskedTask, type AskedRow } from './asked.ts'
 import { isDataError, isUsableAfter, sqlState, toBackendError, UNIQUE_VIOLATION } from './errors.ts'
 import { migrate, quote } from './migrate.ts'
 import { MIGRATIONS } from './migrations/index.ts'
@@ -50,12 +51,6 @@ import { listTasks } from './sql/admin.ts'
 import { statementsOf } from './sql/index.ts'
 import type { Statement } from './sql/statement.ts'
 import { toReport, type SweptRow } from '../sql/sweep-report.ts'
-
-/** A row with the questions of its task. */
-interface AskedRow extends TaskRow {
-  ask_names: string[] | null
-  ask_requests: Buffer[] | null
-}
 
 const MOST_IN_BATCH = 200
 const MOST_BYTES_IN_BATCH = 4 * 1024 * 1024
@@ -316,6 +311,11 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     return rows.map(({ oldest_ready_ms, ...counts }) => ({ ...counts, oldestReadyMs: oldest_ready_ms }))
   }
 
+  async namedArtifacts(ids: readonly string[]): Promise<readonly string[]> {
+    const rows = await this.#run<{ key: string }>('a read', this.#sql.readArtifacts, [ids.filter(isTaskId)])
+    return rows.map(({ key }) => key)
+  }
+
   async redrive(id: string, newId: string): Promise<Task | undefined> {
     if (!isTaskId(id)) return undefined
     const [made] = await this.#run<TaskRow>('redrive', this.#sql.redriveTask, [id, newId])
@@ -394,12 +394,4 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
       throw toBackendError(operation, error)
     }
   }
-}
-
-function toAskedTask(row: AskedRow): Task {
-  const names = row.ask_names ?? []
-  return toTask(
-    row,
-    names.map((name, index) => ({ name: fromText(name), request: row.ask_requests![index]! })),
-  )
 }
