@@ -78,6 +78,8 @@ const ISOLATE_ENTRY = new URL(
 )
 /** Of the lease: three renewals fit in. */
 const RENEWALS_PER_LEASE = 3
+/** An idle worker asks its store less than once a second: every two seconds for tasks, every four for what is due. */
+const POLLS_PER_SWEEP = 2
 /** Wait before a task whose worker was lost runs again; it doubles. */
 const CRASH_BACKOFF_MS = 1_000
 /** A ready task that is older than this is rung for again. */
@@ -265,7 +267,7 @@ export async function openTasks(
         store,
         queue,
         clock,
-        everyMs: pollMs,
+        everyMs: pollMs * POLLS_PER_SWEEP,
         renewMs,
         sweep: {
           expiredError: toError({ code: -32603, message: 'The task has not ended in time.' }),

@@ -160,8 +160,8 @@ export class StoredTaskEngine implements TaskEngine {
     return this.#watch.watch(id, watcher)
   }
 
-  attend(id: string): (keepMs?: number) => void {
-    return this.#attendance.attend(id)
+  attend(id: string, isNew?: boolean): (keepMs?: number) => void {
+    return this.#attendance.attend(id, isNew)
   }
 
   /** Says on every node that a task has changed. */
@@ -185,19 +185,19 @@ export class StoredTaskEngine implements TaskEngine {
   toView(task: Task): TaskView {
     const { state, asks, result, error, tool, createdMs, updatedMs, statusMessage, version, id } = task
     const isAsking = state === 'parked' && asks.length > 0
+    const isOpen = state === 'ready' || state === 'leased' || state === 'parked'
+    const retentionMs = this.#parts.tools.get(tool)?.task?.retentionMs ?? ATTENDED_RETENTION_MS
+    // It is kept for so long after its end. As long as that is to come, the promise moves on with time: a client that asks now and
+    // then is never told that a task which still runs is not worth asking for.
+    const untilMs = isOpen ? Math.max(createdMs, this.#parts.clock.now()) : updatedMs
     return {
       id,
       tool,
-      status: isAsking
-        ? 'input_required'
-        : state === 'ready' || state === 'leased' || state === 'parked'
-          ? 'working'
-          : state,
+      status: isAsking ? 'input_required' : isOpen ? 'working' : state,
       statusMessage,
       createdMs,
       updatedMs,
-      // What is promised from its creation on is what it is kept for after its end, however soon that comes.
-      ttlMs: this.#parts.tools.get(tool)?.task?.retentionMs ?? ATTENDED_RETENTION_MS,
+      ttlMs: untilMs - createdMs + retentionMs,
       version,
       requests: new Map(isAsking ? asks.map(({ name, request }) => [name, fromQuestion(request).request]) : []),
       result: result === undefined ? undefined : fromResult(result),

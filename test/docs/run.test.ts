@@ -132,6 +132,7 @@ use('docs/definitions.md', 'charge.test.ts')
 use('docs/questions.md', 'server.ts', 'server.test.ts')
 use('docs/artifacts.md', 'server.ts', 'server.test.ts')
 use('docs/sessions.md', 'any-node.test.ts')
+use('docs/tasks.md', 'server.ts', 'server.test.ts')
 test.each(BLOCKS.filter(({ file }) => file.endsWith('.test.ts')))(
   '$document: the tests of $file pass',
   async (block) => {

@@ -259,7 +259,7 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     overdueMs,
     sparesLeases = false,
   }: SweepOptions): Promise<SweepReport> {
-    const rows = await this.#run<SweptRow>('sweep', this.#sql.sweepTasks, [
+    const rows = await this.#run<SweptRow | { kind: 'old' }>('sweep', this.#sql.sweepTasks, [
       limit,
       toBuffer(expiredError),
       toBuffer(lostError),
@@ -268,8 +268,10 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
       sparesLeases,
       toBuffer(expiredAnswer),
     ])
-    const [purge] = await this.#run<{ count: number }>('sweep', this.#sql.purgeTasks, [limit])
-    return toReport(rows, purge!.count)
+    const swept = rows.filter((row) => row.kind !== 'old')
+    const [purge] =
+      swept.length === rows.length ? [] : await this.#run<{ count: number }>('sweep', this.#sql.purgeTasks, [limit])
+    return toReport(swept, purge?.count ?? 0)
   }
 
   /** @throws {HoldfastError} `backend_mismatch` where newer code has changed the schema so that this one must not use it. */
