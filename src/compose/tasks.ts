@@ -214,6 +214,10 @@ export async function openTasks(
       const renewMs = leaseMs / RENEWALS_PER_LEASE
       /** Filled in below: the keeper is there first. */
       const kept: { worker?: Worker } = {}
+      const drainAndTell = async (): Promise<void> => {
+        await kept.worker?.drain(Infinity)
+        onStuck?.()
+      }
       const openKeeper = (): Promise<LeaseKeeper> =>
         openLeaseKeeper({
           url,
@@ -225,7 +229,7 @@ export async function openTasks(
           onError: (error: unknown) => onError('The leases of tasks could not be renewed.', error),
           onDied(error: Error) {
             onError('The thread that keeps leases has died; the worker stops.', error)
-            void kept.worker?.drain(Infinity).then(onStuck)
+            void drainAndTell()
           },
         })
       let keeper: LeaseKeeper

@@ -1,4 +1,3 @@
-import { artifactsNamedIn } from '../artifacts/keys.ts'
 import { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Client, Principal } from '../define/context.ts'
 import type { ToolDefinition } from '../define/tool.ts'
