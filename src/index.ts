@@ -46,6 +46,7 @@ export { jsonSchema } from './define/schema.ts'
 export type { JsonSchema, JsonSchemaOf, Schema } from './define/schema.ts'
 export { defineServer } from './define/server.ts'
 export type { ServerDefinition, ServerOptions } from './define/server.ts'
+export type { TaskOptions } from './define/task.ts'
 export { defineTool } from './define/tool.ts'
 export { defineTrigger } from './define/trigger.ts'
 export type { Schedule } from './define/schedule.ts'
@@ -61,6 +62,7 @@ export type { ProtocolErrorOptions, ToolError } from './errors/holdfast-error.ts
 export { ERRORS } from './errors/table.ts'
 export type { ErrorCode, ErrorEntry } from './errors/table.ts'
 export type { JsonObject, Revision } from './kernel/protocol.ts'
+export type { TaskStatus, TaskView, TaskWatcher } from './kernel/task-engine.ts'
 export type {
   ArtifactInfo,
   ArtifactStore,
@@ -80,6 +82,25 @@ export type {
   TokenBucket,
   TokensTaken,
 } from './ports/state-store.ts'
+export type { QueueListener, TaskQueue } from './ports/task-queue.ts'
+export type {
+  ClaimedTask,
+  ClaimRequest,
+  DeadReason,
+  JournalEntry,
+  NewTask,
+  ParkUntil,
+  QueueBacklog,
+  StepRecord,
+  SweepOptions,
+  SweepReport,
+  Task,
+  TaskAdmin,
+  TaskEnd,
+  TaskFilter,
+  TaskState,
+  TaskStore,
+} from './ports/task-store.ts'
 export type { LimitOverride } from './limits/compiled-limit.ts'
 export type { LimitFacts, OverrideLimits } from './limits/overrides.ts'
 export type { FetchHandler } from './transports/http/fetch-handler.ts'
@@ -87,3 +108,4 @@ export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'
 export type { Listening, Runtime } from './compose/runtime.ts'
 export type { RuntimeOptions } from './compose/options.ts'
+export type { CreateTaskOptions, RuntimeTasks, WorkerOptions } from './compose/tasks.ts'

@@ -1,7 +1,14 @@
-// What the three nodes serve: small tools that show which node answered, and that it does not matter.
+// What the nodes serve and the workers run: Docs desk's knowledge base, and small tools that show which node answered, and
+// that it does not matter.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { defineResource, defineServer, defineTool } from 'holdfast'
+import { openDocsDesk } from '../docs-desk/docs-desk.ts'
+import { docsDeskParts } from '../docs-desk/server-definition.ts'
+import { readSettings } from '../docs-desk/settings.ts'
 import * as z from 'zod'
+
+const settings = readSettings(process.env)
+const desk = docsDeskParts(() => openDocsDesk(settings))
 
 const node = defineTool({
   name: 'node',
@@ -36,6 +43,7 @@ const bell = defineResource({ uri: 'bell://tower', name: 'bell', description: 'A
 export default defineServer({
   name: 'cluster',
   version: '1.0.0',
-  tools: [node, countdown, ring],
-  resources: [bell],
+  tools: [...desk.tools, node, countdown, ring],
+  resources: [...desk.resources, bell],
+  prompts: desk.prompts,
 })

@@ -6,9 +6,11 @@ import { createEndpointEmbedder } from './embedding/endpoint-embedder.ts'
 import { createLocalEmbedder } from './embedding/local-embedder.ts'
 import { ingestPath, ingestText } from './ingest/ingest.ts'
 import type { IngestProgress, IngestReport } from './ingest/ingest.ts'
-import { withoutRecord } from './ingest/steps.ts'
+import { createTurns, withoutRecord } from './ingest/steps.ts'
 import type { Step } from './ingest/steps.ts'
 import type { ReadDocument, ReadRequest } from './reading/read-document.ts'
+import { gatherReport } from './report/report.ts'
+import type { Report } from './report/render.ts'
 import { search } from './search/search.ts'
 import type { FoundPassage, SearchResult } from './search/search.ts'
 import type { Settings } from './settings.ts'
@@ -24,7 +26,7 @@ export type AskResult =
 
 /** A knowledge base: documents go in, passages and answers come out. */
 export interface DocsDesk {
-  /** See `ingestPath` and `ingestText`. Those of one process run one after the other. */
+  /** See `ingestPath` and `ingestText`. */
   ingest(
     what: { path: string } | { title: string; text: string },
     options?: { progress?: IngestProgress; signal?: AbortSignal; step?: Step },
@@ -44,6 +46,8 @@ export interface DocsDesk {
   ): Promise<AskResult>
   /** {@link passagesFor}, and then {@link answer}. */
   ask(question: string, signal?: AbortSignal): Promise<AskResult>
+  /** What the documents say on a topic, see `gatherReport`: summed up by the endpoint's model, or else in their own words. */
+  report(topic: string, options?: { progress?: IngestProgress; signal?: AbortSignal; step?: Step }): Promise<Report>
   /** The document of an id or title. Throws as {@link forget} does. */
   find(idOrTitle: string): Promise<DocumentSummary>
   /**
@@ -85,8 +89,8 @@ export function createDocsDesk(settings: Settings, store: DocumentStore, embedde
     timeoutMs: limits.readTimeoutMs,
     maxHeapMebibytes: MAX_HEAP_MEBIBYTES,
   })
-  const parts = { store, embedder, roots, limits, read: reader.call.bind(reader) }
-  let lastIngest: Promise<unknown> = Promise.resolve()
+  // Two ingests that embed at once would often embed the same passages.
+  const parts = { store, embedder, roots, limits, read: reader.call.bind(reader), inTurn: createTurns() }
 
   const findOne = async (idOrTitle: string): Promise<DocumentSummary> => {
     const found = await store.find(idOrTitle)
@@ -100,26 +104,22 @@ export function createDocsDesk(settings: Settings, store: DocumentStore, embedde
     return found[0]!
   }
 
+  const ownModel = (signal: AbortSignal | undefined): Model | undefined =>
+    endpoint?.chatModel ? endpointModel({ ...endpoint, chatModel: endpoint.chatModel }, signal) : undefined
+
   return {
-    async ingest(what, { progress, signal, step = withoutRecord } = {}) {
-      const run = (): Promise<IngestReport> => {
-        signal?.throwIfAborted()
-        return 'path' in what
-          ? ingestPath({ ...parts, step }, what.path, progress, signal)
-          : ingestText({ ...parts, step }, what.title, what.text, progress, signal)
-      }
-      // One at a time: two at once would embed the same passages twice.
-      const ingest = lastIngest.then(run, run)
-      lastIngest = ingest.catch(() => {}) // the caller has the failure; the next one need not
-      return ingest
+    ingest(what, { progress, signal, step = withoutRecord } = {}) {
+      const own = { ...parts, step }
+      return 'path' in what
+        ? ingestPath(own, what.path, progress, signal)
+        : ingestText(own, what.title, what.text, progress, signal)
     },
     search: (query, limit, signal) => search(store, embedder, query, limit, signal),
     passagesFor: (question, signal) => search(store, embedder, question, ANSWER_PASSAGES, signal),
     async answer(question, { passages, warnings }, { clientModel, signal } = {}) {
       const giveUp = (reason: string): AskResult => ({ kind: 'passages', reason, passages, warnings })
       if (passages.length === 0) return giveUp('No document holds anything on this.')
-      const { chatModel } = endpoint ?? {}
-      const model = endpoint && chatModel ? endpointModel({ ...endpoint, chatModel }, signal) : clientModel
+      const model = ownModel(signal) ?? clientModel
       if (model === undefined) return giveUp('No language model is set (DOCS_DESK_CHAT_MODEL).')
       try {
         return { kind: 'answer', ...(await answerFrom(model, question, passages)), warnings }
@@ -130,6 +130,11 @@ export function createDocsDesk(settings: Settings, store: DocumentStore, embedde
     },
     async ask(question, signal) {
       return this.answer(question, await this.passagesFor(question, signal), signal && { signal })
+    },
+    report(topic, { progress = () => {}, signal, step = withoutRecord } = {}) {
+      const find = (query: string, limit: number): Promise<SearchResult> =>
+        search(store, embedder, query, limit, signal)
+      return gatherReport({ find, model: ownModel(signal), step }, topic, progress, signal)
     },
     find: findOne,
     async forget(idOrTitle) {

@@ -55,6 +55,13 @@ export const fromEntryValue = (name: string, bytes: Uint8Array): Entry => {
   return [name, kind, ...value]
 }
 
+/** In place of a value that is too big for the journal: its key in the artifact store. */
+export const toValueKey = (key: string): Uint8Array => encode({ key })
+export const fromValueKey = (bytes: Uint8Array): string | undefined => {
+  if (bytes[0] !== 0x7b) return undefined // an entry is a list, this an object
+  return (decode(bytes) as { key: string }).key
+}
+
 export const toResult = ({ members, meta, isError }: Outcome): Uint8Array =>
   encode({
     members: members.toString(),

@@ -20,15 +20,8 @@ import type { Clock } from '../ports/clock.ts'
 import type { Operation } from '../ports/telemetry.ts'
 import { LOG_LEVELS } from '../define/context.ts'
 import { ERRORS } from '../errors/table.ts'
-import {
-  fromAnswer,
-  fromEntryValue,
-  toEntryValue,
-  toError,
-  toQuestion,
-  toResult,
-  type TaskArguments,
-} from './payload.ts'
+import { Journal } from './journal.ts'
+import { fromAnswer, toError, toQuestion, toResult, type TaskArguments } from './payload.ts'
 import type { Attempt, AttemptOutcome } from './worker.ts'
 
 /** Waits up to this are waited on the worker: to put a task aside and wake it costs more. */
@@ -59,7 +52,8 @@ export class TaskRun implements Call, ReplayHost {
   readonly principal: Principal
   readonly requestId: string
   readonly operation: Operation
-  readonly entries: readonly Entry[]
+  /** On record; read before the handler runs. */
+  entries: readonly Entry[] = []
   readonly asked: readonly string[]
   readonly idempotencyKey: string
   readonly askNow = undefined
@@ -77,11 +71,12 @@ export class TaskRun implements Call, ReplayHost {
   #suspended = Promise.withResolvers<AttemptOutcome>()
   #isOver = false
   #artifacts: PlacedArtifacts | undefined
+  readonly #journal: Journal
   readonly #owner: string
   #lastProgress = -Infinity
 
   constructor(attempt: Attempt, parts: TaskRunParts) {
-    const { services, tool, caller, args } = parts
+    const { services, tool, caller } = parts
     const { task, signal } = attempt
     this.#attempt = attempt
     this.#parts = parts
@@ -95,9 +90,8 @@ export class TaskRun implements Call, ReplayHost {
       era: caller.revision >= '2026-07-28' ? 'modern' : 'legacy',
       client: caller.client,
     }
-    const steps = task.journal.filter(({ kind }) => kind === 'step')
     const asks = task.journal.filter(({ kind }) => kind === 'ask')
-    this.entries = [...(args.entries ?? []), ...steps.map(({ name, value }) => fromEntryValue(name, value!))]
+    this.#journal = new Journal(attempt, this.#owner, services.artifacts)
     this.#names = new Set(task.journal.map(({ name }) => name))
     this.#answers = new Map(asks.flatMap(({ name, value }) => (value === undefined ? [] : [[name, fromAnswer(value)]])))
     this.asked = asks.flatMap(({ name }) => (isOwnName(name) ? [] : [name]))
@@ -186,6 +180,7 @@ export class TaskRun implements Call, ReplayHost {
       if (checked.problem !== undefined)
         // The schema has changed since the task was made.
         return this.#complete(toolFailure(`Invalid arguments for the tool "${tool.name}": ${checked.problem}`))
+      this.entries = [...(args.entries ?? []), ...(await this.#journal.read(this.#attempt.task))]
       const context = new HandlerContext(this, () => (this.#replay ??= new Replay(this)))
       const outcome = await runHandler(this, tool, checked.value, context, (call, of, error) => {
         thrown = error ?? new Error('The handler threw nothing.')
@@ -280,11 +275,8 @@ export class TaskRun implements Call, ReplayHost {
     return this.#keysOf(name).flatMap((key) => (this.#answers.has(key) ? [this.#answers.get(key)] : []))
   }
 
-  async record(entry: Entry): Promise<boolean> {
-    const value = toEntryValue(entry)
-    const named = artifactsNamedIn(Buffer.from(value).toString(), this.#owner)
-    const recorded = await this.#attempt.recordStep(entry[0], value, named)
-    return recorded !== 'lost'
+  record(entry: Entry): Promise<boolean> {
+    return this.#journal.record(entry)
   }
 
   suspend({ asks, wakeAtMs, problem }: Suspension): void {

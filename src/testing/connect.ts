@@ -1,4 +1,5 @@
 import { systemClock } from '../ports/clock.ts'
+import { MemoryTaskQueue } from '../backends/memory/task-queue.ts'
 import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import { internalsOf, createRuntime, type Runtime } from '../compose/runtime.ts'
 import type { RuntimeOptions } from '../compose/options.ts'
@@ -8,6 +9,7 @@ import type { ServerDefinition } from '../define/server.ts'
 import type { Connection } from '../kernel/exchange.ts'
 import { isLegacy, LATEST_MODERN, META, OWN_META, type JsonObject, type Revision } from '../kernel/protocol.ts'
 import { LineExchange } from '../transports/stdio/stdio.ts'
+import { ReferenceTaskStore } from './reference-task-store.ts'
 import { ANSWERING, answerTo, type Answer } from './answers.ts'
 
 /** A JSON-RPC error that a {@link TestClient} got as an answer. */
@@ -97,11 +99,14 @@ let clients = 0
 export async function connect(server: ServerDefinition, options: ConnectOptions = {}): Promise<TestClient> {
   const { revision = LATEST_MODERN, answers } = options
   const capabilities = options.capabilities ?? (answers === undefined ? {} : ANSWERING)
+  const clock = options.runtime?.clock ?? systemClock
   const runtime = await createRuntime(server, {
     dataDir: false,
     logLevel: 'silent',
-    // A store of its own, whatever REDIS_URL says on this machine.
-    state: new MemoryStateStore(options.runtime?.clock ?? systemClock),
+    // Stores of its own, whatever REDIS_URL and DATABASE_URL say on this machine.
+    state: new MemoryStateStore(clock),
+    tasks: new ReferenceTaskStore(clock),
+    queue: new MemoryTaskQueue(() => undefined),
     // Nothing outside the test is listened to.
     worker: { triggers: false },
     ...options.runtime,

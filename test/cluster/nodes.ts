@@ -17,6 +17,8 @@ export interface NodeSettings {
   /** Path of the definition's module. */
   definition: string
   env?: Readonly<Record<string, string>>
+  /** Flags after the definition's file. */
+  flags?: readonly string[]
 }
 
 const HOST = '127.0.0.1'
@@ -29,14 +31,25 @@ export const clusterEnv = (env: Readonly<Record<string, string>> = {}): Record<s
 })
 
 /** Starts one node; it keeps its port when its process is killed and started again. */
-export async function startNode({ definition, env = {} }: NodeSettings): Promise<ClusterNode> {
+export const startNode = (settings: NodeSettings): Promise<ClusterNode> =>
+  start('node', settings, (definition, port) => ['serve', definition, '--port', port, '--host', HOST])
+
+/** Starts one worker: its port is that of its probes. */
+export const startWorker = (settings: NodeSettings): Promise<ClusterNode> =>
+  start('worker', settings, (definition, port) => ['worker', definition, '--admin-port', port])
+
+async function start(
+  name: string,
+  { definition, env = {}, flags = [] }: NodeSettings,
+  argsOf: (definition: string, port: string) => string[],
+): Promise<ClusterNode> {
   let port = 0
-  const server = await ServerProcess.launch('node', 1, ({ dir, ports }) => {
+  const server = await ServerProcess.launch(name, 1, ({ dir, ports }) => {
     port = ports[0]!
     return {
-      name: 'node',
+      name,
       program: { command: process.execPath, origin: 'this repository' },
-      args: [CLI, 'serve', definition, '--port', String(port), '--host', HOST],
+      args: [CLI, ...argsOf(definition, String(port)), ...flags],
       env: { HOLDFAST_DATA_DIR: dir, ...env },
       isReady: () => isReady(`http://${HOST}:${port}`),
     }
@@ -63,11 +76,11 @@ export async function isReady(origin: string): Promise<boolean> {
 }
 
 /** Starts nodes that share keys and settings. */
-export async function startNodes(count: number, { definition, env }: NodeSettings): Promise<ClusterNode[]> {
+export async function startNodes(count: number, { definition, env, flags = [] }: NodeSettings): Promise<ClusterNode[]> {
   await using stack = new AsyncDisposableStack()
   const shared = clusterEnv(env)
   const nodes = await Promise.all(
-    Array.from({ length: count }, async () => stack.use(await startNode({ definition, env: shared }))),
+    Array.from({ length: count }, async () => stack.use(await startNode({ definition, env: shared, flags }))),
   )
   stack.move()
   return nodes

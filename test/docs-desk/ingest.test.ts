@@ -2,6 +2,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { IngestReport } from '../../examples/docs-desk/ingest/ingest.ts'
+import type { Step } from '../../examples/docs-desk/ingest/steps.ts'
 import { DEFAULT_LIMITS } from '../../examples/docs-desk/settings.ts'
 import { openSqliteStore } from '../../examples/docs-desk/store/sqlite-store.ts'
 import { WordEmbedder, makePdf, openTestDesk, temporaryFolder } from './support.ts'
@@ -166,6 +167,45 @@ describe('ingest', () => {
     embedder.failure = undefined
     expect((await desk.ingest({ path: '.' })).passages.embedded).toBe(4)
     expect((await desk.search('pager', 5)).warnings).toEqual([])
+  })
+
+  it('goes on behind what is on record, and does nothing again that was done but not recorded', async () => {
+    const root = await makeHandbook()
+    const paragraphs = Array.from({ length: 40 }, (_, index) => `## Part ${index}\n\nSentence number ${index}.`)
+    await writeFile(join(root, 'long.md'), paragraphs.join('\n\n'))
+    const embedder = new WordEmbedder()
+    const desk = openTestDesk({ roots: [root] }, embedder)
+    const record = new Map<string, string>()
+    let dies = 'embed batch 2'
+    const step: Step = async (name, work) => {
+      const known = record.get(name)
+      if (known !== undefined) return JSON.parse(known) as Awaited<ReturnType<typeof work>>
+      const value = await work()
+      if (name === dies) throw new Error('The process was killed.')
+      record.set(name, JSON.stringify(value))
+      return value
+    }
+    await expect(desk.ingest({ path: '.' }, { step })).rejects.toThrow('killed')
+    expect(embedder.embedded.length).toBe(32)
+    dies = ''
+    const report = await desk.ingest({ path: '.' }, { step })
+    expect(counts(report)).toEqual([4, 0, 0, 0, 0])
+    expect(embedder.embedded.length).toBe(44)
+    expect(new Set(embedder.embedded.map(({ text }) => text)).size).toBe(44)
+    expect([...record.keys()].filter((name) => name.startsWith('embed'))).toEqual([
+      'embed batch 1',
+      'embed batch 2',
+      'embed batch 3',
+    ])
+  })
+
+  it('embeds each passage once where several are under way, and stores each document once', async () => {
+    const embedder = new WordEmbedder()
+    const desk = openTestDesk({ roots: [await makeHandbook()] }, embedder)
+    const reports = await Promise.all([1, 2, 3].map(() => desk.ingest({ path: '.' })))
+    expect(reports.reduce((sum, { added }) => sum + added.length, 0)).toBe(3)
+    expect(reports.map(({ added, unchanged }) => added.length + unchanged)).toEqual([3, 3, 3])
+    expect(embedder.embedded.length).toBe(4)
   })
 
   it('embeds everything again after the model was changed, and never compares vectors of two models', async () => {

@@ -37,13 +37,14 @@ async function connect(): Promise<{ client: Client; call: (name: string, args?: 
 }
 
 describe('the Docs desk server', () => {
-  it('offers its five tools, a resource for each document, and a prompt', async () => {
+  it('offers its six tools, a resource for each document, and a prompt', async () => {
     const { client } = await connect()
     expect((await client.listTools()).tools.map(({ name }) => name).toSorted()).toEqual([
       'ask',
       'forget',
       'ingest',
       'list_documents',
+      'report',
       'search',
     ])
     expect((await client.listResourceTemplates()).resourceTemplates.map(({ uriTemplate }) => uriTemplate)).toEqual([

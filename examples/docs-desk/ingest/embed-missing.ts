@@ -21,7 +21,7 @@ class EmbeddingFailed extends Error {}
  * @throws the reason of `signal`, and what the store throws.
  */
 export async function embedMissing(
-  { store, embedder, step }: Pick<IngestParts, 'store' | 'embedder' | 'step'>,
+  { store, embedder, step, inTurn }: Pick<IngestParts, 'store' | 'embedder' | 'step' | 'inTurn'>,
   report: IngestReport,
   documentsDone: number,
   progress: IngestProgress,
@@ -36,7 +36,8 @@ export async function embedMissing(
   for (let batch = 1; ; batch++) {
     signal?.throwIfAborted()
     try {
-      const { taken, stored } = await step(`embed batch ${batch}`, async () => {
+      const embedSome = async (): Promise<{ taken: number; stored: number }> => {
+        signal?.throwIfAborted()
         const passages = await store.unembedded(embedder.model, size, sha256(randomUUID()))
         if (passages.length === 0) return { taken: 0, stored: 0 }
         const vectors = await embedder.embedPassages(passages, signal).catch((cause: unknown) => {
@@ -44,7 +45,8 @@ export async function embedMissing(
         })
         const named = passages.map(({ hash }, index) => ({ hash, vectors: vectors[index]! }))
         return { taken: passages.length, stored: await store.putVectors(embedder.model, named) }
-      })
+      }
+      const { taken, stored } = await step(`embed batch ${batch}`, () => inTurn(embedSome))
       if (taken === 0) return
       done += taken
       report.passages.embedded += stored

@@ -9,7 +9,7 @@ import { sha256 } from '../store/sha256.ts'
 import { embedMissing } from './embed-missing.ts'
 import { readFileInRoot, resolveInRoots, sourceOf, walkFolder } from './roots.ts'
 import { perStep } from './steps.ts'
-import type { Step } from './steps.ts'
+import type { InTurn, Step } from './steps.ts'
 
 /** Tells how far an ingest is; `done` never falls, `total` may grow when it becomes known how much is to be embedded. */
 export type IngestProgress = (done: number, total: number, message: string) => void
@@ -23,6 +23,7 @@ export interface IngestParts {
   embedder: Embedder
   read: ReadDocumentElsewhere
   step: Step
+  inTurn: InTurn
   roots: readonly string[]
   limits: IngestLimits
 }

@@ -14,3 +14,15 @@ const MAX_STEPS = 300
 export function perStep(count: number, least: number): number {
   return Math.max(least, Math.ceil(count / MAX_STEPS))
 }
+
+/** Does things one after the other, whoever asks for them; a failure is its asker's alone. */
+export type InTurn = <T>(work: () => Promise<T>) => Promise<T>
+
+export function createTurns(): InTurn {
+  let last: Promise<unknown> = Promise.resolve()
+  return (work) => {
+    const done = last.then(work)
+    last = done.catch(() => {})
+    return done
+  }
+}

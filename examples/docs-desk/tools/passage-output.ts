@@ -12,10 +12,13 @@ export const passageOutput = z.object({
   uri: z.string().describe('Resource with the whole document'),
 })
 
+/** The resource of a document. */
+export const uriOf = (id: string): string => `doc://${id}`
+
 export function toPassageOutput(passage: FoundPassage): z.infer<typeof passageOutput> {
   const { document, title, source, headingPath, text, score } = passage
   const heading = headingPath.join(' > ')
-  return { document, title, source, heading, text, score: Number(score.toFixed(4)), uri: `doc://${document}` }
+  return { document, title, source, heading, text, score: Number(score.toFixed(4)), uri: uriOf(document) }
 }
 
 /** Passages for people, numbered from 1. */
