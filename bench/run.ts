@@ -22,6 +22,8 @@ import { nodes } from './sections/nodes.ts'
 import { limited } from './sections/limits.ts'
 import { overloaded } from './sections/overload.ts'
 import { startUp } from './sections/start-up.ts'
+import { taskPeers } from './sections/tasks-peers.ts'
+import { taskRows } from './sections/tasks-rows.ts'
 import { tasks } from './sections/tasks.ts'
 import { throughput } from './sections/throughput.ts'
 import { toolList } from './sections/tool-list.ts'
@@ -47,6 +49,8 @@ const sections: Record<string, (context: Context) => Promise<SectionReport | und
   'fan-out': fanOut,
   nodes,
   tasks,
+  'tasks-peers': taskPeers,
+  'tasks-rows': taskRows,
 }
 
 /** Prints for people: to stdout, or to stderr where stdout carries the JSON. */
@@ -91,8 +95,12 @@ function parseOptions(): Options {
     .opts<Options>()
 }
 
+/** Sections that measure no servers. */
+const isOfTasks = (section: string): boolean => section.startsWith('tasks')
+
 /** The servers of this run; says which are left out and why, and installs the peers where they are wanted. */
 function chooseTargets(scratchDir: string): Target[] {
+  if (options.sections.every(isOfTasks)) return []
   const all = allTargets(join(scratchDir, 'data'))
   let targets = options.only === undefined ? all : selectTargets(all, options.only)
   if (!options.peers) {

@@ -28,7 +28,7 @@ export type {
   TextContent,
   ToolResult,
 } from './define/content.ts'
-export type { Client, Context, ContextLog, LogLevel, Notify, Principal } from './define/context.ts'
+export type { Client, Context, ContextLog, ContextTasks, LogLevel, Notify, Principal } from './define/context.ts'
 export type { RequestLimit, ToolLimit } from './define/limits.ts'
 export { definePrompt } from './define/prompt.ts'
 export type { PromptArgument, PromptDefinition, PromptOptions, PromptReturn } from './define/prompt.ts'
@@ -62,7 +62,7 @@ export type { ProtocolErrorOptions, ToolError } from './errors/holdfast-error.ts
 export { ERRORS } from './errors/table.ts'
 export type { ErrorCode, ErrorEntry } from './errors/table.ts'
 export type { JsonObject, Revision } from './kernel/protocol.ts'
-export type { TaskStatus, TaskView, TaskWatcher } from './kernel/task-engine.ts'
+export type { TaskStatus, TaskWatcher } from './kernel/task-engine.ts'
 export type {
   ArtifactInfo,
   ArtifactStore,
@@ -103,6 +103,8 @@ export type {
 } from './ports/task-store.ts'
 export type { LimitOverride } from './limits/compiled-limit.ts'
 export type { LimitFacts, OverrideLimits } from './limits/overrides.ts'
+export type { TaskEvent } from './tasks/task-events.ts'
+export type { TaskInfo } from './tasks/task-info.ts'
 export type { FetchHandler } from './transports/http/fetch-handler.ts'
 export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'

@@ -1,6 +1,6 @@
 /** Where a result was measured. */
 import { execFileSync } from 'node:child_process'
-import { cpus, totalmem } from 'node:os'
+import { cpus, loadavg, totalmem } from 'node:os'
 import type { Cores } from './cores.ts'
 
 export interface Machine {
@@ -25,6 +25,12 @@ export function describeMachine(cores: Cores): Machine {
     pinning: cores.note,
     ...commit(),
   }
+}
+
+/** Says what else the machine was doing: with more to do than it has cores, latencies are those of waiting for one. */
+export function loadNote(): string {
+  const [minute, five] = loadavg()
+  return `Load average at the end: ${minute!.toFixed(1)} over a minute, ${five!.toFixed(1)} over five.`
 }
 
 function commit(): { commit?: string } {

@@ -3,6 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { startPostgres } from '../../test/servers/postgres.ts'
 import type { Context, SectionReport } from '../lib/context.ts'
 import { onAllCores } from '../lib/cores.ts'
+import { loadNote } from '../lib/machine.ts'
 import { clearProgress, progress } from '../lib/progress.ts'
 import { median } from '../lib/stats.ts'
 import { table, whole } from '../lib/table.ts'
@@ -121,7 +122,7 @@ async function measureAll({ budget, tasks: choice, scratchDir }: Context): Promi
     notes.push(`A write of 8 kB and fdatasync beside it: p50 ${ms(sync.p50Ms)} ms, p99 ${ms(sync.p99Ms)} ms.`)
   return {
     title: `Durable tasks (fsync on; ${concurrency} at once; latencies at ${pacedShare * 100} % of the peak, from when each was due)`,
-    text: [report(measured), ...notes, ...gaps].join('\n'),
+    text: [report(measured), ...notes, loadNote(), ...gaps].join('\n'),
     data: { measured, sync, notes },
     failures: gaps.length,
   }

@@ -37,9 +37,7 @@ function open({ url, queueUrl = 'store:', isEmbedded = false }: Place): Promise<
 }
 
 export async function prepare({ url }: Place): Promise<void> {
-  if (!url.startsWith('postgres')) return
-  const { openPostgres } = await import('../../src/backends/postgres/open.ts')
-  const store = await openPostgres(url, { forMigration: true })
+  const store = await openTaskStore(url, systemClock, { forMigration: true })
   await store.migrate()
   await store.close()
 }

@@ -1,6 +1,5 @@
 // `node bench/tasks/stores.ts --url postgres://…  [--url sqlite:…] [--rows 1000,100000]`: what a task store alone can do. In a
 // namespace of its own, which is removed afterwards; on Postgres with the share of heartbeats that stay within their page.
-import { randomBytes, randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,8 +7,9 @@ import { parseArgs } from 'node:util'
 import { Client } from 'pg'
 import { openThrowaway } from '../../src/backends/postgres/open.ts'
 import { openSqlite } from '../../src/backends/sqlite/task-store.ts'
-import type { ClaimedTask, NewTask, TaskAdmin, TaskStore } from '../../src/ports/task-store.ts'
+import type { ClaimedTask, TaskAdmin, TaskStore } from '../../src/ports/task-store.ts'
 import { table, whole } from '../lib/table.ts'
+import { claim, fill, finish, newTask } from './rows.ts'
 
 const { values } = parseArgs({
   options: {
@@ -86,25 +86,6 @@ async function sqlite(url: string | undefined): Promise<Subject> {
   }
 }
 
-const ARGS = randomBytes(200)
-const CALLER = randomBytes(300)
-const newTask = (more: Partial<NewTask> = {}): NewTask => ({
-  id: randomUUID(),
-  owner: randomUUID(),
-  tool: 'noop',
-  queue: 'default',
-  maxAttempts: 3,
-  maxCrashes: 3,
-  failsWhenLost: false,
-  ttlMs: undefined,
-  retentionMs: 3_600_000,
-  argsDigest: ARGS.subarray(0, 32),
-  args: ARGS,
-  caller: CALLER,
-  ...more,
-})
-const RESULT = randomBytes(200)
-
 const ms = (value: number): string => value.toFixed(2)
 function percentile(times: readonly number[], share: number): number {
   const sorted = times.toSorted((a, b) => a - b)
@@ -115,20 +96,6 @@ async function timed(body: () => Promise<unknown>): Promise<number> {
   await body()
   return performance.now() - startedMs
 }
-
-function claim(store: TaskStore, limit: number, queue = 'default'): Promise<readonly ClaimedTask[]> {
-  return store.claim({
-    worker: 'bench',
-    token: randomUUID(),
-    queue,
-    tools: ['noop'],
-    handlerRevisions: [],
-    limit,
-    leaseMs: 3_600_000,
-  })
-}
-const finish = (store: TaskStore, tasks: readonly ClaimedTask[]): Promise<unknown> =>
-  store.finish(tasks.map(({ id, fence }) => ({ id, fence, state: 'completed', result: RESULT })))
 
 /** Creations at a steady pace, whether or not the last one has come back. */
 async function openLoop(store: TaskStore, perSecond: number, seconds: number): Promise<number[]> {
@@ -141,22 +108,6 @@ async function openLoop(store: TaskStore, perSecond: number, seconds: number): P
     all.push(store.create(newTask()).then(() => performance.now() - dueMs))
   }
   return Promise.all(all)
-}
-
-/** So many tasks, a third each ready, waiting and ended. */
-async function fill(store: TaskStore, rows: number): Promise<void> {
-  const queue = `filled-${rows}`
-  const add = async (count: number, more: Partial<NewTask>): Promise<void> => {
-    for (let done = 0; done < count; done += 1000)
-      await Promise.all(
-        Array.from({ length: Math.min(1000, count - done) }, () => store.create(newTask({ queue, ...more }))),
-      )
-  }
-  await add(Math.floor(rows / 3), {})
-  for (let tasks = await claim(store, 500, queue); tasks.length > 0; tasks = await claim(store, 500, queue))
-    await finish(store, tasks)
-  await add(Math.floor(rows / 3), { delayMs: 3_600_000 })
-  await add(Math.floor(rows / 3), {})
 }
 
 async function measure({ name, store, settle, hotShare }: Subject): Promise<void> {
@@ -202,7 +153,7 @@ async function measure({ name, store, settle, hotShare }: Subject): Promise<void
   await finish(store, held)
 
   for (const count of values.rows.split(',').map(Number)) {
-    await fill(store, count)
+    await fill(store, `filled-${count}`, count)
     await settle()
     const claims: number[] = []
     for (let index = 0; index < 300; index++) {

@@ -21,6 +21,8 @@ export interface KeyFacts {
   readonly owner: string
   /** The task; `undefined` for what a call wrote. */
   readonly taskId: string | undefined
+  /** Of the attempt that wrote it. */
+  readonly fence: number | undefined
 }
 
 // An id can't be guessed: of anonymous callers, who share one owner, it is a bearer secret.
@@ -59,8 +61,9 @@ export function keyOfUri(uri: string, owner: string): string | undefined {
 export function readKey(key: string): KeyFacts | undefined {
   const [kind, owner, third, ...rest] = key.split('/')
   if (owner === undefined || third === undefined) return undefined
-  if (kind === 'call' && rest.length === 1) return { kind, owner, taskId: undefined }
-  if ((kind === 'task' || kind === 'value') && rest.length === 2) return { kind, owner, taskId: third }
+  if (kind === 'call' && rest.length === 1) return { kind, owner, taskId: undefined, fence: undefined }
+  if ((kind === 'task' || kind === 'value') && rest.length === 2)
+    return { kind, owner, taskId: third, fence: Number(rest[0]) }
   return undefined
 }
 

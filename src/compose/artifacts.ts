@@ -1,15 +1,18 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { Collector } from '../artifacts/collector.ts'
 import { Artifacts, type ArtifactsOptions } from '../artifacts/artifacts.ts'
 import { isFileUrl, parseFileUrl } from '../backends/filesystem/url.ts'
 import { MemoryArtifactStore } from '../backends/memory/artifact-store.ts'
 import { isS3Url, parseS3Url } from '../backends/s3/url.ts'
+import type { ServerDefinition } from '../define/server.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { ArtifactStore } from '../ports/artifact-store.ts'
+import type { Services } from '../kernel/services.ts'
 import type { Clock } from '../ports/clock.ts'
-import { isSharedUrl, MEMORY_URL, schemeOf } from './backends.ts'
+import type { TaskAdmin, TaskStore } from '../ports/task-store.ts'
+import { MEMORY_URL, schemeOf } from './backends.ts'
 import type { ResolvedOptions } from './options.ts'
-import { isServerTaskUrl } from './task-store.ts'
 
 /**
  * Checks an artifacts URL.
@@ -40,20 +43,33 @@ export async function openArtifactStore(url: string, clock: Clock): Promise<Arti
  * Where artifacts lie: as the options say; else in the data folder, or in memory where there is none. `undefined` where nodes
  * share their state or tasks and it is not said where artifacts are: another node would not find them.
  */
-export function artifactsUrl(options: ResolvedOptions): string | ArtifactStore | undefined {
-  const { artifacts, state, tasks } = options
-  if (artifacts !== undefined) return artifacts
-  if (isSharedUrl(state) || (typeof tasks === 'string' && isServerTaskUrl(tasks))) return undefined
+function placeOf(options: ResolvedOptions, isMultiple: boolean): string | ArtifactStore | undefined {
+  if (options.artifacts !== undefined) return options.artifacts
+  if (isMultiple) return undefined
   if (options.dataDir === false) return MEMORY_URL
   return `file:${pathToFileURL(join(options.dataDir, 'artifacts')).pathname}`
+}
+
+/** Collects what nobody needs any more, of a server whose tasks lie in `store`. */
+export function createCollector(
+  artifacts: Artifacts,
+  server: ServerDefinition,
+  store: (TaskStore & TaskAdmin) | undefined,
+  services: Pick<Services, 'state' | 'clock' | 'telemetry'> & { readonly options: ResolvedOptions },
+): Collector {
+  const { state, clock, telemetry, options } = services
+  const longestAttemptMs = Math.max(0, ...server.tools.map(({ task }) => task?.timeoutMs ?? 0))
+  const tasks = store && { store, longestAttemptMs }
+  return new Collector({ artifacts, tasks, callTtlMs: options.artifactTtlMs, state, clock, telemetry })
 }
 
 /** The artifacts of a runtime; nothing is opened or made before the first is written or read. */
 export function createArtifacts(
   options: ResolvedOptions,
+  isMultiple: boolean,
   parts: Omit<ArtifactsOptions, 'open' | 'maxArtifactBytes'>,
 ): Artifacts | undefined {
-  const where = artifactsUrl(options)
+  const where = placeOf(options, isMultiple)
   if (where === undefined) return undefined
   return new Artifacts({
     ...parts,

@@ -22,7 +22,7 @@ import { createAdminHandler } from '../transports/http/admin-handler.ts'
 import { Probes } from '../transports/http/probes.ts'
 import { listen, type HttpServer } from '../transports/http/server.ts'
 import { serveStdio } from '../transports/stdio/stdio.ts'
-import { createArtifacts } from './artifacts.ts'
+import { createArtifacts, createCollector } from './artifacts.ts'
 import { createAuth, stdioPrincipal } from './auth.ts'
 import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
@@ -168,7 +168,7 @@ export async function wire(
         telemetry,
       })
     : undefined
-  const artifacts = createArtifacts(options, {
+  const artifacts = createArtifacts(options, isMultiple, {
     keys,
     clock,
     endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
@@ -176,6 +176,7 @@ export async function wire(
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const tasks = await openTasks(server, options, { ...shared, catalog })
+  const collector = artifacts && createCollector(artifacts, server, tasks?.store, shared)
   const services: Services = {
     ...shared,
     catalog,
@@ -195,6 +196,7 @@ export async function wire(
   const kernel = new Kernel(services)
   await kernel.start()
   await members?.start()
+  collector?.start()
   const workers = new Set<RunningWorker>()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
@@ -246,6 +248,7 @@ export async function wire(
     await serverClosed
     await workersClosed
     await kernel.close()
+    await collector?.close()
     await tasks?.close()
     limiter?.close()
     await members?.close()

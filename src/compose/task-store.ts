@@ -66,6 +66,3 @@ export function tasksUrlOf(tasks: string, dataDir: string | false): string {
 
 /** Whether a second connection to the URL meets the same tasks. */
 export const isSharedTaskUrl = (url: string): boolean => !/^sqlite::memory:(\?|$)/.test(url)
-
-/** Whether a URL is of a database that processes on other machines reach. */
-export const isServerTaskUrl = (url: string): boolean => isPostgresUrl(url) || isDynamodbUrl(url)

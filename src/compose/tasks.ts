@@ -2,21 +2,22 @@ import { hostname } from 'node:os'
 import { isSqliteUrl } from '../backends/sqlite/url.ts'
 import type { Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
-import type { ToolDefinition } from '../define/tool.ts'
 import { resolveTrigger } from '../define/trigger.ts'
-import { HoldfastError } from '../errors/holdfast-error.ts'
+import { createTask, startTask } from '../kernel/create-task.ts'
 import { keepSubscribed } from '../kernel/keep-subscribed.ts'
 import { TASK_CANCEL_CHANNEL } from '../kernel/keys.ts'
 import type { JsonBounds } from '../kernel/json.ts'
-import { isObject, LATEST_MODERN, type JsonObject } from '../kernel/protocol.ts'
 import type { Services } from '../kernel/services.ts'
-import type { TaskView, TaskWatcher } from '../kernel/task-engine.ts'
+import type { TaskWatcher } from '../kernel/task-engine.ts'
+import type { Unsubscribe } from '../ports/event-bus.ts'
 import type { TaskQueue } from '../ports/task-queue.ts'
 import type { TaskAdmin, TaskStore } from '../ports/task-store.ts'
 import { StoredTaskEngine } from '../tasks/engine.ts'
 import type { LeaseKeeper } from '../tasks/lease-keeper.ts'
 import { EXPIRED_ANSWER, toError } from '../tasks/payload.ts'
 import { Sweeper } from '../tasks/sweeper.ts'
+import { subscribeToTasks, type TaskEvent } from '../tasks/task-events.ts'
+import { toTaskInfo, type TaskInfo } from '../tasks/task-info.ts'
 import { createTaskRunner } from '../tasks/task-runner.ts'
 import { Triggers } from '../tasks/triggers.ts'
 import { Worker } from '../tasks/worker.ts'
@@ -54,6 +55,8 @@ const WORKER_DEFAULTS: ResolvedWorkerOptions = {
 }
 /** Of the lease: three renewals fit in. */
 const RENEWALS_PER_LEASE = 3
+/** An idle worker asks its store less than once a second: every two seconds for tasks, every four for what is due. */
+const POLLS_PER_SWEEP = 2
 /** Wait before a task whose worker was lost runs again; it doubles. */
 const CRASH_BACKOFF_MS = 1_000
 /** A ready task that is older than this is rung for again. */
@@ -80,13 +83,20 @@ export interface RuntimeTasks {
    * Starts a task of a tool; resolves when it is committed.
    * @throws {HoldfastError} `invalid_params` where there is no such tool, or the arguments do not fit; `overloaded`.
    */
-  create(tool: string, args: Record<string, unknown>, options?: CreateTaskOptions): Promise<TaskView>
+  create(tool: string, args: Record<string, unknown>, options?: CreateTaskOptions): Promise<TaskInfo>
   /** `undefined`: there is no such task of this principal. */
-  get(id: string, principal?: Principal): Promise<TaskView | undefined>
+  get(id: string, principal?: Principal): Promise<TaskInfo | undefined>
   /** `false`: there is no such task of this principal. */
   cancel(id: string, principal?: Principal): Promise<boolean>
   /** Tells of changes of a task from now on, until the returned function is called. */
   watch(id: string, watcher: TaskWatcher): () => void
+  /**
+   * Tells of every task that changes from now on, whoever it belongs to and whichever node or worker changed it, until the
+   * returned function is called. An event holds the task as it is then: states in between may be passed over, and one may be
+   * told twice.
+   * @param onGap called whenever events may have been missed, at the start too
+   */
+  subscribe(onEvent: (event: TaskEvent) => void, onGap?: () => void): Promise<Unsubscribe>
 }
 
 /** A worker that runs. */
@@ -144,44 +154,21 @@ export async function openTasks(
   const queuesOfTools = [...new Set(tools.map(({ task }) => task!.queue))]
   await queue.ensureTopology(queuesOfTools)
 
-  /** Starts a task that no client asked for. */
-  const start = (
-    tool: ToolDefinition,
-    args: JsonObject,
-    { principal, idempotencyKey, delayMs }: CreateTaskOptions & { principal: Principal },
-  ): Promise<TaskView> =>
-    engine.start({
-      tool,
-      arguments: args,
-      caller: {
-        principal,
-        client: { protocolVersion: LATEST_MODERN, capabilities: {} },
-        revision: LATEST_MODERN,
-        requestId: `${services.nodeId}-task`,
-        traceparent: undefined,
-      },
-      idempotencyKey,
-      isAttended: false,
-      ...(delayMs === undefined ? {} : { delayMs }),
-    })
-  const create: RuntimeTasks['create'] = async (name, args, given = {}) => {
-    const tool = catalog.tools.get(name)
-    if (tool?.task === undefined)
-      throw new HoldfastError('invalid_params', `There is no tool ${JSON.stringify(name)} that runs as a task.`)
-    if (!isObject(args)) throw new HoldfastError('invalid_params', 'The arguments must be an object.')
-    const { problem } = await tool.input.check(args)
-    if (problem !== undefined)
-      throw new HoldfastError('invalid_params', `The arguments of ${JSON.stringify(name)} do not fit: ${problem}.`)
-    return start(tool, args as JsonObject, { principal: SERVER, ...given })
-  }
+  const requestId = `${services.nodeId}-task`
 
   return {
     engine,
     store,
     queue,
     outside: {
-      create,
-      get: (id, principal = SERVER) => engine.get(id, principal),
+      create: async (tool, args, given = {}) =>
+        toTaskInfo(await createTask(engine, catalog.tools, tool, args, { principal: SERVER, requestId, ...given })),
+      subscribe: (onEvent, onGap = () => undefined) =>
+        subscribeToTasks({ bus, store, keys, toView: (task) => engine.toView(task), onError }, onEvent, onGap),
+      get: async (id, principal = SERVER) => {
+        const view = await engine.get(id, principal)
+        return view && toTaskInfo(view)
+      },
       cancel: (id, principal = SERVER) => engine.cancel(id, principal),
       watch: (id, watcher) => engine.watch(id, watcher),
     },
@@ -226,7 +213,7 @@ export async function openTasks(
         store,
         queue,
         clock,
-        everyMs: pollMs,
+        everyMs: pollMs * POLLS_PER_SWEEP,
         renewMs,
         sweep: {
           expiredError: toError({ code: -32603, message: 'The task has not ended in time.' }),
@@ -247,7 +234,7 @@ export async function openTasks(
       )
       const triggers = new Triggers({
         triggers: settings.triggers ? server.triggers.map((trigger) => resolveTrigger(trigger, server.tools)) : [],
-        startTask: start,
+        startTask: (tool, args, given) => startTask(engine, tool, args, { requestId, ...given }),
         openSource: openMessageSource,
         clock,
         telemetry,

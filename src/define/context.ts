@@ -49,6 +49,24 @@ export interface Notify {
   resourceUpdated(uri: string): void
 }
 
+/** Starts tasks from within a handler; see {@link Context.tasks}. */
+export interface ContextTasks {
+  /**
+   * Starts a task of a tool, once: under this name of the call, however often the handler runs again. It belongs to the caller,
+   * runs as the caller, and the scopes that its tool needs are not asked for: the handler decides.
+   * @param name unique within the call, as of a step
+   * @param options.delayMs runs no sooner. Default 0.
+   * @throws {HoldfastError} `invalid_params` where there is no such tool that runs as a task, or the arguments do not fit;
+   * `overloaded` where too many tasks wait.
+   */
+  create(
+    name: string,
+    tool: string,
+    args: Record<string, unknown>,
+    options?: { delayMs?: number },
+  ): Promise<{ readonly id: string }>
+}
+
 /** What every handler receives beside its arguments. Its members may be destructured. */
 export interface Context extends Asking {
   /** Aborts when the client cancels or (2026-07-28) disconnects, and when the server stops. Pass it on to everything that waits. */
@@ -64,6 +82,8 @@ export interface Context extends Asking {
   readonly client: Client
   readonly principal: Principal
   readonly notify: Notify
+  /** Starts tasks of this server's tools. */
+  readonly tasks: ContextTasks
   /** Big results: written as they come, and linked to. */
   readonly artifacts: ContextArtifacts
   /**

@@ -4,10 +4,13 @@ import {
   type Client,
   type Context,
   type ContextLog,
+  type ContextTasks,
   type Notify,
   type Principal,
 } from '../define/context.ts'
 import type { Call } from './call.ts'
+import { createTask } from './create-task.ts'
+import { sha256 } from './digest.ts'
 import { elicitQuestion, rootsQuestion, sampleQuestion, urlQuestion } from './question.ts'
 import type { Replay } from './replay.ts'
 
@@ -45,6 +48,21 @@ export class HandlerContext implements Context {
   }
   get artifacts(): Context['artifacts'] {
     return this.#call.artifacts
+  }
+  get tasks(): ContextTasks {
+    return {
+      create: (name, tool, args, { delayMs } = {}) => {
+        const { services, principal, requestId } = this.#call
+        const replay = this.#replay
+        // A worker that is lost between the creation and its record finds the task again by the key.
+        const idempotencyKey = sha256(['create', replay.idempotencyKey, name])
+        return replay.step(name, async () => {
+          const creation = { principal, requestId, idempotencyKey, delayMs }
+          const { id } = await createTask(services.tasks, services.catalog.tools, tool, args, creation)
+          return { id }
+        })
+      },
+    }
   }
   get closeStream(): Context['closeStream'] {
     return (retryMs = 1000) => this.#call.closeStream(retryMs)

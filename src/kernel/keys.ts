@@ -35,5 +35,7 @@ export const MEMBERS_CHANNEL = 'members'
 export const taskChannel = (id: string): string => `task:${id}`
 /** Tasks that some worker has to stop. */
 export const TASK_CANCEL_CHANNEL = 'task-cancels'
+/** Which tasks have changed, for who follows all of them. */
+export const TASK_EVENTS_CHANNEL = 'task-events'
 /** Requests that some node may have to cancel. */
 export const CANCEL_CHANNEL = 'cancel'

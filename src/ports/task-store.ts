@@ -246,6 +246,8 @@ export interface TaskAdmin {
   find(id: string): Promise<FoundTask | undefined>
   /** Of each queue: how many are ready, leased and parked, and how long the oldest ready one waits. */
   backlog(queues: readonly string[]): Promise<readonly QueueBacklog[]>
+  /** Artifacts that the records of these tasks name: steps and results; one that several name may stand there as often. A task that is gone names none. */
+  namedArtifacts(ids: readonly string[]): Promise<readonly string[]>
   /** A new task from a dead letter; `undefined` where it is none. */
   redrive(id: string, newId: string): Promise<Task | undefined>
 }

@@ -23,6 +23,7 @@ import { Backlog } from './backlog.ts'
 import { sealCaller } from './caller.ts'
 import { fromError, fromQuestion, fromResult, toAnswer, toArguments } from './payload.ts'
 import { Ringer } from './ringer.ts'
+import { TaskAnnouncer } from './task-events.ts'
 import { TaskWatch } from './watch.ts'
 
 /** What the engine works with. */
@@ -42,6 +43,7 @@ export interface TaskEngineParts {
 export class StoredTaskEngine implements TaskEngine {
   readonly #parts: TaskEngineParts
   readonly #watch: TaskWatch
+  readonly #announcer: TaskAnnouncer
   readonly #attendance: Attendance
   readonly #backlog: Backlog
   readonly #ringer: Ringer
@@ -50,6 +52,7 @@ export class StoredTaskEngine implements TaskEngine {
     const { store, bus, clock, onError } = parts
     this.#parts = parts
     this.#watch = new TaskWatch(store, bus, clock, (error) => onError('News of tasks may come late.', error))
+    this.#announcer = new TaskAnnouncer(bus, (error) => onError('An event of a task was lost.', error))
     this.#attendance = new Attendance(store, clock, (error) =>
       onError('Tasks that calls wait for could not be kept alive yet.', error),
     )
@@ -92,19 +95,20 @@ export class StoredTaskEngine implements TaskEngine {
       ...(options.handlerRevision === undefined ? {} : { handlerRevision: options.handlerRevision }),
     })
     if (created) {
+      this.#announcer.announce(task.id)
       if (delayMs === undefined || delayMs === 0) this.#ringer.ring(task.queue, task.id)
     } else if (!Buffer.from(task.argsDigest).equals(argsDigest))
       throw new HoldfastError(
         'idempotency_key_reused',
         'This idempotency key was used with other arguments (or in another way). Use a new key for a new call.',
       )
-    return this.#toView(task)
+    return this.toView(task)
   }
 
   async get(id: string, principal: Principal): Promise<TaskView | undefined> {
     if (!isTaskId(id)) return undefined
     const task = await this.#parts.store.get(id, ownerOf(principal))
-    return task === undefined ? undefined : this.#toView(task)
+    return task === undefined ? undefined : this.toView(task)
   }
 
   async answer(
@@ -163,6 +167,7 @@ export class StoredTaskEngine implements TaskEngine {
   /** Says on every node that a task has changed. */
   changed(id: string): void {
     this.#watch.tell(id)
+    this.#announcer.announce(id)
   }
 
   /** Tells who waits for a task how far it is. */
@@ -173,24 +178,26 @@ export class StoredTaskEngine implements TaskEngine {
   async close(): Promise<void> {
     await this.#attendance.close()
     await this.#watch.close()
+    await this.#announcer.close()
   }
 
-  #toView(task: Task): TaskView {
+  /** A task as its owner may see it. */
+  toView(task: Task): TaskView {
     const { state, asks, result, error, tool, createdMs, updatedMs, statusMessage, version, id } = task
     const isAsking = state === 'parked' && asks.length > 0
+    const isOpen = state === 'ready' || state === 'leased' || state === 'parked'
+    const retentionMs = this.#parts.tools.get(tool)?.task?.retentionMs ?? ATTENDED_RETENTION_MS
+    // It is kept for so long after its end. As long as that is to come, the promise moves on with time: a client that asks now and
+    // then is never told that a task which still runs is not worth asking for.
+    const untilMs = isOpen ? Math.max(createdMs, this.#parts.clock.now()) : updatedMs
     return {
       id,
       tool,
-      status: isAsking
-        ? 'input_required'
-        : state === 'ready' || state === 'leased' || state === 'parked'
-          ? 'working'
-          : state,
+      status: isAsking ? 'input_required' : isOpen ? 'working' : state,
       statusMessage,
       createdMs,
       updatedMs,
-      // What is promised from its creation on is what it is kept for after its end, however soon that comes.
-      ttlMs: this.#parts.tools.get(tool)?.task?.retentionMs ?? ATTENDED_RETENTION_MS,
+      ttlMs: untilMs - createdMs + retentionMs,
       version,
       requests: new Map(isAsking ? asks.map(({ name, request }) => [name, fromQuestion(request).request]) : []),
       result: result === undefined ? undefined : fromResult(result),

@@ -82,6 +82,8 @@ export class Sweeper {
     try {
       const report = await store.sweep({ ...sweep, limit: LIMIT, sparesLeases: !isTrusted })
       this.#answersSinceMs ??= nowMs
+      // What was taken from a lost worker waits, and then is everybody's.
+      if (report.lost > 0) this.dueAfter(sweep.crashBackoffMs)
       for (const { id } of report.changed) onChanged(id)
       for (const { queue: name, ids } of report.rings)
         // A bell that is lost rings again at the next sweep.

@@ -7,24 +7,20 @@ import type { ContentBlock, PromptMessage, ResourceContents } from '../define/co
 import { ANONYMOUS, type LogLevel, type Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import type { Connection } from '../kernel/exchange.ts'
-import { isLegacy, LATEST_MODERN, META, OWN_META, type JsonObject, type Revision } from '../kernel/protocol.ts'
+import {
+  isLegacy,
+  LATEST_MODERN,
+  META,
+  OWN_META,
+  TASKS_EXTENSION,
+  type JsonObject,
+  type Revision,
+} from '../kernel/protocol.ts'
 import { LineExchange } from '../transports/stdio/stdio.ts'
 import { ReferenceTaskStore } from './reference-task-store.ts'
 import { ANSWERING, answerTo, type Answer } from './answers.ts'
-
-/** A JSON-RPC error that a {@link TestClient} got as an answer. */
-export class RpcError extends Error {
-  override readonly name = 'RpcError'
-  /** JSON-RPC code. */
-  readonly code: number
-  /** `error.data`: `{ code, retryable, requestId, … }`. */
-  readonly data: JsonObject
-  constructor(code: number, message: string, data: JsonObject) {
-    super(message)
-    this.code = code
-    this.data = data
-  }
-}
+import { RpcError } from './rpc-error.ts'
+import { ClientTask, type TaskHandle } from './task-handle.ts'
 
 /** What `tools/call` answered. */
 export interface ToolCallResult {
@@ -53,6 +49,8 @@ export interface ConnectOptions {
   revision?: Revision
   /** Capabilities that the client declares. Default: with `answers`, all that can be asked; else none. */
   capabilities?: JsonObject
+  /** The client knows tasks: it declares the extension (2026-07-28). Default false. */
+  tasks?: boolean
   /** Who calls, for tools that look at it or need scopes. Default: the anonymous caller, who has no scopes. */
   principal?: Partial<Principal>
   /** What the client answers when a handler asks, by the name of the question; the call goes on by itself. */
@@ -68,7 +66,10 @@ export interface TestClient extends AsyncDisposable {
   request(method: string, params?: JsonObject, options?: RequestOptions): Promise<JsonObject>
   /** Sends a notification. */
   notify(method: string, params?: JsonObject): void
+  /** Calls a tool, and waits for its result, also where the call becomes a task. @throws {RpcError} */
   callTool(name: string, args?: JsonObject, options?: RequestOptions): Promise<ToolCallResult>
+  /** Calls a tool that becomes a task; needs `tasks: true`. Rejects where the call is answered instead. @throws {RpcError} */
+  startTask(name: string, args?: JsonObject, options?: RequestOptions): Promise<TaskHandle>
   listTools(): Promise<JsonObject[]>
   listPrompts(): Promise<JsonObject[]>
   listResources(): Promise<JsonObject[]>
@@ -98,7 +99,9 @@ let clients = 0
  */
 export async function connect(server: ServerDefinition, options: ConnectOptions = {}): Promise<TestClient> {
   const { revision = LATEST_MODERN, answers } = options
-  const capabilities = options.capabilities ?? (answers === undefined ? {} : ANSWERING)
+  const declared = options.capabilities ?? (answers === undefined ? {} : ANSWERING)
+  const extensions = { ...(declared.extensions as JsonObject | undefined), [TASKS_EXTENSION]: {} }
+  const capabilities = options.tasks === true ? { ...declared, extensions } : declared
   const clock = options.runtime?.clock ?? systemClock
   const runtime = await createRuntime(server, {
     dataDir: false,
@@ -279,14 +282,26 @@ class MemoryClient implements TestClient {
   }
 
   async callTool(name: string, args: JsonObject = {}, options?: RequestOptions): Promise<ToolCallResult> {
+    const result = await this.#call(name, args, options)
+    return result.resultType === 'task' ? this.#task(result).result() : toToolCallResult(result)
+  }
+  async startTask(name: string, args: JsonObject = {}, options?: RequestOptions): Promise<TaskHandle> {
+    const result = await this.#call(name, args, options)
+    if (result.resultType !== 'task')
+      throw new Error(`The call of ${JSON.stringify(name)} became no task: ${JSON.stringify(result)}`)
+    return this.#task(result)
+  }
+  async #call(name: string, args: JsonObject, options: RequestOptions | undefined): Promise<JsonObject> {
     const result = await this.request('tools/call', { name, arguments: args }, options)
     if (result.resultType === 'input_required')
       throw new Error(
         `The tool asks ${Object.keys((result.inputRequests ?? {}) as object).join(', ')}: give \`connect\` its \`answers\`.`,
       )
-    const content = result.content as ContentBlock[]
-    const text = content.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('\n')
-    return { ...result, content, isError: result.isError === true, text }
+    return result
+  }
+  #task({ taskId }: JsonObject): ClientTask {
+    const send = (method: string, params: JsonObject): Promise<JsonObject> => this.request(method, params)
+    return new ClientTask(taskId as string, send, this.#answers, toToolCallResult)
   }
   async #list(method: string, member: string): Promise<JsonObject[]> {
     const all: JsonObject[] = []
@@ -340,4 +355,10 @@ class MemoryClient implements TestClient {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
+
+function toToolCallResult(result: JsonObject): ToolCallResult {
+  const content = result.content as ContentBlock[]
+  const text = content.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('\n')
+  return { ...result, content, isError: result.isError === true, text }
 }

@@ -1,5 +1,7 @@
 export type { Answer, AnswerValue } from './answers.ts'
-export { connect, RpcError } from './connect.ts'
+export { connect } from './connect.ts'
+export { RpcError } from './rpc-error.ts'
+export type { TaskHandle, TaskState } from './task-handle.ts'
 export type { ConnectOptions, RequestOptions, TestClient, ToolCallResult } from './connect.ts'
 export { artifactStoreFaultContract } from './contracts/artifact-store-faults.ts'
 export { artifactStoreContract } from './contracts/artifact-store.ts'

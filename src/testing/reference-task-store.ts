@@ -26,6 +26,8 @@ interface Stored {
   createdMs: number
   updatedMs: number
   orderAtMs: number
+  /** Artifacts that its records name. */
+  readonly artifacts: string[]
 }
 
 /** Between two places in a queue, for each task that an owner has ready or leased in it already. */
@@ -70,6 +72,7 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
       createdMs: nowMs,
       updatedMs: nowMs,
       orderAtMs: delayMs + this.#placeOf(given),
+      artifacts: [],
     }
     this.#tasks.set(id, stored)
     return { task: toTask(stored), created: true }
@@ -121,10 +124,12 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
     })
   }
 
-  async recordStep({ id, fence, name, value, leaseMs }: StepRecord): Promise<'recorded' | 'exists' | 'lost'> {
-    return (
+  async recordStep(step: StepRecord): Promise<'recorded' | 'exists' | 'lost'> {
+    const { id, fence, name, value, leaseMs, artifacts = [] } = step
+    const recorded =
       this.#apply(id, (row, nowMs) => transitions.recordStep(row, fence, name, text(value), leaseMs, nowMs)) ?? 'lost'
-    )
+    if (recorded === 'recorded') this.#tasks.get(id)!.artifacts.push(...artifacts)
+    return recorded
   }
 
   async park(id: string, fence: number, until: ParkUntil): Promise<'parked' | 'cancelled' | 'lost'> {
@@ -148,14 +153,16 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
   }
 
   async finish(ends: readonly TaskEnd[]): Promise<readonly ('done' | 'lost')[]> {
-    return ends.map(({ id, fence, state, result, error, dead }) => {
+    return ends.map(({ id, fence, state, result, error, dead, artifacts = [] }) => {
       const how = {
         state,
         result: result === undefined ? undefined : text(result),
         error: error === undefined ? undefined : text(error),
         dead,
       }
-      return this.#apply(id, (row, nowMs) => transitions.finish(row, fence, how, nowMs)) ?? 'lost'
+      const outcome = this.#apply(id, (row, nowMs) => transitions.finish(row, fence, how, nowMs)) ?? 'lost'
+      if (outcome === 'done') this.#tasks.get(id)!.artifacts.push(...artifacts)
+      return outcome
     })
   }
 
@@ -254,6 +261,10 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
         oldestReadyMs: Math.max(0, ...ready),
       }
     })
+  }
+
+  async namedArtifacts(ids: readonly string[]): Promise<readonly string[]> {
+    return ids.flatMap((id) => this.#tasks.get(id)?.artifacts ?? [])
   }
 
   async redrive(id: string, newId: string): Promise<Task | undefined> {

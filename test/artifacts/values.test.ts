@@ -42,7 +42,7 @@ test('a value of a task is read back by its key, which names the owner, the task
   const value = Buffer.alloc(300_000, 'x')
   const key = await artifacts.putValue(place, value)
   expect(key).toMatch(new RegExp(`^value/${place.owner}/${place.taskId}/7/[\\w-]{22}$`))
-  expect(readKey(key)).toEqual({ kind: 'value', owner: place.owner, taskId: place.taskId })
+  expect(readKey(key)).toEqual({ kind: 'value', owner: place.owner, taskId: place.taskId, fence: 7 })
   expect(Buffer.from(await artifacts.getValue(key))).toEqual(value)
   expect(Buffer.from(await artifacts.getValue(await artifacts.putValue(place, Buffer.alloc(0))))).toEqual(
     Buffer.alloc(0),

@@ -1,9 +1,12 @@
-// Three nodes, the Redis that they share (behind a proxy that can break its connections), and a proxy before them.
+// Three nodes, the Redis that they share (behind a proxy that can break its connections), and a proxy before them; and, for tools
+// that run as tasks, workers and a Postgres.
+import { openThrowaway } from '../../src/backends/postgres/open.ts'
 import { startHaproxy } from '../servers/haproxy.ts'
+import { startPostgres } from '../servers/postgres.ts'
 import { startRedis, type RedisServer } from '../servers/redis.ts'
 import { startToxiproxy, type Link } from '../servers/toxiproxy.ts'
 import { until } from '../servers/tools.ts'
-import { isReady, startNodes, type ClusterNode, type NodeSettings } from './nodes.ts'
+import { clusterEnv, isReady, startNodes, startWorker, type ClusterNode, type NodeSettings } from './nodes.ts'
 import { startRoundRobinProxy } from './round-robin-proxy.ts'
 
 /** A running cluster. */
@@ -12,6 +15,7 @@ export interface TestCluster extends AsyncDisposable {
   readonly url: string
   readonly origin: string
   readonly nodes: readonly ClusterNode[]
+  readonly workers: readonly ClusterNode[]
   readonly redis: RedisServer
   /** The nodes' way to Redis. */
   readonly link: Link
@@ -20,6 +24,8 @@ export interface TestCluster extends AsyncDisposable {
 /** What {@link startTestCluster} may be given. */
 export interface ClusterSettings extends NodeSettings {
   nodes?: number
+  /** Workers, on a Postgres; then nodes run no tasks. Default 0: there is no Postgres. */
+  workers?: number
   /** Default: a strict round robin that breaks a client's connection with the node's. */
   proxy?: 'round-robin' | 'haproxy'
   /** More arguments of Redis. */
@@ -31,6 +37,7 @@ export async function startTestCluster({
   definition,
   env,
   nodes: count = 3,
+  workers: workerCount = 0,
   proxy = 'round-robin',
   redisArgs = [],
 }: ClusterSettings): Promise<TestCluster> {
@@ -39,11 +46,18 @@ export async function startTestCluster({
   stack.use(redis)
   stack.use(toxiproxy)
   const link = await toxiproxy.proxy('redis', redis)
-  const nodes = await startNodes(count, {
-    definition,
-    env: { HOLDFAST_STATE_URL: `redis://${link.host}:${link.port}`, ...env },
-  })
-  for (const node of nodes) stack.use(node)
+  const shared = clusterEnv({ HOLDFAST_STATE_URL: `redis://${link.host}:${link.port}`, ...env })
+  if (workerCount > 0) {
+    const { url } = stack.use(await startPostgres())
+    shared['HOLDFAST_TASKS_URL'] = stack.use(await openThrowaway(url, 'tasks')).url
+  }
+  const settings = { definition, env: shared }
+  const flags = workerCount > 0 ? ['--no-worker'] : []
+  const [nodes, workers] = await Promise.all([
+    startNodes(count, { ...settings, flags }),
+    Promise.all(Array.from({ length: workerCount }, () => startWorker(settings))),
+  ])
+  for (const node of [...nodes, ...workers]) stack.use(node)
   const { origin } = stack.use(
     await (proxy === 'haproxy'
       ? startHaproxy(nodes.map(({ host, port }) => `${host}:${port}`))
@@ -53,5 +67,13 @@ export async function startTestCluster({
     (await Promise.all(nodes.map((node) => isReady(node.origin)))).every(Boolean),
   )
   const parts = stack.move()
-  return { url: `${origin}/mcp`, origin, nodes, redis, link, [Symbol.asyncDispose]: () => parts.disposeAsync() }
+  return {
+    url: `${origin}/mcp`,
+    origin,
+    nodes,
+    workers,
+    redis,
+    link,
+    [Symbol.asyncDispose]: () => parts.disposeAsync(),
+  }
 }

@@ -14,7 +14,8 @@ Usage: npm run conformance -- [options]
 
   --scenario <name>      run this scenario alone, also one that is not on the list; may be repeated
   --revision <revision>  ${REVISIONS.join(' or ')}; may be repeated. Default: both
-  --cluster              against three nodes behind a round-robin proxy, which share a Redis; default: one node
+  --cluster              against three nodes behind a round-robin proxy and two workers, which share a Redis and a
+                         Postgres; default: one node, which runs tasks itself
   --json                 print one JSON document instead of lines
   --help                 print this
 
@@ -93,7 +94,7 @@ async function main(): Promise<number> {
   const dir = await mkdtemp(join(tmpdir(), 'holdfast-conformance-'))
   try {
     await using server = options.cluster
-      ? await startTestCluster({ definition: EVERYTHING })
+      ? await startTestCluster({ definition: EVERYTHING, workers: 2 })
       : await startServer(EVERYTHING, dir, interrupted.signal)
     const onOutcome = options.json ? () => undefined : printOutcome
     const outcomes = await runAll(server.url, options.jobs, dir, interrupted.signal, onOutcome)

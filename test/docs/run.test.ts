@@ -13,6 +13,8 @@ import { createRuntime, defineServer, type RuntimeOptions, type ServerDefinition
 import { connect, RpcError, type ConnectOptions, type TestClient } from 'holdfast/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePort, startServer } from '../conformance/server.ts'
+import { sharedServer } from '../servers/shared.ts'
+import { rabbitmqSender } from '../support/brokers.ts'
 import { BLOCKS, folderOf, writeBlocks } from './blocks.ts'
 
 // Every block that has a name is run: here, or by a block that imports it. At the end a test holds this list to the pages.
@@ -130,6 +132,7 @@ use('docs/definitions.md', 'charge.test.ts')
 use('docs/questions.md', 'server.ts', 'server.test.ts')
 use('docs/artifacts.md', 'server.ts', 'server.test.ts')
 use('docs/sessions.md', 'any-node.test.ts')
+use('docs/tasks.md', 'server.ts', 'server.test.ts')
 test.each(BLOCKS.filter(({ file }) => file.endsWith('.test.ts')))(
   '$document: the tests of $file pass',
   async (block) => {
@@ -391,6 +394,37 @@ test('artifacts: what a handler puts is linked to, read by its caller, and kept 
   expect((await orders.callTool('first-line', { uri: link.uri })).text).toBe('id,total (of 21 bytes)')
   await using drafts = await client('docs/artifacts.md', 'asking.ts', { answers: { keep: {} } })
   expect((await drafts.callTool('draft')).content).toMatchObject([{ type: 'resource_link', name: 'draft.txt' }])
+})
+
+use('docs/triggers.md', 'server.ts', 'follow.ts')
+test('triggers: each message becomes a task, and who subscribes hears of it', { timeout: 90_000 }, async () => {
+  const sender = await rabbitmqSender(await sharedServer('rabbitmq'))
+  await sender.send(['{"document":"report.pdf"}', 'not JSON'])
+  const child = spawn(process.execPath, [pathOf('docs/triggers.md', 'follow.ts')], {
+    env: {
+      ...process.env,
+      PORT: '0',
+      LOG_LEVEL: 'silent',
+      HOLDFAST_DATA_DIR: join(data, 'triggers'),
+      UPLOADS_URL: sender.url,
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  children.add(child)
+  const exited = once(child, 'exit')
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  const lines = [
+    "uploads index [ { type: 'text', text: 'report.pdf is indexed' } ]",
+    "server index [ { type: 'text', text: 'manual.pdf is indexed' } ]",
+  ]
+  while (!lines.every((line) => output.includes(line))) {
+    if (child.exitCode !== null) throw new Error(`follow.ts ended with ${child.exitCode}: ${output}`)
+    await sleep(50)
+  }
+  child.kill('SIGTERM')
+  await exited
+  children.delete(child)
 })
 
 test('every block that has a name is run by a test', () => {

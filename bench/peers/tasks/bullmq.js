@@ -3,8 +3,8 @@ import { Queue, Worker } from 'bullmq'
 
 const name = 'noop'
 const connectionOf = ({ url }) => {
-  const { hostname, port } = new URL(url)
-  return { host: hostname, port: Number(port), maxRetriesPerRequest: null }
+  const { hostname, port, pathname } = new URL(url)
+  return { host: hostname, port: Number(port), db: Number(pathname.slice(1)), maxRetriesPerRequest: null }
 }
 
 export async function prepare() {}

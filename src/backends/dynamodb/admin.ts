@@ -2,7 +2,7 @@ import type { Clock } from '../../ports/clock.ts'
 import type { NewTask, QueueBacklog, Task, TaskFilter } from '../../ports/task-store.ts'
 import { fromAttribute } from './blobs.ts'
 import { number, text } from './row.ts'
-import { createdKey, ROW, SHARDS, taskKey, workKey } from './schema.ts'
+import { createdKey, JOURNAL, ROW, SHARDS, taskKey, workKey } from './schema.ts'
 import { S, type DynamodbTable, type Item } from './table.ts'
 
 const ALL_SHARDS = Array.from({ length: SHARDS }, (_, shard) => shard)
@@ -74,6 +74,16 @@ export class DynamodbAdmin {
       if (left <= 0) return true
     }
     return false
+  }
+
+  async namedArtifacts(ids: readonly string[]): Promise<string[]> {
+    const rows = await this.#table.getMany(
+      ids.map((id) => ({ pk: taskKey(id), sk: ROW })),
+      ['artifacts'],
+    )
+    // One after the other: it is no hurry, and a journal may be big.
+    for (const id of ids) rows.push(...(await this.#table.partition(taskKey(id), JOURNAL)))
+    return rows.flatMap(({ artifacts }) => (artifacts?.L ?? []).map(({ S: key }) => key!))
   }
 
   /** The new task that a dead letter becomes; `undefined` where it is none. */

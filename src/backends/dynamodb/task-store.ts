@@ -25,13 +25,12 @@ import { fromAttribute, toAttribute } from './blobs.ts'
 import { Claims } from './claims.ts'
 import { createTask, placeOf } from './create.ts'
 import { entryItem, readJournal, toAnswer } from './journal.ts'
+import { parallel } from './parallel.ts'
 import { ended, number, text, toChange, toRow, toTask } from './row.ts'
 import { expiryKey, migrate, ROW, shardOf, taskKey } from './schema.ts'
 import { Sweeper } from './sweep.ts'
 import { N, openTable, S, type Change, type DynamodbTable, type Item } from './table.ts'
 
-/** Writes of one call that are under way at once. */
-const PARALLEL = 25
 /** Others changed the same task between a read and a write so often: something is wrong. */
 const MAX_CONFLICTS = 50
 
@@ -283,6 +282,10 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
     return this.#admin.backlog(queues)
   }
 
+  namedArtifacts(ids: readonly string[]): Promise<readonly string[]> {
+    return this.#admin.namedArtifacts(ids)
+  }
+
   async redrive(id: string, newId: string): Promise<Task | undefined> {
     const task = await this.#admin.redriven(id, newId)
     return task && (await this.create(task)).task
@@ -391,11 +394,3 @@ const toRecorded = ({ name, kind, value }: { name: string; kind: 'step' | 'ask';
 
 const tooManyConflicts = (id: string): HoldfastError =>
   new HoldfastError('backend_failed', `The task ${id} was changed by others ${MAX_CONFLICTS} times in a row.`)
-
-/** Runs over all, some at once; answers in their order. */
-async function parallel<In, Out>(all: readonly In[], run: (one: In) => Promise<Out>): Promise<Out[]> {
-  const results: Out[] = []
-  for (let from = 0; from < all.length; from += PARALLEL)
-    results.push(...(await Promise.all(all.slice(from, from + PARALLEL).map(run))))
-  return results
-}

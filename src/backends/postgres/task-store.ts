@@ -32,7 +32,8 @@ import {
   type JournalRow,
   type TaskRow,
 } from '../sql/row.ts'
-import { fromText, toText } from '../sql/text.ts'
+import { toText } from '../sql/text.ts'
+import { toAskedTask, type AskedRow } from './asked.ts'
 import { isDataError, isUsableAfter, sqlState, toBackendError, UNIQUE_VIOLATION } from './errors.ts'
 import { migrate, quote } from './migrate.ts'
 import { MIGRATIONS } from './migrations/index.ts'
@@ -50,12 +51,6 @@ import { listTasks } from './sql/admin.ts'
 import { statementsOf } from './sql/index.ts'
 import type { Statement } from './sql/statement.ts'
 import { toReport, type SweptRow } from '../sql/sweep-report.ts'
-
-/** A row with the questions of its task. */
-interface AskedRow extends TaskRow {
-  ask_names: string[] | null
-  ask_requests: Buffer[] | null
-}
 
 const MOST_IN_BATCH = 200
 const MOST_BYTES_IN_BATCH = 4 * 1024 * 1024
@@ -264,7 +259,7 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
     overdueMs,
     sparesLeases = false,
   }: SweepOptions): Promise<SweepReport> {
-    const rows = await this.#run<SweptRow>('sweep', this.#sql.sweepTasks, [
+    const rows = await this.#run<SweptRow | { kind: 'old' }>('sweep', this.#sql.sweepTasks, [
       limit,
       toBuffer(expiredError),
       toBuffer(lostError),
@@ -273,8 +268,10 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
       sparesLeases,
       toBuffer(expiredAnswer),
     ])
-    const [purge] = await this.#run<{ count: number }>('sweep', this.#sql.purgeTasks, [limit])
-    return toReport(rows, purge!.count)
+    const swept = rows.filter((row) => row.kind !== 'old')
+    const [purge] =
+      swept.length === rows.length ? [] : await this.#run<{ count: number }>('sweep', this.#sql.purgeTasks, [limit])
+    return toReport(swept, purge?.count ?? 0)
   }
 
   /** @throws {HoldfastError} `backend_mismatch` where newer code has changed the schema so that this one must not use it. */
@@ -314,6 +311,11 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
       [queues],
     )
     return rows.map(({ oldest_ready_ms, ...counts }) => ({ ...counts, oldestReadyMs: oldest_ready_ms }))
+  }
+
+  async namedArtifacts(ids: readonly string[]): Promise<readonly string[]> {
+    const rows = await this.#run<{ key: string }>('a read', this.#sql.readArtifacts, [ids.filter(isTaskId)])
+    return rows.map(({ key }) => key)
   }
 
   async redrive(id: string, newId: string): Promise<Task | undefined> {
@@ -394,12 +396,4 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
       throw toBackendError(operation, error)
     }
   }
-}
-
-function toAskedTask(row: AskedRow): Task {
-  const names = row.ask_names ?? []
-  return toTask(
-    row,
-    names.map((name, index) => ({ name: fromText(name), request: row.ask_requests![index]! })),
-  )
 }

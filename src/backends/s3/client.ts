@@ -6,8 +6,8 @@ import type { S3Address } from './url.ts'
 export type S3Library = typeof import('@aws-sdk/client-s3') &
   Pick<typeof import('@aws-sdk/s3-request-presigner'), 'getSignedUrl'>
 
-/** Tries of what may be tried again unseen: reads, deletions, single parts. */
-const MAX_ATTEMPTS = 3
+/** Tries of what may be tried again unseen: reads, deletions, single parts. The waits between them add up to a second, more or less. */
+const MAX_ATTEMPTS = 6
 
 /** Sends commands to S3, each within its time, and translates what it answers. */
 export class S3Commands {

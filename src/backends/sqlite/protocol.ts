@@ -13,7 +13,7 @@ export interface MigrationReport {
 }
 
 /** Names of operations that only read: they take no part in a transaction, unless writes are waiting beside them. */
-export const READS = ['get', 'versions', 'isOver', 'list', 'find', 'backlog'] as const
+export const READS = ['get', 'versions', 'isOver', 'list', 'find', 'backlog', 'namedArtifacts'] as const
 /** Names of operations that write. */
 export const WRITES = [
   'create',

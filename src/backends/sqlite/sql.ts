@@ -107,6 +107,8 @@ export const IS_OVER = `select count(*) > $bound as over from (
 /** In the index alone. */
 export const BACKLOG = `select count(*) filter (where state = 0) as ready, count(*) filter (where state = 1) as leased,
     count(*) filter (where state = 2) as parked from hf_task where queue = $queue and state < 3`
+export const NAMED_ARTIFACTS = `select named.value as key from hf_task t, json_each(t.artifacts) named where t.id = $id
+  union all select named.value from hf_journal j, json_each(j.artifacts) named where j.task_id = $id`
 export const NEXT_TOOL = `select tool from hf_task where state = 0 and queue = $queue and tool > $tool order by tool limit 1`
 export const FIRST_READY = `select run_at from hf_task where state = 0 and queue = $queue and tool = $tool order by order_at limit 1`
 export const DEAD_LETTER = `select owner, tool, queue, weight, max_attempts, max_crashes, fails_when_lost, 0 as is_attended,

@@ -133,6 +133,9 @@ export class SqliteTaskStore implements TaskStore, TaskAdmin {
   backlog(queues: readonly string[]): Promise<ResultOf<'backlog'>> {
     return this.#call('backlog', queues)
   }
+  namedArtifacts(ids: readonly string[]): Promise<ResultOf<'namedArtifacts'>> {
+    return this.#call('namedArtifacts', ids)
+  }
   redrive(id: string, newId: string): Promise<ResultOf<'redrive'>> {
     return this.#call('redrive', id, newId)
   }

@@ -133,6 +133,9 @@ export const backlog = ({ db, now }: At, queues: readonly string[]): QueueBacklo
     return { queue, ...counts, oldestReadyMs: now - oldestMs }
   })
 
+export const namedArtifacts = ({ db }: At, ids: readonly string[]): string[] =>
+  ids.flatMap((id) => db.all<{ key: string }>(sql.NAMED_ARTIFACTS, { id }).map(({ key }) => key))
+
 type DeadLetter = Record<'owner' | 'tool' | 'queue', string> &
   Record<'weight' | 'max_attempts' | 'max_crashes', number> & {
     fails_when_lost: number

@@ -598,6 +598,35 @@ export function taskStoreContract(runner: TestRunner, name: string, create: () =
       assert.deepEqual(await store.versions([]), [])
     })
 
+    test('tasks name the artifacts of their recorded steps and results, and no others, until they are gone', async () => {
+      const [first, second] = [await add({ retentionMs: SHORT_MS }), await add()]
+      const tasks = await claim({ limit: 2 })
+      const one = tasks.find(({ id }) => id === first)!
+      const other = tasks.find(({ id }) => id === second)!
+      const step = (task: ClaimedTask, name: string, artifacts: readonly string[], fence = task.fence) =>
+        store.recordStep({ id: task.id, fence, name, value: bytes('1'), leaseMs: LEASE_MS, artifacts })
+      assert.equal(await step(one, 'a', ['task/o/t/1/first', 'value/o/t/1/"odd\\']), 'recorded')
+      assert.equal(await step(one, 'a', ['never']), 'exists')
+      assert.equal(await step(one, 'b', ['never'], one.fence + 1), 'lost')
+      assert.equal(await step(one, 'none', []), 'recorded')
+      assert.equal(await step(other, 'a', ['task/o/u/1/other']), 'recorded')
+      const named = async (...ids: string[]) => (await store.namedArtifacts(ids)).toSorted()
+      assert.deepEqual(await named(first), ['task/o/t/1/first', 'value/o/t/1/"odd\\'])
+      const done = { id: first, fence: one.fence, state: 'completed', result: bytes('{}') } as const
+      await end({ ...done, fence: one.fence + 1, artifacts: ['never'] })
+      await end({ ...done, artifacts: ['task/o/t/1/last'] })
+      const all = ['task/o/t/1/first', 'task/o/t/1/last', 'value/o/t/1/"odd\\']
+      assert.deepEqual(await named(first, randomUUID(), 'no id'), all)
+      assert.deepEqual(await named(first, second), [...all, 'task/o/u/1/other'].toSorted())
+      assert.deepEqual(await named(), [])
+      await pass(SHORT_MS + 100)
+      for (let turn = 0; turn < 50 && (await named(first)).length > 0; turn++) {
+        await store.sweep(SWEEP)
+        await pass(20)
+      }
+      assert.deepEqual(await named(first, second), ['task/o/u/1/other'])
+    })
+
     test('operators find a task of whatever owner, with what is on record of it', async () => {
       const id = await add()
       const { fence } = await claimOne()

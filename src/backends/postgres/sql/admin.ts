@@ -54,6 +54,16 @@ export const isOver = (schema: string) =>
     `select count(*) > $2::int as over from (select from ${schema}.hf_task where state = 0 and queue = $1 limit $2::int + 1) ready`,
   )
 
+/** Artifacts that tasks name. $1 ids */
+export const readArtifacts = (schema: string) =>
+  statement(
+    'read_artifacts',
+    `
+select jsonb_array_elements_text(artifacts) as key from ${schema}.hf_task where id = any($1::uuid[]) and artifacts is not null
+union all
+select jsonb_array_elements_text(artifacts) from ${schema}.hf_journal where task_id = any($1::uuid[]) and artifacts is not null`,
+  )
+
 /** A new task from a dead letter, which nobody attends any more. $1 id · $2 the new id. Gives nothing where the first is no dead letter, or the second is taken. */
 export const redriveTask = (schema: string) =>
   statement(

@@ -1,4 +1,4 @@
-import { findRedriven, isOver, readBacklog, redriveTask } from './admin.ts'
+import { findRedriven, isOver, readArtifacts, readBacklog, redriveTask } from './admin.ts'
 import { claimTasks, readJournals } from './claim.ts'
 import { findCreated, insertTasks } from './create.ts'
 import { answerAsks, parkTask, recordStep } from './journal.ts'
@@ -27,6 +27,7 @@ export const statementsOf = (schema: string) => ({
   sweepTasks: sweepTasks(schema),
   purgeTasks: purgeTasks(schema),
   readBacklog: readBacklog(schema),
+  readArtifacts: readArtifacts(schema),
   isOver: isOver(schema),
   redriveTask: redriveTask(schema),
   findRedriven: findRedriven(schema),

@@ -10,7 +10,8 @@ const RINGS_EACH = 100
  *
  * $1 most of each kind · $2 error of what expired · $3 error of what was lost · $4 wait after the first crash (ms) · $5 overdue after (ms)
  * · $6 whether leases are spared · $7 the answer that nobody gave
- * Gives rows of kind, id, queue, and the version where an owner can see the change.
+ * Gives rows of kind, id, queue, and the version where an owner can see the change; and one of kind `old` where there is something to
+ * purge, so that an idle sweep is one statement.
  *
  * A question that the statement's snapshot does not have leaves its task to the next sweep.
  *
@@ -68,7 +69,9 @@ overdue as (
   select 'overdue' as kind, o.id, place.queue, null::bigint as version from place cross join lateral (
     select id from ${schema}.hf_task where state = 0 and queue = place.queue and tool = place.tool and order_at <= now() - ${milliseconds('$5')}
      order by order_at limit least($1, ${RINGS_EACH})) o)
-select * from ended union all select * from woken union all select * from overdue`,
+select * from ended union all select * from woken union all select * from overdue
+union all
+select 'old', null, null, null where exists (select from ${schema}.hf_task where state > 2 and purge_at <= now())`,
   )
 
 /** Deletes what has ended, after its retention, with its journal. $1 most. Gives how many. A statement of its own: a purge that fails must stop nothing else. */
