@@ -124,6 +124,11 @@ const STAGES: Stage[] = [
     run: () => program('conformance (cluster)', 'test/conformance/run.ts', '--cluster'),
   },
   {
+    name: 'chaos',
+    about: 'tasks on real stores and brokers while everything breaks, and broken builds that must be found',
+    run: () => program('chaos', 'test/chaos/short.ts'),
+  },
+  {
     name: 'packaging',
     about: 'the packed package, installed and run on each supported Node',
     run: () => program('packaging', 'test/packaging/run.ts'),

@@ -287,6 +287,7 @@ const MUTANTS: Record<string, Record<string, ChaosEvent[]>> = {
   'undisturbed workers keep their tasks': {
     'leases that nobody renews': tell({
       beforeEnd: (story) => {
+        story.pass(3000)
         for (const fence of [10, 11, 12]) {
           story.does('worker-3', 'claim', { task: 'l', fence, value: { token: String(fence) } }, undefined)
           story.pass(2500)

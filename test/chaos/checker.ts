@@ -40,7 +40,7 @@ export function check(events: readonly ChaosEvent[]): Verdict {
   const holds = holdsOf(run)
   const takeovers = takeoversOf(holds)
   const faults = countFaults(run, holds)
-  const lost = unexplained(run, takeovers)
+  const lost = unexplained(run, holds)
   const problems = Object.entries(INVARIANTS).flatMap(([name, invariant]) =>
     invariant(run).map((problem) => `${name}: ${problem}`),
   )

@@ -2,6 +2,7 @@
 // What it does and when is drawn from a seed before anything runs; how long servers take to come back is theirs.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { seeded } from '../cluster/load.ts'
+import { until } from '../servers/tools.ts'
 import type { QueueBackend, StoreBackend } from './backends/backend.ts'
 import { LINK_FAULTS, type Links } from './backends/links.ts'
 import type { FaultNote } from './check/operations.ts'
@@ -23,6 +24,8 @@ export interface Strike extends FaultNote {
   readonly lastingMs: number
   /** Until the next strike of its lane. */
   readonly pauseMs: number
+  /** Resolves when what it is meant for can be struck. */
+  ready(): Promise<void>
   run(lastingMs: number): Promise<void>
 }
 
@@ -38,6 +41,8 @@ const POINTS_OF_NODES: readonly CrashPoint[] = ['after-create', 'after-reply', '
 /** A point that nobody passes within this time is given up. */
 const POINT_WAIT_MS = 4000
 const MAX_SKEW_MS = 5000
+/** Processes that may be down when another is struck. */
+const MAX_DOWN = 2
 
 interface Template {
   readonly name: string
@@ -45,22 +50,29 @@ interface Template {
   /** From the lease, since what matters is whether it outlives it. */
   readonly lastingMs: number
   readonly targets: (random: () => number) => readonly string[] | 'all'
-  readonly run: (targets: readonly string[] | 'all', lastingMs: number, random: () => number) => Promise<void>
+  readonly ready?: (targets: readonly string[] | 'all') => Promise<void>
+  readonly run: (targets: readonly string[] | 'all', lastingMs: number) => Promise<void>
 }
 
+/** Begins with what makes tasks change hands, and leaves a holder behind that does not know. */
+export const FIRST = ['two workers paused for more than a lease', 'worker killed'] as const
+
 /** The schedule of a seed, for each lane; it has no end. */
-export function* schedule(templates: readonly Template[], seed: number, first?: string): Generator<Strike> {
+export function* schedule(
+  templates: readonly Template[],
+  seed: number,
+  first: readonly string[] = [],
+): Generator<Strike> {
   const random = seeded(seed)
   let bag: Template[] = []
   for (let count = 0; ; count++) {
     // Each fault once before any comes again, in an order of the seed's.
     if (bag.length === 0) bag = [...templates]
     let index = Math.floor(random() * bag.length)
-    if (count === 0 && first !== undefined) index = bag.findIndex(({ name }) => name === first)
+    if (count < first.length) index = bag.findIndex(({ name }) => name === first[count])
     const [template] = bag.splice(index, 1)
     const { name, part, run } = template!
     const targets = template!.targets(random)
-    const own = random()
     yield {
       name,
       part,
@@ -68,7 +80,8 @@ export function* schedule(templates: readonly Template[], seed: number, first?: 
       lastingMs: Math.round(template!.lastingMs * (0.8 + 0.4 * random())),
       // Of few faults each comes often: without a rest between them nothing would ever be whole.
       pauseMs: Math.round((200 + 600 * random()) * Math.max(1, 8 / templates.length)),
-      run: (lastingMs) => run(targets, lastingMs, () => own),
+      ready: async () => template!.ready?.(targets),
+      run: (lastingMs) => run(targets, lastingMs),
     }
   }
 }
@@ -78,41 +91,55 @@ export function processFaults({ workers, nodes, leaseMs }: Victims): Template[] 
   const one = (of: readonly ChaosProcess[]) => (random: () => number) => [of[Math.floor(random() * of.length)]!.name]
   const all = [...workers, ...nodes]
   const named = (targets: readonly string[] | 'all'): ChaosProcess => all.find(({ name }) => name === targets[0])!
+  /** Once it is up, and not too many others are down. */
+  const ready = async (targets: readonly string[] | 'all'): Promise<void> => {
+    const victims = all.filter(({ name }) => targets.includes(name))
+    const isTurn = async (): Promise<boolean> =>
+      victims.every(({ isUp }) => isUp) && all.filter(({ isUp }) => !isUp).length <= MAX_DOWN
+    await until('What is to be struck being up', 30_000, isTurn)
+  }
+  /** Nobody waits for that: what is broken next is another. Who can't be started again is missed by its tasks. */
+  const revive = (victim: ChaosProcess, afterMs: number): void => void victim.revive(afterMs).catch(() => undefined)
   const killed = (of: readonly ChaosProcess[], what: string): Template => ({
     name: `${what} killed`,
     part: 'process',
     lastingMs: leaseMs / 2,
     targets: one(of),
-    async run(targets, lastingMs, random) {
+    ready,
+    async run(targets, lastingMs) {
       const victim = named(targets)
       await victim.kill()
-      await sleep(lastingMs)
-      await victim.revive()
-      if (random() < 0.5 && what === 'worker')
-        await victim.tell('skew', { ms: Math.round((random() * 4 - 1) * MAX_SKEW_MS) })
+      revive(victim, lastingMs)
     },
   })
-  const paused = (of: readonly ChaosProcess[], what: string, lastingMs: number): Template => ({
-    name: `${what} paused for ${lastingMs < leaseMs ? 'less' : 'more'} than its lease`,
+  const paused = (what: string, lastingMs: number, targets: Template['targets']): Template => ({
+    name: `${what} paused for ${lastingMs < leaseMs ? 'less' : 'more'} than a lease`,
     part: 'process',
     lastingMs,
-    targets: one(of),
+    targets,
+    ready,
     async run(targets, ms) {
-      const victim = named(targets)
-      victim.pause()
+      const victims = all.filter(({ name }) => targets.includes(name))
+      for (const victim of victims) victim.pause()
       await sleep(ms)
-      victim.resume()
+      for (const victim of victims) victim.resume()
     },
   })
+  const two: Template['targets'] = (random) => {
+    const first = Math.floor(random() * workers.length)
+    const second = (first + 1 + Math.floor(random() * (workers.length - 1))) % workers.length
+    return [workers[first]!.name, workers[second]!.name]
+  }
   const crashed = (of: readonly ChaosProcess[], point: CrashPoint): Template => ({
     name: `killed ${point}`,
     part: 'process',
     lastingMs: POINT_WAIT_MS,
     targets: one(of),
+    ready,
     async run(targets, ms) {
       const victim = named(targets)
       await victim.tell('arm', { point })
-      if (await victim.hasDied(ms)) await victim.revive()
+      if (await victim.hasDied(ms)) revive(victim, leaseMs / 2)
       else await victim.tell('arm', { point: null })
     },
   })
@@ -125,12 +152,13 @@ export function processFaults({ workers, nodes, leaseMs }: Victims): Template[] 
     part: 'process',
     lastingMs,
     targets: one(workers),
+    ready,
     run: (targets, ms) => run(named(targets), ms),
   })
   return [
     killed(workers, 'worker'),
-    paused(workers, 'worker', leaseMs * 1.8),
-    paused(workers, 'worker', leaseMs * 0.4),
+    paused('two workers', leaseMs * 2.8, two),
+    paused('worker', leaseMs * 0.4, one(workers)),
     told('worker blocked for more than its lease', leaseMs * 1.8, async (victim, ms) => {
       await victim.tell('block', { ms })
       await sleep(ms)
@@ -144,7 +172,7 @@ export function processFaults({ workers, nodes, leaseMs }: Victims): Template[] 
       ? []
       : [
           killed(nodes, 'node'),
-          paused(nodes, 'node', leaseMs * 0.8),
+          paused('node', leaseMs * 0.8, one(nodes)),
           ...POINTS_OF_NODES.map((point) => crashed(nodes, point)),
         ]),
   ]
@@ -197,7 +225,9 @@ export async function strike(
   signal: AbortSignal,
   onStrike: (name: string) => void,
 ): Promise<void> {
-  for (const { name, part, targets, lastingMs, pauseMs, run } of strikes) {
+  for (const { name, part, targets, lastingMs, pauseMs, ready, run } of strikes) {
+    if (signal.aborted) return
+    await ready().catch(() => undefined) // then it can't be struck either, and the history says so
     if (signal.aborted) return
     onStrike(name)
     const begun = history.begin('fault', { value: { name, part, targets } satisfies FaultNote })

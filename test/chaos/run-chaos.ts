@@ -1,4 +1,5 @@
 // One run: servers, workers, clients, the nemesis; then calm, the audit, and the verdict of the checker.
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { API_KEY_ISSUER, createApiKey } from '../../src/auth/api-keys.ts'
@@ -7,6 +8,7 @@ import { ownerOf } from '../../src/kernel/owner.ts'
 import type { TaskStore } from '../../src/ports/task-store.ts'
 import { startRedis } from '../servers/redis.ts'
 import { until } from '../servers/tools.ts'
+import { guard, release } from '../servers/watchdog.ts'
 import { startToxiproxy } from '../servers/toxiproxy.ts'
 import type { QueueName, StoreName } from './backends/backend.ts'
 import { startQueue } from './backends/queues.ts'
@@ -17,7 +19,7 @@ import { TaskClient } from './client.ts'
 import { HistoryWriter } from './history.ts'
 import { LIMITS } from './limits.ts'
 import { Load, type Followed } from './load.ts'
-import { backendFaults, processFaults, schedule, strike } from './nemesis.ts'
+import { backendFaults, FIRST, processFaults, schedule, strike } from './nemesis.ts'
 import type { BrokenBuild } from './processes/broken.ts'
 import { ChaosProcess } from './processes/chaos-process.ts'
 import type { MemberSettings } from './processes/this-process.ts'
@@ -35,8 +37,6 @@ export interface ChaosSettings {
   readonly build?: BrokenBuild | undefined
   /** Told how far it is. */
   readonly onProgress?: (line: string) => void
-  /** Ends it early. */
-  readonly signal?: AbortSignal
 }
 
 const MEMBER = join(import.meta.dirname, 'processes/member.ts')
@@ -49,14 +49,18 @@ const CLIENTS = 16
 const RETENTION_MS = 20_000
 const OWNERS = ['ann', 'bob']
 /** Before the first fault: workers that nothing touches must keep their tasks. */
-const CALM_MS = 3000
+const CALM_MS = 6000
 /** So long tasks may take to end once everything is whole. */
 const SETTLE_MS = 60_000
 
+/** Of a broken build it is known that they don't. */
+const settleMsOf = ({ build }: ChaosSettings): number => (build === undefined ? SETTLE_MS : SETTLE_MS / 6)
+
 /** Runs it, and judges it by its history. */
 export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
-  const { store: storeName, queue: queueName, seed, seconds, onProgress = () => undefined, signal } = settings
+  const { store: storeName, queue: queueName, seed, seconds, onProgress = () => undefined } = settings
   await using stack = new AsyncDisposableStack()
+  const settleMs = settleMsOf(settings)
   const toxiproxy = stack.use(await startToxiproxy())
   onProgress('starting servers')
   const starting = [startStore(storeName, toxiproxy), startQueue(queueName, toxiproxy), startRedis()] as const
@@ -74,6 +78,12 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
   const run = history.begin('run', { value })
   const apiKeys = OWNERS.map((subject) => ({ subject, ...createApiKey({ subject }) }))
   const keys = generateKeys()
+  const cache = `${settings.history}.cache`
+  guard({ folder: cache })
+  stack.defer(async () => {
+    await rm(cache, { recursive: true, force: true })
+    await release({ folder: cache })
+  })
   const start = async (role: MemberSettings['role'], index: number): Promise<ChaosProcess> => {
     const name = `${role}-${index + 1}`
     const urls = { tasks: await store.urlFor(name), queue: await queue.urlFor(name), state: redis.url }
@@ -92,7 +102,9 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
       retentionMs: RETENTION_MS,
       ...(settings.build === undefined ? {} : { build: settings.build }),
     })
-    return stack.use(await ChaosProcess.launch({ name, module: MEMBER, settings: member }))
+    return stack.use(
+      await ChaosProcess.launch({ name, module: MEMBER, settings: member, env: { NODE_COMPILE_CACHE: cache } }),
+    )
   }
   onProgress('starting nodes and workers')
   const nodes = await Promise.all(Array.from({ length: NODES }, (_, index) => start('node', index)))
@@ -126,31 +138,27 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
     last = name
     report()
   }
-  const over =
-    signal === undefined
-      ? AbortSignal.timeout(CALM_MS + seconds * 1000)
-      : AbortSignal.any([signal, AbortSignal.timeout(CALM_MS + seconds * 1000)])
+  const over = AbortSignal.timeout(CALM_MS + seconds * 1000)
   try {
-    await sleep(CALM_MS, undefined, { signal: over }).catch(() => undefined)
-    const lanes = [schedule(processFaults(victims), seed, 'worker killed'), schedule(backendFaults(victims), seed + 1)]
+    await sleep(CALM_MS)
+    const lanes = [schedule(processFaults(victims), seed, FIRST), schedule(backendFaults(victims), seed + 1)]
     await Promise.all(lanes.map((lane) => strike(lane, history, over, onStrike)))
     last = 'calm again'
     await store.links?.clear()
     await queue.links?.clear()
     for (const member of [...nodes, ...workers]) await member.revive()
   } finally {
-    await load.stop(SETTLE_MS)
+    await load.stop(settleMs)
   }
-  signal?.throwIfAborted()
   last = 'the audit'
-  await audits.finish(load.created)
+  await audits.finish(load.created, settleMs)
   last = 'what is left'
-  await leftovers(store, queue, auditor)
+  if (settings.build === undefined) await leftovers(store, queue, auditor)
   run.ok()
   auditor.close()
   const verdict = checkFile(settings.history)
   if (verdict.problems.length > 0)
-    onProgress([...nodes, ...workers].map((member) => `--- ${member.name}\n${member.log()}`).join('\n'))
+    for (const member of [...nodes, ...workers]) await member.keepLog(`${settings.history}.${member.name}.log`)
   return verdict
 }
 
@@ -175,7 +183,7 @@ class Audits {
     this.#queue = this.#queue.then(() => this.#look(followed)).catch(() => undefined) // the store is away: it is read at the end
   }
 
-  async finish(all: readonly Followed[]): Promise<void> {
+  async finish(all: readonly Followed[], waitMs: number): Promise<void> {
     await this.#queue
     for (const followed of all) {
       const isOpen = async (): Promise<boolean> => {
@@ -183,7 +191,7 @@ class Audits {
         return row !== undefined && !['completed', 'failed', 'cancelled'].includes(row.state)
       }
       if (!this.#seen.has(followed.task) && (await isOpen()))
-        await until('', SETTLE_MS / 6, async () => !(await isOpen())).catch(() => undefined)
+        await until('', waitMs / 6, async () => !(await isOpen())).catch(() => undefined)
       await this.#look(followed)
     }
   }

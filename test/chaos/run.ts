@@ -58,14 +58,18 @@ if (!isKnown || !(minutes > 0) || !Number.isSafeInteger(seed)) {
   process.exit(2)
 }
 
-const stop = new AbortController()
+const dir = await mkdtemp(join(tmpdir(), 'holdfast-chaos-'))
+// What was started ends with this process, however it ends: its watchdog sees to that.
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
+  process.on(signal, () => {
+    clearLine()
+    console.error(`Stopped by ${signal}; histories are in ${dir}.`)
+    process.exit(130)
+  })
 
 const pairs: { store: StoreName; queue: QueueName }[] = values.all
   ? STORES.flatMap((store) => QUEUES.map((queue) => ({ store, queue })))
   : [{ store: values.store as StoreName, queue: values.queue as QueueName }]
-const dir = await mkdtemp(join(tmpdir(), 'holdfast-chaos-'))
 let bad = 0
 for (const pair of pairs) {
   const name = `${pair.store}+${pair.queue}`
@@ -79,26 +83,21 @@ for (const pair of pairs) {
       seconds: minutes * 60,
       build: values.broken as BrokenBuild | undefined,
       onProgress: progress,
-      signal: stop.signal,
     })
     clearLine()
     print(name, history, verdict)
     if (verdict.problems.length > 0) bad++
   } catch (error) {
     clearLine()
-    console.error(
-      `${name}: ${stop.signal.aborted ? (stop.signal.reason as Error).message : String((error as Error).stack)}`,
-    )
+    console.error(`${name}: ${(error as Error).stack}`)
     bad++
-    if (stop.signal.aborted) break
   }
 }
 console.log(`${pairs.length - bad} passed, ${bad} failed`)
 process.exitCode = bad === 0 ? 0 : 1
 
 function progress(line: string): void {
-  if (line.includes('\n')) console.error(line)
-  else if (process.stderr.isTTY && !values.json)
+  if (process.stderr.isTTY && !values.json)
     process.stderr.write(`\r\u001B[2K${line.slice(0, (process.stderr.columns ?? 80) - 1)}`)
 }
 function clearLine(): void {

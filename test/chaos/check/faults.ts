@@ -30,9 +30,11 @@ export interface FaultCount {
 
 const GIVES_UP = ['finish', 'park', 'retry', 'release'] as const
 /** What a fault broke may be felt so long after its end: a reconnection, a process's start, work that had piled up. */
-const AFTERMATH_MS = 5000
-/** A worker that undisturbed loses one task so often does not renew its leases. Once may be the machine's fault. */
-const MAX_UNEXPLAINED = 1
+const AFTERMATH_MS = 2000
+/** Of the lease: an operation that takes so long says that the store is slow. */
+const SLOW = 0.2
+/** Of the lease: a hold that lasts so long was renewed. */
+const OUTLIVES = 1.25
 
 export const faultsOf = (run: RunHistory): Fault[] =>
   run.of('fault').map(({ given, fromMs, toMs, outcome }) => ({
@@ -48,11 +50,13 @@ export function holdsOf(run: RunHistory): Hold[] {
     const claims = new Map<number, Operation>()
     for (const claim of task.of('claim'))
       if (claim.outcome === 'ok' && !claims.has(claim.fence!)) claims.set(claim.fence!, claim)
-    return [...claims.values()].sort((a, b) => a.fence! - b.fence!).map((claim) => holdOf(task, claim))
+    return [...claims.values()]
+      .sort((a, b) => a.fence! - b.fence!)
+      .map((claim, index, all) => holdOf(task, claim, all[index + 1]))
   })
 }
 
-function holdOf(task: TaskHistory, claim: Operation): Hold {
+function holdOf(task: TaskHistory, claim: Operation, next: Operation | undefined): Hold {
   const ends = GIVES_UP.flatMap((op) => task.of(op).map((operation) => ({ op, operation })))
     .filter(({ operation: { fence, outcome, value } }) => fence === claim.fence && outcome === 'ok' && value !== 'lost')
     .sort((a, b) => a.operation.toMs - b.operation.toMs)
@@ -61,7 +65,8 @@ function holdOf(task: TaskHistory, claim: Operation): Hold {
     fence: claim.fence!,
     process: claim.process,
     fromMs: claim.toMs,
-    toMs: ends[0]?.operation.toMs ?? Infinity,
+    // Who lost it may have held it until the next one came, or its end was seen.
+    toMs: ends[0]?.operation.toMs ?? Math.min(next?.fromMs ?? Infinity, lifeOf(task).toMs),
     endedBy: ends[0]?.op,
   }
 }
@@ -94,7 +99,10 @@ export function countFaults(run: RunHistory, holds: readonly Hold[]): Record<str
     const held = holds.filter((hold) => touches(fault, hold.process) && overlaps(hold))
     // Clients that were talking to a node that it touched.
     const asked = [...run.of('create'), ...run.of('read'), ...run.of('answer'), ...run.of('cancel')].filter(
-      (operation) => fault.targets !== 'all' && fault.targets.includes(viaOf(operation)) && overlaps(operation),
+      (operation) =>
+        fault.targets !== 'all' &&
+        fault.targets.includes(viaOf(operation)) &&
+        overlaps({ ...operation, toMs: operation.overMs }),
     )
     const open = fault.targets === 'all' ? lives.filter(overlaps) : []
     count.hits += new Set(
@@ -123,28 +131,36 @@ function lifeOf(task: TaskHistory): { task: string; fromMs: number; toMs: number
 }
 
 /**
- * Tasks that workers lost more than once although nothing had touched them, so that only a lease that nobody renewed explains it.
- * `stall`s and `crash`es that processes tell of themselves explain a loss as well as a fault does.
+ * Tasks that workers lost although nothing had touched them, against long ones that they kept: where more are lost than kept, no
+ * fault explains it, but leases that nobody renews. One may be lost to the machine.
+ * `stall`s and `crash`es that processes tell of themselves explain a loss as well as a fault does, and so does a store that was
+ * slow to answer them: then renewals were, too.
  */
-export function unexplained(
-  run: RunHistory,
-  takeovers: readonly { from: Hold; to: Hold }[],
-): { count: number; problems: string[] } {
-  const faults = faultsOf(run)
-  const own = [...run.of('stall'), ...run.of('crash')]
-  const lost = takeovers.filter(({ from, to }) => {
-    const overlaps = (one: { fromMs: number; toMs: number }): boolean =>
-      one.fromMs <= to.toMs && one.toMs + AFTERMATH_MS >= from.fromMs
-    return (
-      !faults.some((fault) => touches(fault, from.process) && overlaps(fault)) &&
-      !own.some((event) => event.process === from.process && overlaps(event))
+export function unexplained(run: RunHistory, holds: readonly Hold[]): { count: number; problems: string[] } {
+  const slow = (['claim', 'record', 'park', 'retry', 'finish'] as const)
+    .flatMap((op) => run.of(op))
+    .filter(({ fromMs, toMs }) => toMs - fromMs > SLOW * run.settings.leaseMs)
+    .map((operation) => ({ ...operation, toMs: Math.min(operation.toMs, operation.fromMs + run.settings.leaseMs) }))
+  const causes = [
+    ...faultsOf(run).filter(({ part }) => part !== 'queue'),
+    ...[...run.of('stall'), ...run.of('crash'), ...slow].map((own) => ({ ...own, targets: [own.process] })),
+  ]
+  const isUndisturbed = (hold: Hold, toMs: number): boolean =>
+    !causes.some(
+      (cause) =>
+        (cause.targets === 'all' || cause.targets.includes(hold.process)) &&
+        cause.fromMs <= toMs &&
+        cause.toMs + AFTERMATH_MS >= hold.fromMs,
     )
-  })
-  const problems = [...Map.groupBy(lost, ({ from }) => from.task)]
-    .filter(([, times]) => times.length > MAX_UNEXPLAINED)
-    .map(
-      ([task, times]) =>
-        `the task ${task} was taken ${times.length} times from workers that nothing had touched (${times.map(({ from }) => `${from.process}, fence ${from.fence}`).join('; ')})`,
-    )
-  return { count: lost.length, problems }
+  const lost = takeoversOf(holds).filter(({ from, to }) => isUndisturbed(from, to.fromMs))
+  const kept = holds.filter(
+    (hold) =>
+      hold.endedBy !== undefined &&
+      hold.toMs - hold.fromMs > OUTLIVES * run.settings.leaseMs &&
+      isUndisturbed(hold, hold.toMs),
+  )
+  const isBad = lost.length >= 2 && lost.length > kept.length
+  const shown = lost.slice(0, 3).map(({ from }) => `${from.task}, fence ${from.fence}, from ${from.process}`)
+  const problem = `${lost.length} were taken from workers that nothing had touched, and ${kept.length} outlived a lease: ${shown.join('; ')}`
+  return { count: lost.length, problems: isBad ? [problem] : [] }
 }

@@ -163,7 +163,7 @@ const attemptsAreBounded: Invariant = (run) =>
     if (row.crashes > maxCrashes + 1) problems.push(`counted ${row.crashes} crashes, and may have ${maxCrashes + 1}`)
     const claims = new Set(good(task.of('claim')).map(({ fence }) => fence)).size
     // Whatever is on record starts the count of crashes again; what was given up comes back by another claim.
-    const records = good(task.of('record')).length + task.of('park').length
+    const records = task.of('record').filter(({ value }) => value !== 'lost').length + task.of('park').length
     const most =
       (records + 1) * (maxCrashes + 1) +
       task.of('park').length +

@@ -16,6 +16,8 @@ export interface Operation {
   readonly fromMs: number
   /** If it happened, it had by then. `Infinity`: nobody knows. */
   readonly toMs: number
+  /** When whoever began it was done with it, whatever it knew then. */
+  readonly overMs: number
   readonly outcome: 'ok' | 'fail' | 'unknown'
 }
 
@@ -118,6 +120,7 @@ export function toRun(events: readonly ChaosEvent[]): RunHistory {
       value: isEnd(event) ? event.value : undefined,
       fromMs: invoke.t,
       toMs: outcome === 'unknown' ? Infinity : event.t,
+      overMs: isEnd(event) ? event.t : Infinity,
       outcome,
     })
   }

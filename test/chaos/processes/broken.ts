@@ -4,7 +4,7 @@ import { other } from './other.ts'
 
 /** What each lacks. */
 export const BROKEN = {
-  'no-fence': 'writes of workers count whoever holds the task',
+  'no-fence': 'writes of workers count whoever holds the task, and nobody tells them that they have lost it',
   'ack-before-commit': 'a creation is answered before it is committed',
   'no-sweeper': 'nobody looks for what time has made due',
   'lease-not-renewed': 'leases run out under workers that are well',

@@ -1,7 +1,11 @@
 // A node or a worker of a run as the nemesis has it in hand.
+import { copyFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ServerProcess } from '../../servers/server-process.ts'
 import { isUp, tell, type Commands } from './control.ts'
+
+const MAX_STARTS = 20
 
 /** What it is started with, given its ports. */
 export interface Launch {
@@ -18,6 +22,7 @@ export class ChaosProcess implements AsyncDisposable {
   readonly #server: ServerProcess
   readonly #controlPort: number
   #isClosing = false
+  #reviving: Promise<void> | undefined
 
   private constructor(name: string, server: ServerProcess, ports: { control: number; http: number }) {
     this.name = name
@@ -42,8 +47,9 @@ export class ChaosProcess implements AsyncDisposable {
     return new ChaosProcess(name, server, ports)
   }
 
-  get isRunning(): boolean {
-    return this.#server.pid !== undefined
+  /** Whether it runs, and is not on its way to. */
+  get isUp(): boolean {
+    return this.#server.pid !== undefined && this.#reviving === undefined
   }
 
   tell<Name extends keyof Commands>(name: Name, command: Commands[Name]): Promise<void> {
@@ -60,13 +66,22 @@ export class ChaosProcess implements AsyncDisposable {
     this.#server.resume()
   }
 
-  /** Starts it again, as a supervisor would: until it stays up. One that can't reach its store gives up. */
-  async revive(): Promise<void> {
-    for (let tries = 0; !this.#isClosing && this.#server.pid === undefined; tries++)
+  /**
+   * Starts it again after a while, as a supervisor would: until it stays up, since one that can't reach its store at its start
+   * gives up. Resolves when it is up; until then {@link isUp} is false.
+   */
+  revive(afterMs = 0): Promise<void> {
+    this.#reviving ??= this.#start(afterMs).finally(() => (this.#reviving = undefined))
+    return this.#reviving
+  }
+
+  async #start(afterMs: number): Promise<void> {
+    await sleep(afterMs)
+    for (let tries = 1; !this.#isClosing && this.#server.pid === undefined; tries++)
       try {
         await this.#server.start()
       } catch (error) {
-        if (tries >= 20) throw error
+        if (tries >= MAX_STARTS) throw error
         await this.#server.kill('SIGKILL')
         await sleep(200)
       }
@@ -82,13 +97,14 @@ export class ChaosProcess implements AsyncDisposable {
     return false
   }
 
-  /** The end of what it wrote. */
-  log(): string {
-    return this.#server.log()
+  /** Keeps all that it wrote. */
+  async keepLog(path: string): Promise<void> {
+    await copyFile(join(this.#server.dir, 'output'), path)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosing = true
+    await this.#reviving?.catch(() => undefined) // it could not be started, which is well now
     await this.#server.kill('SIGKILL')
     await this.#server[Symbol.asyncDispose]()
   }

@@ -1,6 +1,6 @@
 // A node or a worker of a run, in a process of its own: `member.ts '<settings>'`. It is the runtime that everybody uses; what it
 // opens its tasks with is decorated by a hook of the module loader, so that nothing in the runtime knows of this.
-import { registerHooks } from 'node:module'
+import { flushCompileCache, registerHooks } from 'node:module'
 import { systemClock, type Clock } from '../../../src/ports/clock.ts'
 import { serveCommands } from './control.ts'
 import { chaosServer } from './server.ts'
@@ -10,7 +10,7 @@ const DECORATED = new URL('./opened.ts', import.meta.url).href
 registerHooks({
   resolve(specifier, context, next) {
     const isOurs = context.parentURL?.endsWith('/src/compose/tasks.ts') === true
-    return isOurs && ['./task-store.ts', './lease-keeper.ts'].includes(specifier)
+    return isOurs && ['./task-store.ts', './task-queue.ts', './lease-keeper.ts'].includes(specifier)
       ? { url: DECORATED, shortCircuit: true }
       : next(specifier, context)
   },
@@ -35,6 +35,8 @@ const runtime = await createRuntime(chaosServer(history, holdings, settings.rete
   worker: role === 'worker' ? { concurrency, leaseMs, hungAfterMs, pollMs: 500 } : false,
 })
 if (role === 'node') await runtime.listen({ port: httpPort })
+// It will hardly end in a way that leaves time for that; the next one starts sooner.
+flushCompileCache()
 // Last: who answers here is ready.
 await serveCommands(settings.controlPort, {
   arm: ({ point }) => crash.arm(point ?? undefined),
