@@ -12,7 +12,7 @@ import { prepare } from '../tasks/holdfast.ts'
 import { storeHomes } from '../tasks/places.ts'
 import { quantile } from '../tasks/rig.ts'
 import { claim, fill, finish } from '../tasks/rows.ts'
-import { concurrency, payloadBytes } from './tasks.ts'
+import { concurrency, dynamodbCallers, payloadBytes } from './tasks.ts'
 
 /** Fewer than a third of the fewest rows. */
 const claims = 300
@@ -63,7 +63,7 @@ async function measure(name: string, url: string, rows: number): Promise<Measure
   await prepare({ url, concurrency, payloadBytes })
   const store = await openTaskStore(url, systemClock)
   try {
-    await fill(store, queue, rows)
+    await fill(store, queue, rows, name === 'dynamodb' ? dynamodbCallers : undefined)
     if (name === 'postgres') await settle(url)
     const times: number[] = []
     for (let index = 0; index < claims; index++) {
