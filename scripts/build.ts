@@ -14,6 +14,7 @@ const bundle = await rolldown({
     'cli/main': 'src/cli/main.ts',
     'threads/sqlite': 'src/backends/sqlite/thread.ts', // found by its place, seen from chunks/
     'threads/leases': 'src/compose/lease-thread.ts',
+    'threads/isolate': 'src/compose/isolate.ts',
   },
   platform: 'node',
   external: /^[^./]/, // packages are installed beside, not packed in

@@ -5,7 +5,6 @@ import type { ClaimedTask, NewTask, TaskStore } from '../../src/ports/task-store
 const args = randomBytes(200)
 const caller = randomBytes(300)
 const result = randomBytes(200)
-const together = 1000
 const inOneClaim = 500
 
 /** A task of an owner of its own. */
@@ -41,8 +40,8 @@ export const claim = (store: TaskStore, limit: number, queue = 'default'): Promi
 export const finish = (store: TaskStore, tasks: readonly ClaimedTask[]): Promise<unknown> =>
   store.finish(tasks.map(({ id, fence }) => ({ id, fence, state: 'completed', result })))
 
-/** So many tasks in a queue, a third each ready, waiting and ended. */
-export async function fill(store: TaskStore, queue: string, rows: number): Promise<void> {
+/** So many tasks in a queue, a third each ready, waiting and ended. @param together creations at once */
+export async function fill(store: TaskStore, queue: string, rows: number, together = 1000): Promise<void> {
   const add = async (count: number, more: Partial<NewTask>): Promise<void> => {
     for (let left = count; left > 0; left -= together)
       await Promise.all(

@@ -50,7 +50,7 @@ export class PlacedArtifacts implements ContextArtifacts {
     if (this.#given === undefined)
       throw new HoldfastError(
         'invalid_option',
-        'Nodes share their state or tasks here, but no artifact store: set HOLDFAST_ARTIFACTS_URL (artifacts) to a bucket or a folder that all of them reach.',
+        'No artifact store is set that can be reached from everywhere that needs it: from each node, where they share state or tasks, and from tools with `isolation`. Set HOLDFAST_ARTIFACTS_URL (artifacts) to a bucket, or to a folder that all of them reach.',
       )
     return this.#given
   }

@@ -17,10 +17,10 @@ interface Planned {
   steps: { before: Step[]; body: Step; after: Step[] }
 }
 
-const TIMEOUT_MS = 30_000
+const TIMEOUT_MS = 60_000
 
 /**
- * Runs contract suites without a test framework, one test after another; a test that does not end within 30 s has failed.
+ * Runs contract suites without a test framework, one test after another; a test that does not end within a minute has failed.
  * @param declare given the runner's functions; declares the suites.
  * @param report told of each test as it ends.
  */

@@ -78,9 +78,12 @@ function createProgram(onFailure: () => void): Command {
   program
     .command('verify-backend')
     .description(
-      'Runs the contract suites against a running Redis, Valkey or KeyDB, under a prefix of its own. What it leaves expires within hours.',
+      'Runs the contract suites against a server of yours, in a namespace of its own, which it removes; what it leaves in Redis expires within hours.',
     )
-    .argument('<url>', 'redis://, rediss://, redis+sentinel:// or redis+cluster:// (docs/operating-redis.md)')
+    .argument(
+      '<url>',
+      'of state (redis://, rediss://, redis+sentinel://, redis+cluster://), of tasks (sqlite:, postgres://, dynamodb://), or of a queue (amqp://, amqps://, kafka://, kafkas://, sqs://)',
+    )
     .option('--json', 'print one JSON object for each test, and one with the counts')
     .helpOption('-h, --help', 'Print this help.')
     .action(async (url: string, flags: { json?: boolean }) => {

@@ -7,7 +7,8 @@ import { internalsOf, wire, type Listening } from '../compose/runtime.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { loadDefinition } from './load-definition.ts'
 import type { ServeFlags } from './run.ts'
-import { stopOnSignal } from './stop-on-signal.ts'
+import { endWhenStuck, stopOnSignal } from './stop-on-signal.ts'
+import { toWorkerOptions } from './worker-options.ts'
 
 /** `holdfast serve`: resolves when the server has ended. */
 export async function serve(path: string, flags: ServeFlags): Promise<void> {
@@ -25,7 +26,9 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
     adminPort: flags.adminPort,
     worker: flags.worker === false ? false : undefined,
   } as RuntimeOptions
-  const options = resolveOptions(code, process.env, given)
+  const stuck = Promise.withResolvers<void>()
+  const resolved = resolveOptions(code, process.env, given)
+  const options = { ...resolved, worker: toWorkerOptions(resolved.worker, path, () => stuck.resolve()) }
   const print = (listening: Listening): void =>
     void process.stdout.write(
       flags.json === true ? startJson(listening, options) : startText(server.name, server.version, listening, options),
@@ -48,6 +51,7 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
       )
       // The terminal sends its signals to the whole group; the primary is the one to say when.
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
+      void endWhenStuck(runtime, stuck.promise)
       await end.listening(await runtime.listen())
       return await stopped
     } finally {
@@ -61,7 +65,7 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
     return runProcesses(flags.processes, env, print)
   }
   const runtime = await wire(server, options)
-  const stopped = stopOnSignal(runtime)
+  const stopped = stopOnSignal(runtime, stuck.promise)
   if (flags.stdio === true) {
     await Promise.race([runtime.serveStdio(), stopped])
     return runtime.close()

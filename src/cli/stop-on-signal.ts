@@ -1,7 +1,10 @@
 import type { Runtime } from '../compose/runtime.ts'
 
-/** SIGTERM and SIGINT end in order; a second one ends at once. */
-export function stopOnSignal(runtime: Runtime): Promise<void> {
+/**
+ * SIGTERM and SIGINT end in order; a second one ends at once.
+ * @param stuck resolves where the process should be started anew: it ends in order, with the exit code 1.
+ */
+export function stopOnSignal(runtime: Runtime, stuck: Promise<void>): Promise<void> {
   return new Promise((resolve, reject) => {
     let isStopping = false
     const stop = (): void => {
@@ -9,7 +12,18 @@ export function stopOnSignal(runtime: Runtime): Promise<void> {
       isStopping = true
       runtime.close().then(resolve, reject)
     }
+    void endWhenStuck(runtime, stuck)
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)
   })
+}
+
+/** What a stuck worker's handlers hold would keep the process alive. */
+export async function endWhenStuck(runtime: Runtime, stuck: Promise<void>): Promise<void> {
+  await stuck
+  try {
+    await runtime.close()
+  } finally {
+    process.exit(1)
+  }
 }

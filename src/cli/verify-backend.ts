@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { openRedis, type RedisBackends } from '../backends/redis/open.ts'
-import { parseRedisUrl, withPrefix } from '../backends/redis/url.ts'
+import { isRedisUrl, parseRedisUrl, withPrefix } from '../backends/redis/url.ts'
+import { schemeOf } from '../compose/backends.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import {
   eventBusContract,
@@ -11,13 +12,35 @@ import {
   type StateStoreFixture,
 } from '../testing/index.ts'
 import { runContracts, type TestOutcome } from './contract-runner.ts'
+import { verificationOf, type Verification } from './verify-tasks.ts'
 
 /**
- * `holdfast verify-backend`: runs the public contract suites against a running server, under a prefix of its own.
+ * `holdfast verify-backend`: runs the public contract suites against a running server, in a namespace of its own.
  * @returns whether every test passed.
  * @throws {HoldfastError} `invalid_option` for a URL that can't be used, `backend_failed` where nothing answers.
  */
 export async function verifyBackend(url: string, flags: { json?: boolean }): Promise<boolean> {
+  await using verification = (await verificationOf(url)) ?? (await ofRedis(url))
+  const print = (line: object, text: string): void =>
+    void process.stdout.write(`${flags.json === true ? JSON.stringify(line) : text}\n`)
+  let suite = ''
+  const report = (outcome: TestOutcome): void => {
+    if (flags.json !== true && outcome.suite !== suite) process.stdout.write(`${(suite = outcome.suite)}\n`)
+    const { ok, test, durationMs, error } = outcome
+    print(outcome, `  ${ok ? 'ok  ' : 'FAIL'}  ${test} (${durationMs} ms)${ok ? '' : `\n        ${error}`}`)
+  }
+  const counts = await runContracts((runner) => verification.declare(runner), report)
+  print(counts, `${counts.passed} passed, ${counts.failed} failed`)
+  return counts.failed === 0
+}
+
+/** A prefix of its own. Nothing is removed: what is left expires. */
+async function ofRedis(url: string): Promise<Verification> {
+  if (!isRedisUrl(url))
+    throw new HoldfastError(
+      'invalid_option',
+      `The URL has the scheme ${JSON.stringify(schemeOf(url))}; there are redis://, rediss://, redis+sentinel:// and redis+cluster:// (state), sqlite:, postgres:// and dynamodb:// (tasks), amqp://, amqps://, kafka://, kafkas:// and sqs:// (queues).`,
+    )
   const { shown } = parseRedisUrl(url)
   const throwaway = withPrefix(url, `holdfast-verify-${randomBytes(4).toString('hex')}:`)
   const open = async (): Promise<RedisBackends> => {
@@ -39,21 +62,13 @@ export async function verifyBackend(url: string, flags: { json?: boolean }): Pro
   }
   // Whether there is anything to test.
   await (await store()).store.close()
-
-  const print = (line: object, text: string): void =>
-    void process.stdout.write(`${flags.json === true ? JSON.stringify(line) : text}\n`)
-  let suite = ''
-  const report = (outcome: TestOutcome): void => {
-    if (flags.json !== true && outcome.suite !== suite) process.stdout.write(`${(suite = outcome.suite)}\n`)
-    const { ok, test, durationMs, error } = outcome
-    print(outcome, `  ${ok ? 'ok  ' : 'FAIL'}  ${test} (${durationMs} ms)${ok ? '' : `\n        ${error}`}`)
+  return {
+    declare(runner) {
+      stateStoreContract(runner, shown, store)
+      stateStoreFaultContract(runner, shown, store)
+      eventBusContract(runner, shown, buses)
+      eventBusFaultContract(runner, shown, buses)
+    },
+    async [Symbol.asyncDispose]() {},
   }
-  const counts = await runContracts((runner) => {
-    stateStoreContract(runner, shown, store)
-    stateStoreFaultContract(runner, shown, store)
-    eventBusContract(runner, shown, buses)
-    eventBusFaultContract(runner, shown, buses)
-  }, report)
-  print(counts, `${counts.passed} passed, ${counts.failed} failed`)
-  return counts.failed === 0
 }

@@ -5,6 +5,7 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 import { loadDefinition } from './load-definition.ts'
 import type { WorkerFlags } from './run.ts'
 import { stopOnSignal } from './stop-on-signal.ts'
+import { toWorkerOptions } from './worker-options.ts'
 
 /** `holdfast worker`: runs a server's tasks, and serves no client; resolves when the worker has ended. */
 export async function work(path: string, flags: WorkerFlags): Promise<void> {
@@ -24,15 +25,15 @@ export async function work(path: string, flags: WorkerFlags): Promise<void> {
     )
   const given = { adminPort: flags.adminPort } as RuntimeOptions
   const resolved = resolveOptions(code, process.env, given)
-  const settings = typeof resolved.worker === 'object' ? resolved.worker : {}
+  const stuck = Promise.withResolvers<void>()
   const worker = {
-    ...settings,
+    ...toWorkerOptions(resolved.worker === false ? true : resolved.worker, path, () => stuck.resolve()),
     ...(flags.concurrency === undefined ? {} : { concurrency: flags.concurrency }),
     ...(flags.queues === undefined ? {} : { queues: flags.queues }),
   }
   const options = { ...resolved, worker }
   const runtime = await wire(server, options)
-  const stopped = stopOnSignal(runtime)
+  const stopped = stopOnSignal(runtime, stuck.promise)
   const adminPort = await runtime.listenAdmin()
   const admin = adminPort === undefined ? undefined : `http://${options.host}:${adminPort}`
   const queues = worker.queues ?? [...known]

@@ -43,7 +43,7 @@ export async function openArtifactStore(url: string, clock: Clock): Promise<Arti
  * Where artifacts lie: as the options say; else in the data folder, or in memory where there is none. `undefined` where nodes
  * share their state or tasks and it is not said where artifacts are: another node would not find them.
  */
-function placeOf(options: ResolvedOptions, isMultiple: boolean): string | ArtifactStore | undefined {
+export function placeOfArtifacts(options: ResolvedOptions, isMultiple: boolean): string | ArtifactStore | undefined {
   if (options.artifacts !== undefined) return options.artifacts
   if (isMultiple) return undefined
   if (options.dataDir === false) return MEMORY_URL
@@ -69,7 +69,7 @@ export function createArtifacts(
   isMultiple: boolean,
   parts: Omit<ArtifactsOptions, 'open' | 'maxArtifactBytes'>,
 ): Artifacts | undefined {
-  const where = placeOf(options, isMultiple)
+  const where = placeOfArtifacts(options, isMultiple)
   if (where === undefined) return undefined
   return new Artifacts({
     ...parts,

@@ -126,11 +126,14 @@ export async function wire(
   let closing: Promise<void> | undefined
   // A node that never reached its store may have the wrong URL: it takes no traffic. One that has lost it can do most things.
   const isReady = (): boolean => isOpen && backends.wasUp()
+  const workers = new Set<RunningWorker>()
   const telemetry = await RuntimeTelemetry.create(
     { level: options.logLevel, fd: options.logFd },
     {
       running: () => admission.running,
       abandoned: () => admission.abandoned,
+      runningAttempts: () => sum(workers, ({ running }) => running),
+      abandonedAttempts: () => sum(workers, ({ abandoned }) => abandoned),
       queued: () => admission.queued,
       pendingBodyBytes: () => admission.pending.bytes,
       loopDelayMs: () => admission.loopDelayMs,
@@ -175,7 +178,7 @@ export async function wire(
   })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
-  const tasks = await openTasks(server, options, { ...shared, catalog })
+  const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple)
   const collector = artifacts && createCollector(artifacts, server, tasks?.store, shared)
   const services: Services = {
     ...shared,
@@ -197,7 +200,6 @@ export async function wire(
   await kernel.start()
   await members?.start()
   collector?.start()
-  const workers = new Set<RunningWorker>()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
     if (worker !== undefined) workers.add(worker)
@@ -342,6 +344,9 @@ export async function wire(
   }
   return runtime
 }
+
+const sum = (workers: Iterable<RunningWorker>, of: (worker: RunningWorker) => number): number =>
+  Iterator.from(workers).reduce((total, worker) => total + of(worker), 0)
 
 /** The address that is listened on may be named, too, unless it stands for every address of the machine. */
 function withHost(allowedHosts: readonly string[], host: string): readonly string[] {

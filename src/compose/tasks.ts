@@ -1,18 +1,22 @@
 import { hostname } from 'node:os'
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { isSqliteUrl } from '../backends/sqlite/url.ts'
 import type { Principal } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { resolveTrigger } from '../define/trigger.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
 import { createTask, startTask } from '../kernel/create-task.ts'
 import { keepSubscribed } from '../kernel/keep-subscribed.ts'
 import { TASK_CANCEL_CHANNEL } from '../kernel/keys.ts'
-import type { JsonBounds } from '../kernel/json.ts'
 import type { Services } from '../kernel/services.ts'
 import type { TaskWatcher } from '../kernel/task-engine.ts'
 import type { Unsubscribe } from '../ports/event-bus.ts'
 import type { TaskQueue } from '../ports/task-queue.ts'
 import type { TaskAdmin, TaskStore } from '../ports/task-store.ts'
 import { StoredTaskEngine } from '../tasks/engine.ts'
+import { Isolates } from '../tasks/isolation/isolates.ts'
+import type { IsolateSetup } from '../tasks/isolation/protocol.ts'
 import type { LeaseKeeper } from '../tasks/lease-keeper.ts'
 import { EXPIRED_ANSWER, toError } from '../tasks/payload.ts'
 import { Sweeper } from '../tasks/sweeper.ts'
@@ -21,6 +25,8 @@ import { toTaskInfo, type TaskInfo } from '../tasks/task-info.ts'
 import { createTaskRunner } from '../tasks/task-runner.ts'
 import { Triggers } from '../tasks/triggers.ts'
 import { Worker } from '../tasks/worker.ts'
+import { placeOfArtifacts } from './artifacts.ts'
+import { MEMORY_URL } from './backends.ts'
 import { openLeaseKeeper } from './lease-keeper.ts'
 import { openMessageSource } from './message-sources.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -39,12 +45,24 @@ export interface WorkerOptions {
   hungAfterMs?: number
   /** How often it looks for tasks that no bell rang for. Default 2,000. */
   pollMs?: number
+  /**
+   * The module that exports the server by default, as a path or a URL (`import.meta.url` in it): tools with `isolation` are
+   * loaded from it again. `holdfast serve` and `holdfast worker` know it.
+   */
+  definition?: string | URL
+  /**
+   * Called when handlers that ignore `ctx.signal` have held half of the slots for 10 seconds, and when the worker has drained
+   * because the thread that keeps its leases has died: close the runtime, and start the process anew. `holdfast serve` and
+   * `holdfast worker` end with the exit code 1 after an orderly close. Default: it is logged.
+   */
+  onStuck?: () => void
   /** Whether it runs the server's triggers, too. Default true. */
   triggers?: boolean
 }
 
+type Undefaulted = 'queues' | 'definition' | 'onStuck'
 /** {@link WorkerOptions} with every default filled in. */
-type ResolvedWorkerOptions = Required<Omit<WorkerOptions, 'queues'>> & Pick<WorkerOptions, 'queues'>
+type ResolvedWorkerOptions = Required<Omit<WorkerOptions, Undefaulted>> & Pick<WorkerOptions, Undefaulted>
 
 const WORKER_DEFAULTS: ResolvedWorkerOptions = {
   concurrency: 10,
@@ -53,6 +71,11 @@ const WORKER_DEFAULTS: ResolvedWorkerOptions = {
   pollMs: 2_000,
   triggers: true,
 }
+/** Beside this file; once built, in a folder beside that of the chunks. */
+const ISOLATE_ENTRY = new URL(
+  import.meta.url.endsWith('.ts') ? './isolate.ts' : '../threads/isolate.js',
+  import.meta.url,
+)
 /** Of the lease: three renewals fit in. */
 const RENEWALS_PER_LEASE = 3
 /** An idle worker asks its store less than once a second: every two seconds for tasks, every four for what is due. */
@@ -104,6 +127,8 @@ export interface RunningWorker {
   readonly name: string
   /** Tasks that run now. */
   readonly running: number
+  /** Handlers that run on, though they were told to stop. */
+  readonly abandoned: number
   /** Takes no more tasks, waits for those that run until `deadlineMs`, and has the rest stop. */
   close(deadlineMs: number): Promise<void>
 }
@@ -121,11 +146,15 @@ export interface Tasks {
 
 type TaskServices = Pick<Services, 'bus' | 'clock' | 'keys' | 'telemetry' | 'catalog' | 'nodeId'>
 
-/** Opens the store and the queue of a server's tasks; `undefined` where no tool runs as one. */
+/**
+ * Opens the store and the queue of a server's tasks; `undefined` where no tool runs as one.
+ * @param isMultiple other nodes or workers share what this one has.
+ */
 export async function openTasks(
   server: ServerDefinition,
-  options: Pick<ResolvedOptions, 'tasks' | 'queue' | 'dataDir' | 'maxTaskBacklog' | keyof JsonBounds>,
+  options: ResolvedOptions,
   services: TaskServices,
+  isMultiple: boolean,
 ): Promise<Tasks | undefined> {
   const tools = server.tools.filter(({ task }) => task !== undefined)
   if (tools.length === 0) return undefined
@@ -174,35 +203,64 @@ export async function openTasks(
     },
     async startWorker(all, given) {
       const settings = { ...WORKER_DEFAULTS, queues: queuesOfTools, ...given }
-      const { leaseMs, hungAfterMs, pollMs, concurrency } = settings
+      const { leaseMs, hungAfterMs, pollMs, concurrency, definition, onStuck } = settings
+      const isolates = new Isolates({
+        services: all,
+        entry: ISOLATE_ENTRY,
+        definition: definition === undefined ? undefined : toModuleUrl(definition),
+        artifacts: reachableArtifacts(options, isMultiple),
+      })
       const name = `${hostname()}-${process.pid}-${services.nodeId}`
       const renewMs = leaseMs / RENEWALS_PER_LEASE
       /** Filled in below: the keeper is there first. */
       const kept: { worker?: Worker } = {}
-      const keeper: LeaseKeeper = await openLeaseKeeper({
-        url,
-        store,
-        worker: name,
-        clock,
-        times: { leaseMs, renewMs },
-        hungAfterMs,
-        onError: (error: unknown) => onError('The leases of tasks could not be renewed.', error),
-        onDied(error: Error) {
-          onError('The thread that keeps leases has died; the worker stops.', error)
-          void kept.worker?.drain(Infinity)
-        },
-      })
+      const drainAndTell = async (): Promise<void> => {
+        await kept.worker?.drain(Infinity)
+        onStuck?.()
+      }
+      const openKeeper = (): Promise<LeaseKeeper> =>
+        openLeaseKeeper({
+          url,
+          store,
+          worker: name,
+          clock,
+          times: { leaseMs, renewMs },
+          hungAfterMs,
+          onError: (error: unknown) => onError('The leases of tasks could not be renewed.', error),
+          onDied(error: Error) {
+            onError('The thread that keeps leases has died; the worker stops.', error)
+            void drainAndTell()
+          },
+        })
+      let keeper: LeaseKeeper
+      try {
+        await isolates.prepare(tools.filter(({ task }) => task!.isolation !== undefined))
+        keeper = await openKeeper()
+      } catch (error) {
+        await isolates.close()
+        throw error
+      }
       const running = (kept.worker = new Worker({
         name,
         store,
         queue,
         keeper,
         clock,
-        run: createTaskRunner(all, engine),
+        run: createTaskRunner(all, engine, isolates),
         onChanged: (id) => engine.changed(id),
         onDue: (afterMs) => sweeper.dueAfter(afterMs),
         onError,
+        onStuck() {
+          onError(
+            'Handlers that ignore `ctx.signal` hold half of the slots; the process should be started anew.',
+            new HoldfastError('worker_stuck', `${running.abandoned} handlers run on, though they were told to stop.`),
+          )
+          onStuck?.()
+        },
         tools: tools.map((tool) => tool.name),
+        toolConcurrency: new Map(
+          tools.flatMap(({ name: tool, task }) => (task!.concurrency === undefined ? [] : [[tool, task!.concurrency]])),
+        ),
         queues: settings.queues,
         handlerRevisions: tools.flatMap(({ task }) => task!.handlerRevision ?? []),
         concurrency,
@@ -247,12 +305,16 @@ export async function openTasks(
         get running() {
           return running.running
         },
+        get abandoned() {
+          return running.abandoned
+        },
         async close(deadlineMs) {
           await Promise.all([triggers.close(deadlineMs), running.drain(deadlineMs)])
           await sweeper.close()
           const stopped = new AbortController()
           await Promise.race([running.idle(), clock.sleep(STOP_MS, stopped.signal).catch(() => undefined)])
           stopped.abort()
+          await isolates.close()
           await unsubscribe()
           await keeper.close()
         },
@@ -272,6 +334,16 @@ export async function openTasks(
     },
   }
 }
+
+/** Where a thread or a process finds the worker's artifacts. */
+function reachableArtifacts(options: ResolvedOptions, isMultiple: boolean): IsolateSetup['artifacts'] {
+  const url = placeOfArtifacts(options, isMultiple)
+  if (typeof url !== 'string' || url === MEMORY_URL) return undefined
+  return { url, maxArtifactBytes: options.maxArtifactBytes }
+}
+
+const toModuleUrl = (module: string | URL): string =>
+  module instanceof URL || module.startsWith('file:') ? String(module) : pathToFileURL(resolve(module)).href
 
 /** Whether tasks lie where other machines reach them. */
 export const hasRemoteTasks = (tasks: ResolvedOptions['tasks']): boolean =>

@@ -42,13 +42,28 @@ export interface TaskOptions {
    * theirs keep no slot from others. Default: the tool's `concurrency`, else as many as the worker has slots.
    */
   concurrency?: number
+  /**
+   * Runs each attempt in a thread or a process of its own, for code that blocks the event loop, leaks memory or ignores
+   * `ctx.signal`: it can then be ended, and harms no other task. The server's module is loaded again there. Default: attempts
+   * share the worker's event loop.
+   */
+  isolation?: 'thread' | 'process'
+  /** Where there is isolation: MiB that the JavaScript heap may take; an attempt that takes more is ended. Default 512. */
+  maxHeapMb?: number
+  /**
+   * Time that a handler has to stop after `ctx.signal` has aborted; then the task goes on without it. With {@link isolation} it
+   * is ended; without, it keeps its slot until it ends. Default 1000.
+   */
+  graceMs?: number
   /** Raise it when a task that is half done must not go on with the new code: only workers of this revision take it. */
   handlerRevision?: string
 }
 
 /** {@link TaskOptions} with every default filled in. */
-export type ResolvedTaskOptions = Required<Omit<TaskOptions, 'retryable' | 'handlerRevision' | 'concurrency'>> &
-  Pick<TaskOptions, 'retryable' | 'handlerRevision' | 'concurrency'>
+export type ResolvedTaskOptions = Required<
+  Omit<TaskOptions, 'retryable' | 'handlerRevision' | 'concurrency' | 'isolation'>
+> &
+  Pick<TaskOptions, 'retryable' | 'handlerRevision' | 'concurrency' | 'isolation'>
 
 const DAY_MS = 24 * 3_600_000
 const DEFAULTS = {
@@ -63,14 +78,19 @@ const DEFAULTS = {
   retentionMs: DAY_MS,
   queue: 'default',
   priority: 1,
-} as const satisfies Omit<ResolvedTaskOptions, 'retryable' | 'handlerRevision' | 'concurrency'>
+  maxHeapMb: 512,
+  graceMs: 1_000,
+} as const satisfies Omit<ResolvedTaskOptions, 'retryable' | 'handlerRevision' | 'concurrency' | 'isolation'>
 
 const CHOICES: Readonly<Record<string, readonly string[]>> = {
   support: ['optional', 'required'],
   start: ['immediate', 'detach'],
   onWorkerLost: ['retry', 'fail'],
+  isolation: ['thread', 'process'],
 }
-const WHOLE = ['maxAttempts', 'maxBackoffMs', 'timeoutMs', 'ttlMs', 'retentionMs', 'concurrency']
+const WHOLE = ['maxAttempts', 'maxBackoffMs', 'timeoutMs', 'ttlMs', 'retentionMs', 'concurrency', 'graceMs']
+/** Less, and Node itself does not fit. */
+const LEAST_HEAP_MB = 16
 
 /**
  * @param concurrency of the tool, which its attempts keep to where they have no bound of their own.
@@ -85,7 +105,7 @@ export function resolveTaskOptions(
   if (options === true) return defaults
   if (typeof options !== 'object' || options === null)
     invalid(where, `\`task\` is ${quote(options)}.`, 'Give it options, or `true` for the defaults.')
-  const known = [...Object.keys(DEFAULTS), 'retryable', 'handlerRevision', 'concurrency']
+  const known = [...Object.keys(DEFAULTS), 'retryable', 'handlerRevision', 'concurrency', 'isolation']
   for (const [name, value] of Object.entries(options)) {
     const refuse = (expected: string): never =>
       invalid(where, `\`task.${name}\` is ${quote(value)}.`, `It must be ${expected}.`)
@@ -98,6 +118,11 @@ export function resolveTaskOptions(
       if (!Number.isSafeInteger(value) || (value as number) < 1) refuse('a whole number, 1 or more')
     } else if (name === 'maxCrashes') {
       if (!Number.isSafeInteger(value) || (value as number) < 0) refuse('a whole number, 0 or more')
+    } else if (name === 'maxHeapMb') {
+      if (!Number.isSafeInteger(value) || (value as number) < LEAST_HEAP_MB)
+        refuse(`a whole number of MiB, ${LEAST_HEAP_MB} or more`)
+      if (options.isolation === undefined)
+        invalid(where, '`task.maxHeapMb` bounds nothing.', 'Only a tool with `task.isolation` has a heap of its own.')
     } else if (name === 'priority') {
       if (typeof value !== 'number' || !(value > 0) || value > 1000) refuse('a number above 0, at most 1000')
     } else if (name === 'queue') {

@@ -374,6 +374,14 @@ export const ERRORS = {
     'The reason of `ctx.signal` when a task was taken from its worker: another one has it, or may have it.',
     'Stop; nothing that the handler still does is recorded.',
   ),
+  isolate_died: config(
+    'The thread or process that a tool with `isolation` ran in has died in an attempt.',
+    'The message says of what. The attempt is charged as a crash, and tried again, if the task has crashes left (`maxCrashes`).',
+  ),
+  worker_stuck: config(
+    'Handlers that ignore `ctx.signal` hold half of the slots of a worker.',
+    'Start the process anew; pass the signal on to whatever waits, or give the tool `isolation`.',
+  ),
   task_timeout: config(
     'The reason of `ctx.signal` when an attempt at a task has taken longer than its `timeoutMs`.',
     'Stop; the task is tried again, if it has attempts left.',

@@ -66,7 +66,7 @@ async function startTask(invocation: Invocation, entries: readonly Entry[]): Pro
   })
   if (!isAttended) return createTaskOutcome(task)
   if (signal.aborted) await leave(invocation, task.id)
-  return waitForTask(invocation, task.id)
+  return waitForTask(invocation, task.id, key === undefined)
 }
 
 const engineOf = ({ services }: Invocation): TaskEngine => services.tasks!
@@ -80,8 +80,10 @@ async function goOnWaiting(invocation: Invocation, id: string): Promise<Outcome>
 /**
  * Waits until a task has ended, or asks something that the client must be told by an answer (2026-07-28). Whoever goes away
  * meanwhile has it cancelled; where a node dies, the task ends when nobody has attended it for a while.
+ *
+ * @param isNew the task was made for this call, a moment ago.
  */
-export async function waitForTask(invocation: Invocation, id: string): Promise<Outcome> {
+export async function waitForTask(invocation: Invocation, id: string, isNew = false): Promise<Outcome> {
   const engine = engineOf(invocation)
   const { signal, hold, principal, services, facts } = invocation
   let changed = Promise.withResolvers<void>()
@@ -90,7 +92,7 @@ export async function waitForTask(invocation: Invocation, id: string): Promise<O
     onChange: wake,
     onProgress: (done, total, message) => invocation.progress(done, total, message),
   })
-  const unattend = engine.attend(id)
+  const unattend = engine.attend(id, isNew)
   let keepMs: number | undefined
   let isDraining = false
   signal.addEventListener('abort', wake)

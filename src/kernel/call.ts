@@ -1,12 +1,23 @@
 import type { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Principal } from '../define/context.ts'
 import type { Operation } from '../ports/telemetry.ts'
+import type { TaskStarter } from './create-task.ts'
 import type { InvocationFacts, Outcome } from './invocation.ts'
-import type { Services } from './services.ts'
+import type { KernelOptions, Services } from './services.ts'
+import type { TaskView } from './task-engine.ts'
+
+/** What a handler's call works with: so much must also be there where it runs apart from its worker (`tasks/isolation`). */
+export interface CallServices extends Pick<Services, 'telemetry' | 'clock' | 'artifacts'> {
+  readonly changes: Pick<Services['changes'], 'notify'>
+  readonly options: Pick<KernelOptions, 'questionTtlMs'>
+  readonly catalog: Pick<Services['catalog'], 'tools'>
+  /** `undefined`: no tool of this server runs as a task. */
+  readonly tasks: TaskStarter<Pick<TaskView, 'id'>> | undefined
+}
 
 /** What runs a handler: a request that is being served, or an attempt at a task. */
 export interface Call {
-  readonly services: Services
+  readonly services: CallServices
   readonly facts: Pick<InvocationFacts, 'method' | 'revision' | 'era' | 'client'>
   readonly principal: Principal
   /** Id in logs and errors. */

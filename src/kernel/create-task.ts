@@ -3,7 +3,12 @@ import { quote } from '../define/names.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { isObject, LATEST_MODERN, type JsonObject } from './protocol.ts'
-import type { TaskEngine, TaskView } from './task-engine.ts'
+import type { TaskStart } from './task-engine.ts'
+
+/** Starts tasks: an engine, or what stands for it where a handler runs apart. */
+export interface TaskStarter<View> {
+  start(start: TaskStart): Promise<View>
+}
 
 /** A task that no client asked for. */
 export interface TaskCreation {
@@ -17,13 +22,13 @@ export interface TaskCreation {
  * Starts a task of a tool by its name, for code of the server's own.
  * @throws {HoldfastError} `invalid_params` where there is no such tool, or the arguments do not fit.
  */
-export async function createTask(
-  engine: TaskEngine | undefined,
+export async function createTask<View>(
+  engine: TaskStarter<View> | undefined,
   tools: ReadonlyMap<string, ToolDefinition>,
   name: string,
   args: unknown,
   creation: TaskCreation,
-): Promise<TaskView> {
+): Promise<View> {
   const tool = tools.get(name)
   if (engine === undefined || tool?.task === undefined)
     throw new HoldfastError('invalid_params', `There is no tool ${quote(name)} that runs as a task.`)
@@ -35,12 +40,12 @@ export async function createTask(
 }
 
 /** {@link createTask} with a tool that is known, and arguments that are checked. */
-export function startTask(
-  engine: TaskEngine,
+export function startTask<View>(
+  engine: TaskStarter<View>,
   tool: ToolDefinition,
   args: JsonObject,
   { principal, requestId, idempotencyKey, delayMs }: TaskCreation,
-): Promise<TaskView> {
+): Promise<View> {
   return engine.start({
     tool,
     arguments: args,

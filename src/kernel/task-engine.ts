@@ -39,9 +39,9 @@ export interface TaskEngine {
   watch(id: string, watcher: TaskWatcher): () => void
   /**
    * Keeps an attended task alive, until the returned function is called. Then it lives for a while (or for `keepMs`), in which
-   * another may attend.
+   * another may attend. `isNew`: it was started just now, and its first while has begun.
    */
-  attend(id: string): (keepMs?: number) => void
+  attend(id: string, isNew?: boolean): (keepMs?: number) => void
 }
 
 /** What {@link TaskEngine.watch} calls. */

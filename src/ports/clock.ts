@@ -13,6 +13,9 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
+/** What a timer of Node can wait; it fires at once where it is given more. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
 /** The machine's own clock. */
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -24,11 +27,18 @@ export const systemClock: Clock = {
         clearTimeout(timer)
         reject(signal!.reason as Error)
       }
-      const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', onAbort)
-        resolve()
-      }, ms)
-      timer.unref()
+      const wait = (leftMs: number): NodeJS.Timeout =>
+        setTimeout(
+          () => {
+            if (leftMs > LONGEST_TIMER_MS) timer = wait(leftMs - LONGEST_TIMER_MS)
+            else {
+              signal?.removeEventListener('abort', onAbort)
+              resolve()
+            }
+          },
+          Math.min(leftMs, LONGEST_TIMER_MS),
+        ).unref()
+      let timer = wait(ms)
       signal?.addEventListener('abort', onAbort, { once: true })
     }),
 }

@@ -112,7 +112,7 @@ export interface AttemptStart {
 /** How an attempt ended. */
 export interface AttemptEnd {
   readonly durationSeconds: number
-  /** `completed`, `failed`, `cancelled`, `asked`, `sleeping`, `retry`, `released`, `abandoned`. */
+  /** `completed`, `failed`, `cancelled`, `asked`, `sleeping`, `retry`, `released`, `abandoned`, `crashed`, `unstarted`. */
   readonly outcome: string
 }
 

@@ -25,7 +25,10 @@ export class Attendance {
     return ATTENDANCE_MS
   }
 
-  attend(id: string): (keepMs?: number) => void {
+  /** @param isNew it was started just now: its first minute has begun. */
+  attend(id: string, isNew = false): (keepMs?: number) => void {
+    // Who waited before may be gone for most of a minute: the next round could come too late.
+    if (!isNew) this.#store.attend([id], ATTENDANCE_MS).catch(this.#onError)
     this.#attended.set(id, (this.#attended.get(id) ?? 0) + 1)
     this.#running ??= this.#run()
     let isOver = false

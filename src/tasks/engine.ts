@@ -160,8 +160,8 @@ export class StoredTaskEngine implements TaskEngine {
     return this.#watch.watch(id, watcher)
   }
 
-  attend(id: string): (keepMs?: number) => void {
-    return this.#attendance.attend(id)
+  attend(id: string, isNew?: boolean): (keepMs?: number) => void {
+    return this.#attendance.attend(id, isNew)
   }
 
   /** Says on every node that a task has changed. */

@@ -2,9 +2,8 @@ import { artifactsNamedIn } from '../artifacts/keys.ts'
 import type { Artifacts } from '../artifacts/artifacts.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Entry } from '../kernel/request-state.ts'
-import type { ClaimedTask } from '../ports/task-store.ts'
 import { fromEntryValue, fromValueKey, toEntryValue, toValueKey } from './payload.ts'
-import type { Attempt } from './worker.ts'
+import type { Attempt, AttemptTask } from './worker.ts'
 
 /** A value up to this lies in the journal; a bigger one lies among the artifacts, and the journal has its key. */
 const INLINE_BYTES = 64 * 1024
@@ -13,20 +12,20 @@ const MAX_BYTES = 64 * 1024 * 1024
 
 /** What a task has put on record of steps and sleeps, and puts there: big values lie in the artifact store. */
 export class Journal {
-  readonly #attempt: Attempt
+  readonly #attempt: Attempt<AttemptTask>
   readonly #owner: string
   readonly #artifacts: Artifacts | undefined
   #bytes = 0
 
   /** @param artifacts `undefined` where nodes have no artifact store in common: then values of any size lie in the journal. */
-  constructor(attempt: Attempt, owner: string, artifacts: Artifacts | undefined) {
+  constructor(attempt: Attempt<AttemptTask>, owner: string, artifacts: Artifacts | undefined) {
     this.#attempt = attempt
     this.#owner = owner
     this.#artifacts = artifacts
   }
 
   /** What is on record. @throws {HoldfastError} `backend_failed` where a value can't be read now. */
-  read({ journal }: ClaimedTask): Promise<Entry[]> {
+  read({ journal }: AttemptTask): Promise<Entry[]> {
     return Promise.all(
       journal.flatMap(({ kind, name, value }) => (kind === 'step' ? [this.#readValue(name, value!)] : [])),
     )

@@ -1,9 +1,8 @@
-import { artifactsNamedIn } from '../artifacts/keys.ts'
 import { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Client, Principal } from '../define/context.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
-import type { Call } from '../kernel/call.ts'
+import type { Call, CallServices } from '../kernel/call.ts'
 import { failed, runHandler } from '../kernel/call-tool.ts'
 import { HandlerContext } from '../kernel/context.ts'
 import { sha256 } from '../kernel/digest.ts'
@@ -12,32 +11,27 @@ import { ownerOf } from '../kernel/owner.ts'
 import { isOwnName, Replay } from '../kernel/replay.ts'
 import type { ReplayHost, Suspension } from '../kernel/replay-host.ts'
 import type { Entry } from '../kernel/request-state.ts'
-import { rpcCode } from '../kernel/rpc.ts'
-import type { Services } from '../kernel/services.ts'
 import type { TaskCaller } from '../kernel/task-engine.ts'
 import { toolFailure } from '../kernel/tool-result.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Operation } from '../ports/telemetry.ts'
 import { LOG_LEVELS } from '../define/context.ts'
 import { ERRORS } from '../errors/table.ts'
+import { afterAbort, complete, fail, retry, type EndingAttempt } from './attempt-end.ts'
 import { Journal } from './journal.ts'
-import { fromAnswer, toError, toQuestion, toResult, type TaskArguments } from './payload.ts'
-import type { Attempt, AttemptOutcome } from './worker.ts'
+import { fromAnswer, toQuestion, type TaskArguments } from './payload.ts'
+import type { Attempt, AttemptOutcome, AttemptTask } from './worker.ts'
 
 /** Waits up to this are waited on the worker: to put a task aside and wake it costs more. */
 const WAITED_IN_PLACE_MS = 1_000
 /** How long a page is waited for on the worker. */
 const PAGE_WAIT_MS = 2_000
-/** First wait before another attempt; it doubles. */
-const FIRST_BACKOFF_MS = 1_000
 /** Ends the waits beside an attempt. Made once: an abort without a reason makes an exception with a stack each time. */
 const ENDED = new Error('The attempt has ended.')
-/** A handler that was told to stop has so long to do so, before the task goes on without it. */
-const GRACE_MS = 1_000
 
 /** What a run works with. */
 export interface TaskRunParts {
-  readonly services: Services
+  readonly services: CallServices
   readonly tool: ToolDefinition
   readonly caller: TaskCaller
   readonly args: TaskArguments
@@ -47,7 +41,7 @@ export interface TaskRunParts {
 
 /** One attempt at a task: runs the tool's handler with what is on record, to one of the ways in which an attempt can end. */
 export class TaskRun implements Call, ReplayHost {
-  readonly services: Services
+  readonly services: CallServices
   readonly facts: Pick<InvocationFacts, 'method' | 'revision' | 'era' | 'client'>
   readonly principal: Principal
   readonly requestId: string
@@ -61,7 +55,7 @@ export class TaskRun implements Call, ReplayHost {
   readonly longestWaitMs = WAITED_IN_PLACE_MS
   readonly pageWaitMs = PAGE_WAIT_MS
   onPutAside: ((outcome: Promise<Outcome>) => void) | undefined
-  readonly #attempt: Attempt
+  readonly #attempt: Attempt<AttemptTask>
   readonly #parts: TaskRunParts
   readonly #answers: ReadonlyMap<string, unknown>
   /** Names on record, of questions with all the keys under which they were asked. */
@@ -75,7 +69,7 @@ export class TaskRun implements Call, ReplayHost {
   readonly #owner: string
   #lastProgress = -Infinity
 
-  constructor(attempt: Attempt, parts: TaskRunParts) {
+  constructor(attempt: Attempt<AttemptTask>, parts: TaskRunParts) {
     const { services, tool, caller } = parts
     const { task, signal } = attempt
     this.#attempt = attempt
@@ -110,6 +104,15 @@ export class TaskRun implements Call, ReplayHost {
     else signal.addEventListener('abort', onAbort, { once: true })
   }
 
+  get #ending(): EndingAttempt {
+    const { operation, requestId } = this
+    const { telemetry } = this.services
+    const { task } = this.#attempt
+    return { task, owner: this.#owner, tool: this.#parts.tool, requestId, era: this.facts.era, telemetry, operation }
+  }
+  get #reason(): HoldfastError {
+    return this.signal.reason as HoldfastError
+  }
   get clock(): Clock {
     return this.services.clock
   }
@@ -143,12 +146,15 @@ export class TaskRun implements Call, ReplayHost {
     const startedMs = clock.monotonic()
     const timeout = new AbortController()
     const { tool } = this.#parts
-    const { timeoutMs } = tool.task!
+    const { timeoutMs, graceMs } = tool.task!
     const handled = this.#handle()
     const stopped = Promise.withResolvers<AttemptOutcome>()
     const onAbort = (): void => {
-      clock.sleep(GRACE_MS, timeout.signal).then(
-        () => stopped.resolve(this.#afterAbort(false)),
+      clock.sleep(graceMs, timeout.signal).then(
+        () => {
+          this.#attempt.keepSlot(handled)
+          stopped.resolve(afterAbort(this.#ending, this.#reason, false))
+        },
         () => undefined, // it ended in time
       )
     }
@@ -179,20 +185,20 @@ export class TaskRun implements Call, ReplayHost {
       const checked = await tool.input.check(args.arguments)
       if (checked.problem !== undefined)
         // The schema has changed since the task was made.
-        return this.#complete(toolFailure(`Invalid arguments for the tool "${tool.name}": ${checked.problem}`))
+        return complete(this.#ending, toolFailure(`Invalid arguments for the tool "${tool.name}": ${checked.problem}`))
       this.entries = [...(args.entries ?? []), ...(await this.#journal.read(this.#attempt.task))]
       const context = new HandlerContext(this, () => (this.#replay ??= new Replay(this)))
       const outcome = await runHandler(this, tool, checked.value, context, (call, of, error) => {
         thrown = error ?? new Error('The handler threw nothing.')
         return failed(call, of, error)
       })
-      if (thrown !== undefined && this.signal.aborted) return this.#afterAbort(true)
-      if (thrown !== undefined && this.#isRetryable(thrown)) return this.#retry(outcome)
-      return this.#complete(outcome)
+      if (thrown !== undefined && this.signal.aborted) return afterAbort(this.#ending, this.#reason, true)
+      if (thrown !== undefined && this.#isRetryable(thrown)) return retry(this.#ending, outcome)
+      return complete(this.#ending, outcome)
     } catch (error) {
-      if (this.signal.aborted) return this.#afterAbort(true)
-      if (this.#isRetryable(error)) return this.#retry(undefined, error)
-      return this.#fail(error)
+      if (this.signal.aborted) return afterAbort(this.#ending, this.#reason, true)
+      if (this.#isRetryable(error)) return retry(this.#ending, undefined, error)
+      return fail(this.#ending, error)
     }
   }
 
@@ -200,52 +206,6 @@ export class TaskRun implements Call, ReplayHost {
     const { retryable } = this.#parts.tool.task!
     if (retryable?.(error) === true) return true
     return error instanceof HoldfastError && error.code !== 'handler_error' && ERRORS[error.code].retryable
-  }
-
-  /** Another attempt, if one is left. */
-  #retry(outcome: Outcome | undefined, error?: unknown): AttemptOutcome {
-    const { attempts, maxAttempts } = this.#attempt.task
-    if (attempts + 1 >= maxAttempts)
-      return outcome === undefined ? this.#fail(error, 'attempts') : this.#complete(outcome, 'attempts')
-    const { maxBackoffMs } = this.#parts.tool.task!
-    // Full jitter (Brooker, "Exponential Backoff And Jitter").
-    const runAfterMs = Math.random() * Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** attempts)
-    return { kind: 'retry', runAfterMs }
-  }
-
-  #fail(error: unknown, dead: 'attempts' | 'error' = 'error'): AttemptOutcome {
-    const { services, operation, requestId } = this
-    const isWire = error instanceof HoldfastError && ERRORS[error.code].kind === 'wire'
-    if (!isWire) services.telemetry.failure(operation, `The tool "${this.#parts.tool.name}" failed.`, error)
-    const told = isWire ? error : new HoldfastError('internal_error', `The server failed (request ${requestId}).`)
-    const { retryable } = ERRORS[told.code]
-    return {
-      kind: 'failed',
-      dead,
-      error: toError({
-        code: rpcCode(told, this.facts.era),
-        message: told.message,
-        data: { ...told.data, code: told.code, retryable, requestId },
-      }),
-    }
-  }
-
-  /** What becomes of an attempt that was told to stop. @param hasSettled the handler has done so. */
-  #afterAbort(hasSettled: boolean): AttemptOutcome {
-    const reason = this.signal.reason as HoldfastError
-    switch (reason.code) {
-      case 'task_cancelled':
-        return { kind: 'cancelled' }
-      case 'task_timeout': {
-        this.services.telemetry.failure(this.operation, `The tool "${this.#parts.tool.name}" took too long.`, reason)
-        return this.#retry(
-          toolFailure(`The tool "${this.#parts.tool.name}" took too long (request ${this.requestId}).`),
-        )
-      }
-      default:
-        // A worker that stops gives back what has settled; what still runs is another's only when its lease has run out.
-        return hasSettled ? { kind: 'released' } : { kind: 'abandoned' }
-    }
   }
 
   log(level: number, message: string, fields: Record<string, unknown> | undefined): void {
@@ -280,7 +240,7 @@ export class TaskRun implements Call, ReplayHost {
   }
 
   suspend({ asks, wakeAtMs, problem }: Suspension): void {
-    if (problem !== undefined) return this.#suspended.resolve(this.#fail(problem))
+    if (problem !== undefined) return this.#suspended.resolve(fail(this.#ending, problem))
     if (asks.size > 0)
       return this.#suspended.resolve({
         kind: 'asked',
@@ -292,12 +252,6 @@ export class TaskRun implements Call, ReplayHost {
         })),
       })
     this.#suspended.resolve({ kind: 'sleeping', wakeAfterMs: Math.max(0, wakeAtMs! - this.clock.now()) })
-  }
-
-  #complete(outcome: Outcome, dead?: 'attempts'): AttemptOutcome {
-    const result = toResult(outcome)
-    const artifacts = artifactsNamedIn(Buffer.from(result).toString(), this.#owner)
-    return { kind: 'completed', result, artifacts, ...(dead === undefined ? {} : { dead }) }
   }
 
   #keysOf(name: string): string[] {

@@ -2,7 +2,9 @@ import type { Services } from '../kernel/services.ts'
 import { openCaller } from './caller.ts'
 import type { StoredTaskEngine } from './engine.ts'
 import { fromArguments, toError } from './payload.ts'
-import { TaskRun } from './task-run.ts'
+import type { Isolates } from './isolation/isolates.ts'
+import { runApart } from './isolation/run-apart.ts'
+import { TaskRun, type TaskRunParts } from './task-run.ts'
 import type { Attempt, AttemptOutcome } from './worker.ts'
 
 const RETRY_AFTER_MS = 5_000
@@ -11,19 +13,21 @@ const RETRY_AFTER_MS = 5_000
 export function createTaskRunner(
   services: Services,
   engine: Pick<StoredTaskEngine, 'progressed'>,
+  isolates: Isolates,
 ): (attempt: Attempt) => Promise<AttemptOutcome> {
   return async (attempt) => {
     const { task } = attempt
     const tool = services.catalog.tools.get(task.tool)!
     try {
-      const run = new TaskRun(attempt, {
+      const parts: TaskRunParts = {
         services,
         tool,
         caller: openCaller(services.keys, task.caller),
         args: fromArguments(task.args),
         onProgress: (done, total, message) => engine.progressed(task.id, done, total, message),
-      })
-      return await run.run()
+      }
+      if (tool.task!.isolation !== undefined) return await runApart(attempt, parts, isolates)
+      return await new TaskRun(attempt, parts).run()
     } catch (error) {
       // A key that is missing here may be there elsewhere, or with the next deploy; never does a task run as nobody.
       services.telemetry.failure(undefined, `The task ${task.id} could not be begun.`, error)

@@ -6,6 +6,8 @@ import type { ClaimedTask, DeadReason, TaskEnd, TaskStore } from '../ports/task-
 import { Gather } from './gather.ts'
 import type { Lease, LeaseKeeper, LeaseLoss } from './lease-keeper.ts'
 import { persistently } from './persistent.ts'
+import { Slots } from './slots.ts'
+import { writeOutcome } from './write-outcome.ts'
 
 /** What became of one attempt. */
 export type AttemptOutcome =
@@ -28,16 +30,23 @@ export type AttemptOutcome =
   | { readonly kind: 'released' }
   /** Its handler runs on, although it was told to stop: nothing is written, and the task is another's when the lease has run out. */
   | { readonly kind: 'abandoned' }
+  /** Its thread or process has died: charged to the task as a worker that was lost. */
+  | { readonly kind: 'crashed' }
+
+/** What a run needs of its task. */
+export type AttemptTask = Pick<ClaimedTask, 'id' | 'fence' | 'attempts' | 'crashes' | 'maxAttempts' | 'journal'>
 
 /** One attempt at a task, as its runner sees it. */
-export interface Attempt {
-  readonly task: ClaimedTask
+export interface Attempt<Task extends AttemptTask = ClaimedTask> {
+  readonly task: Task
   /** Aborts with a `HoldfastError`: `task_lost`, `task_cancelled`, `draining`. */
   readonly signal: AbortSignal
   /** Puts a step on record; `lost` has aborted {@link signal}. */
   recordStep(name: string, value: Uint8Array, artifacts?: readonly string[]): Promise<'recorded' | 'exists' | 'lost'>
   /** Tells the owner how far it is. */
   report(statusMessage: string): void
+  /** The handler goes on after the outcome, though it was told to stop: it keeps its slot until it has settled. */
+  keepSlot(until: Promise<unknown>): void
 }
 
 /** What a worker works with. */
@@ -54,6 +63,8 @@ export interface WorkerParts {
   /** Told after which time a task that was put aside is due again. */
   readonly onDue?: (afterMs: number) => void
   readonly onError: (message: string, error: unknown) => void
+  /** Handlers that do not stop when they are told to hold so many slots that the process should drain, and be started anew. */
+  readonly onStuck?: () => void
   readonly tools: readonly string[]
   /** Attempts at once of the tools that are bounded; the others may take all slots. */
   readonly toolConcurrency?: ReadonlyMap<string, number>
@@ -68,7 +79,6 @@ export interface WorkerParts {
 
 interface Running {
   readonly id: string
-  readonly tool: string
   readonly controller: AbortController
   readonly ended: Promise<void>
 }
@@ -87,10 +97,12 @@ interface Running {
  * 3. Every write carries the fence of its claim, and is repeated until it is known to be carried out, or the lease is lost.
  * 4. A handler whose lease is lost is told so, and nothing that it still does is written.
  * 5. A tool of which as many attempts run as may is not asked for: a backlog of it keeps no slot from the others.
+ * 6. A handler that was told to stop and does not keeps its slot, though its task has gone on without it.
  */
 export class Worker {
   readonly #parts: WorkerParts
   readonly #running = new Map<string, Running>()
+  readonly #slots: Slots
   readonly #finishing: Gather<TaskEnd, 'done' | 'lost'>
   readonly #stop = new AbortController()
   readonly #mayHaveMore = new Set<string>()
@@ -104,11 +116,17 @@ export class Worker {
   constructor(parts: WorkerParts) {
     this.#parts = parts
     this.#finishing = new Gather((ends) => parts.store.finish(ends), 500)
+    this.#slots = new Slots({ ...parts, stopped: this.#stop.signal, onFree: (tool) => this.#onFree(tool) })
   }
 
   /** Tasks that run now. */
   get running(): number {
     return this.#running.size
+  }
+
+  /** Handlers that run on, though they were told to stop, and hold slots. */
+  get abandoned(): number {
+    return this.#slots.abandoned
   }
 
   async start(): Promise<void> {
@@ -176,15 +194,13 @@ export class Worker {
   }
 
   async #claimRound(hinted: string | undefined, ids: readonly string[] | undefined): Promise<void> {
-    const { concurrency } = this.#parts
-    // A claim that asks for a bounded tool takes no more tasks than it has slots; what it leaves is for the others' claim.
     let isUnboundedTurn = false
     while (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) {
-      const free = concurrency - this.#running.size
+      const { free } = this.#slots
       if (free <= 0) return this.#pause()
       const [queue] = hinted !== undefined && this.#mayHaveMore.has(hinted) ? [hinted] : this.#mayHaveMore
       this.#mayHaveMore.delete(queue!)
-      const { tools, limit, isPart } = this.#askable(free, isUnboundedTurn)
+      const { tools, limit, isPart } = this.#slots.askable(isUnboundedTurn)
       if (isPart) this.#askedInPart.add(queue!)
       if (tools.length === 0) {
         if (isUnboundedTurn) this.#mayHaveMore.add(queue!)
@@ -195,21 +211,6 @@ export class Worker {
       if (isFull === undefined) return
       if (isFull || isUnboundedTurn) this.#mayHaveMore.add(queue!)
       isUnboundedTurn = isFull && !isUnboundedTurn && limit < free
-    }
-  }
-
-  /** Tools that have a free slot, and how many tasks of them may come. */
-  #askable(free: number, isUnboundedTurn: boolean): { tools: readonly string[]; limit: number; isPart: boolean } {
-    const { tools, toolConcurrency } = this.#parts
-    if (toolConcurrency === undefined || toolConcurrency.size === 0) return { tools, limit: free, isPart: false }
-    const taken = new Map<string, number>()
-    for (const { tool } of this.#running.values()) taken.set(tool, (taken.get(tool) ?? 0) + 1)
-    const leftOf = (tool: string): number => (toolConcurrency.get(tool) ?? Infinity) - (taken.get(tool) ?? 0)
-    const askable = tools.filter((tool) => (isUnboundedTurn ? leftOf(tool) === Infinity : leftOf(tool) > 0))
-    return {
-      tools: askable,
-      limit: Math.min(free, ...askable.map(leftOf)),
-      isPart: tools.some((tool) => leftOf(tool) <= 0),
     }
   }
 
@@ -286,17 +287,23 @@ export class Worker {
     const { keeper } = this.#parts
     if (task.cancel) controller.abort(new HoldfastError('task_cancelled', 'The task was cancelled.'))
     const key = `${task.id} ${task.fence}`
+    const free = this.#slots.take(task.tool)
     const ended = this.#attempt(task, lease, controller, lost).finally(() => {
       keeper.drop(lease)
       this.#running.delete(key)
-      this.#resume()
-      if (this.#parts.toolConcurrency?.has(task.tool) === true) {
-        for (const queue of this.#askedInPart) this.#mayHaveMore.add(queue)
-        this.#askedInPart.clear()
-      }
-      if (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) void this.#claim()
+      free()
     })
-    this.#running.set(key, { id: task.id, tool: task.tool, controller, ended })
+    this.#running.set(key, { id: task.id, controller, ended })
+  }
+
+  /** A slot may be free. */
+  #onFree(tool: string): void {
+    this.#resume()
+    if (this.#slots.isBounded(tool)) {
+      for (const queue of this.#askedInPart) this.#mayHaveMore.add(queue)
+      this.#askedInPart.clear()
+    }
+    if (this.#mayHaveMore.size > 0 && !this.#stop.signal.aborted) void this.#claim()
   }
 
   /** @param lost aborts when the lease is lost, and for no other reason: a cancelled or draining attempt still writes its end. */
@@ -309,6 +316,7 @@ export class Worker {
         task,
         signal: controller.signal,
         report: (statusMessage) => keeper.report(lease, statusMessage),
+        keepSlot: (until) => this.#slots.abandon(task.tool, until),
         recordStep: async (name, value, artifacts = []) => {
           if (lost.signal.aborted) return 'lost'
           const recorded = await write(() => store.recordStep({ ...lease, name, value, leaseMs, artifacts }))
@@ -316,61 +324,9 @@ export class Worker {
           return recorded
         },
       })
-      if (!lost.signal.aborted) await this.#write(task, lease, outcome, write)
+      if (!lost.signal.aborted) await writeOutcome(task, outcome, { ...this.#parts, finishing: this.#finishing, write })
     } catch (error) {
       if (!lost.signal.aborted) onError(`The task ${task.id} ended without an outcome.`, error)
-    }
-  }
-
-  /** Writes what became of an attempt. What is lost on the way is another's to end. */
-  async #write(
-    { id, owner, queue: queueName }: ClaimedTask,
-    { fence }: Lease,
-    outcome: AttemptOutcome,
-    write: <T>(work: () => Promise<T>) => Promise<T>,
-  ): Promise<void> {
-    const { store, onChanged, queue } = this.#parts
-    const finish = async (end: TaskEnd): Promise<void> => {
-      const done = await write(() => this.#finishing.add(end))
-      // A first try whose reply was lost has ended it: then the fence of the end is ours.
-      if (done === 'lost' && (await write(() => store.get(id, owner)))?.doneFence !== fence) return
-      onChanged(id)
-    }
-    switch (outcome.kind) {
-      case 'completed': {
-        const { result, artifacts = [], dead } = outcome
-        return finish({ id, fence, state: 'completed', result, artifacts, ...(dead === undefined ? {} : { dead }) })
-      }
-      case 'failed': {
-        const { error, dead = 'error' } = outcome
-        return finish({ id, fence, state: 'failed', error, dead })
-      }
-      case 'cancelled':
-        return finish({ id, fence, state: 'cancelled' })
-      case 'asked':
-      case 'sleeping': {
-        const until =
-          outcome.kind === 'asked'
-            ? { asks: outcome.asks, expireAfterMs: outcome.expireAfterMs }
-            : { wakeAfterMs: outcome.wakeAfterMs }
-        const parked = await write(() => store.park(id, fence, until))
-        if (parked === 'cancelled') return finish({ id, fence, state: 'cancelled' })
-        if (outcome.kind === 'sleeping') this.#parts.onDue?.(outcome.wakeAfterMs)
-        return onChanged(id)
-      }
-      case 'retry': {
-        const { runAfterMs, statusMessage } = outcome
-        await write(() => store.retry(id, fence, runAfterMs, statusMessage))
-        this.#parts.onDue?.(runAfterMs)
-        return onChanged(id)
-      }
-      case 'abandoned':
-        return
-      case 'released': {
-        const released = await write(() => store.release([{ id, fence }]))
-        // Others may take it at once; a bell that is lost is rung again by the sweeper.
-        if (released.length > 0) await queue.ring(queueName, released).catch(() => undefined)
-      }
     }
   }
 }

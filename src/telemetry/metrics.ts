@@ -7,6 +7,9 @@ export interface Gauges {
   /** Handlers that run; `abandoned`: those of them whose request has ended. */
   running(): number
   abandoned(): number
+  /** Attempts at tasks that run; `abandoned`: handlers that run on though their attempt has ended. */
+  runningAttempts(): number
+  abandonedAttempts(): number
   queued(): number
   pendingBodyBytes(): number
   loopDelayMs(): number
@@ -176,6 +179,10 @@ export class Metrics {
     gauge('holdfast_running_requests', 'Handlers that run now.', () => gauges.running())
     gauge('holdfast_abandoned_requests', 'Handlers that run on although their request has ended.', () =>
       gauges.abandoned(),
+    )
+    gauge('holdfast_running_attempts', 'Attempts at tasks that run now.', () => gauges.runningAttempts())
+    gauge('holdfast_abandoned_attempts', 'Handlers that run on although their attempt at a task has ended.', () =>
+      gauges.abandonedAttempts(),
     )
     gauge('holdfast_queued_requests', 'Requests that wait for a slot.', () => gauges.queued())
     gauge('holdfast_pending_body_bytes', 'Bytes of bodies that come in, or wait for a slot.', () =>

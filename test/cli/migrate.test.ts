@@ -1,13 +1,14 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, expect, test, vi } from 'vitest'
 import { withSchema } from '../../src/backends/postgres/url.ts'
 import { startDynamodb } from '../servers/dynamodb.ts'
 import { query } from '../servers/postgres.ts'
 import { needs, sharedServer } from '../servers/shared.ts'
 import { runCli } from './cli.ts'
 
+vi.setConfig({ testTimeout: 60_000 }) // a server is started, and each command is a process
 await needs('postgres', 'dynamodb')
 const { url } = await sharedServer('postgres')
 const schema = `cli_${process.pid}`

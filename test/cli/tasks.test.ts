@@ -2,12 +2,14 @@ import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { openSqlite, type SqliteTaskStore } from '../../src/backends/sqlite/task-store.ts'
 import { Progress } from '../../src/cli/progress.ts'
 import { age, table } from '../../src/cli/table.ts'
 import type { DeadReason } from '../../src/ports/task-store.ts'
 import { runCli } from './cli.ts'
+
+vi.setConfig({ testTimeout: 60_000 }) // each command is a process
 
 const bytes = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
 let folder: string

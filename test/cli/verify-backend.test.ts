@@ -47,5 +47,5 @@ test('where nothing answers, or the URL is wrong, it says so', async () => {
   expect(nobody.stderr()).toMatch(/^error: Nothing answers at redis:\/\/127\.0\.0\.1:1: connect ECONNREFUSED/)
   await using wrong = startCli(['verify-backend', 'http://127.0.0.1'])
   expect(await wrong.ended).toBe(1)
-  expect(wrong.stderr()).toMatch(/is malformed/)
+  expect(wrong.stderr()).toMatch(/scheme "http:"; there are redis:/)
 })

@@ -81,14 +81,14 @@ async function kill(child: ChildProcess): Promise<void> {
 }
 
 async function ended(node: Runtime, id: string): Promise<Record<string, unknown>> {
-  let members = ''
+  let structured: unknown
   await until('The task having ended', 60_000, async () => {
     const task = await node.tasks.get(id)
     if (task?.status === 'failed') throw new Error(JSON.stringify(task.error))
-    members = String(task?.result?.members)
+    structured = task?.result?.structuredContent
     return task?.status === 'completed'
   })
-  return (JSON.parse(`{${members}}`) as { structuredContent: Record<string, unknown> }).structuredContent
+  return structured as Record<string, unknown>
 }
 
 /** What the steps of a task have put on record. */

@@ -90,7 +90,7 @@ describe('search', () => {
     )
     expect((await store.searchText('"machine" OR (', 5)).length).toBe(1)
     expect((await desk.list()).length).toBe(NOTES.length)
-  })
+  }, 60_000)
 
   it('answers by words alone, and says so, where the query cannot be embedded', async () => {
     const embedder = new WordEmbedder()

@@ -1,7 +1,9 @@
 // The stores of documents, on one suite, and how far they agree.
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { readQuestions } from '../../examples/docs-desk/evaluation/questions.ts'
+import type { IngestReport } from '../../examples/docs-desk/ingest/ingest.ts'
 import { search } from '../../examples/docs-desk/search/search.ts'
 import type { DocumentStore } from '../../examples/docs-desk/store/document-store.ts'
 import { openPostgresStore } from '../../examples/docs-desk/store/postgres-store.ts'
@@ -9,7 +11,7 @@ import { openSqliteStore } from '../../examples/docs-desk/store/sqlite-store.ts'
 import { needs, sharedServer } from '../servers/shared.ts'
 import { query, startPostgres } from '../servers/postgres.ts'
 import { documentStoreContract, embedAll, makeDocument, sampleDocuments } from './store-contract.ts'
-import { temporaryFolder, WordEmbedder } from './support.ts'
+import { openTestDesk, temporaryFolder, WordEmbedder } from './support.ts'
 
 const { url } = await sharedServer('postgres')
 await needs('postgres')
@@ -85,6 +87,30 @@ describe('Postgres', () => {
     expect(await Promise.all(stores.map((store) => store.list()))).toEqual([[], [], [], [], []])
     expect(await query(url, `select number from ${name}.migrations`)).toEqual([{ number: 1 }])
     expect(await query(url, `select revision::int as revision from ${name}.state`)).toEqual([{ revision: 0 }])
+  })
+
+  it('takes a folder in once that two processes ingest at once, and gives each passage its vectors once', async () => {
+    const root = join(await temporaryFolder(), 'handbook')
+    await mkdir(root)
+    for (let index = 0; index < 10; index++) {
+      const sections = Array.from({ length: 12 }, (_, part) => `## Part ${part}\n\nSentence ${index}.${part}.`)
+      await writeFile(join(root, `document-${index}.md`), sections.join('\n\n'))
+    }
+    const schema = newSchema()
+    const embedders = [new WordEmbedder(), new WordEmbedder()]
+    const desks = embedders.map((embedder) =>
+      openTestDesk({ roots: [root] }, embedder, openPostgresStore(url, { schema })),
+    )
+    const reports = await Promise.all(desks.map((desk) => desk.ingest({ path: '.' })))
+    const sum = (of: (report: IngestReport) => number): number => reports.reduce((total, one) => total + of(one), 0)
+    expect(sum(({ added }) => added.length)).toBe(10)
+    expect(sum(({ unchanged }) => unchanged)).toBe(10)
+    expect(sum(({ passages }) => passages.added)).toBe(120)
+    expect(sum(({ passages }) => passages.embedded)).toBe(120)
+    expect(await query(url, `select count(*)::int from ${schema}.vectors`)).toEqual([{ count: 120 }])
+    for (const desk of desks) expect((await desk.search('sentence', 5)).warnings).toEqual([])
+    // Both may take a batch at the same moment, but they do not go side by side.
+    expect(embedders.flatMap(({ embedded }) => embedded).length).toBeLessThan(2 * 120)
   })
 
   it('refuses tables of a newer version', async () => {

@@ -97,7 +97,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   artifacts: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto'] },
   tasks: {
     folders: ['errors', 'ports', 'define', 'kernel', 'artifacts'],
-    packages: ['node:crypto', 'node:worker_threads'],
+    packages: ['node:crypto', 'node:worker_threads', 'node:child_process', 'node:util', 'node:v8'],
   },
   testing: {
     folders: ['errors', 'ports', 'define', 'kernel', 'tasks', 'transports', 'compose', 'backends/memory'],

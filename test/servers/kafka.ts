@@ -72,7 +72,9 @@ export async function startKafka({
     const file = join(dir, 'server.properties')
     const told = await advertised({ host: HOST, port })
     await writeFile(file, configuration(dir, port, ports[1]!, `${told.host}:${told.port}`))
-    const format = ['kafka.tools.StorageTool', 'format', '-t', randomBytes(16).toString('base64url'), '-c', file]
+    // Joined to its name: one id in 64 begins with "-", and would be taken for a flag.
+    const id = `--cluster-id=${randomBytes(16).toString('base64url')}`
+    const format = ['kafka.tools.StorageTool', 'format', id, '-c', file]
     const quiet = '-Dorg.apache.kafka.automatic.config.providers='
     if (program.container === undefined)
       await run('java', ['-Xmx128m', quiet, '-cp', classPath, ...format], { timeoutMs: FORMAT_TIMEOUT_MS, cwd: dir })

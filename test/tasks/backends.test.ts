@@ -15,6 +15,7 @@ import { query } from '../servers/postgres.ts'
 import { needs, sharedServer } from '../servers/shared.ts'
 import { until } from '../servers/tools.ts'
 
+vi.setConfig({ testTimeout: 60_000 }) // a server is started
 await needs('postgres', 'dynamodb')
 const { url } = await sharedServer('postgres')
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-backends-'))

@@ -21,8 +21,8 @@ while (!ended.signal.aborted) {
     limit: 10,
     expiredError: error,
     lostError: error,
-    expiredAnswer: error,
     crashBackoffMs: 1,
+    expiredAnswer: Buffer.from('null'),
     overdueMs: 1e9,
   })
   const request = { worker: 'other', queue, tools: ['work'], handlerRevisions: [], limit: 10, leaseMs: 600_000 }

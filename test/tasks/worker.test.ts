@@ -35,7 +35,13 @@ afterEach(async () => {
 
 async function start(
   run: (attempt: Attempt) => Promise<AttemptOutcome>,
-  more: { concurrency?: number; name?: string; store?: ReferenceTaskStore; toolConcurrency?: Map<string, number> } = {},
+  more: {
+    concurrency?: number
+    name?: string
+    store?: ReferenceTaskStore
+    toolConcurrency?: Map<string, number>
+    onStuck?: () => void
+  } = {},
 ): Promise<Worker> {
   const { name = `worker-${workers.length}`, concurrency = 2 } = more
   const onError = (error: unknown): void => void errors.push(error)
@@ -57,6 +63,7 @@ async function start(
     onError: (_message, error) => errors.push(error),
     tools: ['work', 'other'],
     ...(more.toolConcurrency === undefined ? {} : { toolConcurrency: more.toolConcurrency }),
+    ...(more.onStuck === undefined ? {} : { onStuck: more.onStuck }),
     queues: ['q'],
     handlerRevisions: [],
     concurrency,
@@ -372,4 +379,80 @@ test('where every tool is at its bound nothing is asked for until one of its slo
   }
   for (const id of ids) expect((await read(id)).state).toBe('completed')
   expect(gated.most).toEqual({ work: 1, other: 2 })
+})
+
+test('a handler that ignores that it was told to stop keeps its slot until it ends, though its task goes on without it', async () => {
+  const handler = Promise.withResolvers<void>()
+  let stuck = 0
+  const worker = await start(
+    async ({ task, keepSlot }) => {
+      if (task.tool === 'other') return done
+      keepSlot(handler.promise)
+      return { kind: 'retry', runAfterMs: 3_600_000 }
+    },
+    { concurrency: 2, onStuck: () => stuck++, toolConcurrency: new Map([['work', 1]]) },
+  )
+  const ids = await addMany(2, 'work')
+  await ring(...ids)
+  const others = await addMany(5, 'other')
+  await ring(...others)
+  expect([worker.running, worker.abandoned]).toEqual([0, 1])
+  // The tool has one slot, which is not free: the second task waits, the other tool's do not.
+  expect((await Promise.all(ids.map(read))).map(({ state }) => state).toSorted()).toEqual(['parked', 'ready'])
+  for (const id of others) expect((await read(id)).state).toBe('completed')
+  expect(stuck).toBe(0)
+  await clock.advance(10_000)
+  expect(stuck).toBe(1)
+  handler.resolve()
+  await settle()
+  expect((await Promise.all(ids.map(read))).map(({ state }) => state)).toEqual(['parked', 'parked'])
+})
+
+test('handlers that stop late, but before long, are no reason to start the process anew', async () => {
+  const handler = Promise.withResolvers<void>()
+  let stuck = 0
+  const worker = await start(
+    async ({ keepSlot }) => {
+      keepSlot(handler.promise)
+      return { kind: 'cancelled' }
+    },
+    { concurrency: 1, onStuck: () => stuck++ },
+  )
+  await ring(await add())
+  expect(worker.abandoned).toBe(1)
+  await clock.advance(9_000)
+  handler.reject(new Error('too late'))
+  await settle()
+  await clock.advance(60_000)
+  expect([worker.abandoned, stuck]).toEqual([0, 0])
+})
+
+test('an attempt whose thread or process has died is charged as a crash, without a wait for the end of its lease', async () => {
+  await start(async ({ task }) => (task.crashes < 2 ? { kind: 'crashed' } : done))
+  const id = await add()
+  for (let crashes = 0; crashes < 2; crashes++) {
+    await ring(id)
+    expect(await read(id)).toMatchObject({ state: 'leased', crashes })
+    await clock.advance(10)
+    await store.sweep({
+      limit: 10,
+      expiredError: bytes(''),
+      lostError: bytes(''),
+      expiredAnswer: bytes('null'),
+      crashBackoffMs: 0,
+      overdueMs: 1e9,
+    })
+    expect(await read(id)).toMatchObject({ crashes: crashes + 1 })
+    await clock.advance(10)
+    await store.sweep({
+      limit: 10,
+      expiredError: bytes(''),
+      lostError: bytes(''),
+      expiredAnswer: bytes('null'),
+      crashBackoffMs: 0,
+      overdueMs: 1e9,
+    })
+  }
+  await ring(id)
+  expect((await read(id)).state).toBe('completed')
 })

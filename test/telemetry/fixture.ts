@@ -7,6 +7,8 @@ import type { Gauges } from '../../src/telemetry/metrics.ts'
 export const IDLE: Gauges = {
   running: () => 0,
   abandoned: () => 0,
+  runningAttempts: () => 0,
+  abandonedAttempts: () => 0,
   queued: () => 0,
   pendingBodyBytes: () => 0,
   loopDelayMs: () => 0,

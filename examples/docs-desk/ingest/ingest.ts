@@ -1,4 +1,4 @@
-import { basename, extname } from 'node:path'
+import { basename, extname, join, relative } from 'node:path'
 import { errorMessage } from '../desk-error.ts'
 import type { Embedder } from '../embedding/embedder.ts'
 import { READING_VERSION, formatOf } from '../reading/read-document.ts'
@@ -7,7 +7,7 @@ import type { IngestLimits } from '../settings.ts'
 import type { DocumentStore } from '../store/document-store.ts'
 import { sha256 } from '../store/sha256.ts'
 import { embedMissing } from './embed-missing.ts'
-import { readFileInRoot, resolveInRoots, sourceOf, walkFolder } from './roots.ts'
+import { readFileInRoot, resolveInRoots, rootNamed, sourceOf, walkFolder } from './roots.ts'
 import { perStep } from './steps.ts'
 import type { InTurn, Step } from './steps.ts'
 
@@ -91,28 +91,35 @@ export async function ingestPath(
   signal?: AbortSignal,
 ): Promise<IngestReport> {
   const { roots, limits, step } = parts
-  // On record, so that every attempt is about the same files; those that have gone meanwhile are reported.
-  const { target, files, tooDeep } = await step('find files', async () => {
-    const target = await resolveInRoots(path, roots)
-    const walked = target.isFolder
-      ? await walkFolder(target.path, limits, signal)
-      : { files: [target.path], tooDeep: [] }
-    return { target, ...walked }
+  // On record, so that every attempt is about the same files; those that have gone meanwhile are reported. Without what leads to
+  // the folder, which may lie elsewhere on another machine.
+  const found = await step('find files', async () => {
+    const { path: target, root, source, isFolder } = await resolveInRoots(path, roots)
+    const walked = isFolder ? await walkFolder(target, limits, signal) : { files: [target], tooDeep: [] }
+    const inRoot = (file: string): string => relative(root, file)
+    return {
+      rootName: basename(root),
+      source,
+      isFolder,
+      files: walked.files.map(inRoot),
+      tooDeep: walked.tooDeep.map((folder) => sourceOf(folder, root)),
+    }
   })
+  const root = await rootNamed(found.rootName, roots)
   const report = emptyReport()
-  const sources = files.map((file): Source => ({
-    source: sourceOf(file, target.root),
-    fileName: basename(file),
-    load: async () => {
+  const sources = found.files.map((inRoot): Source => {
+    const file = join(root, inRoot)
+    const load = async (): Promise<ReadRequest> => {
       const format = formatOf(file)
       if (!format) throw new Error(`Files with the ending "${extname(file)}" cannot be read.`)
-      return { format, content: await readFileInRoot(file, target.root, limits.maxFileBytes) }
-    },
-  }))
+      return { format, content: await readFileInRoot(file, root, limits.maxFileBytes) }
+    }
+    return { source: sourceOf(file, root), fileName: basename(file), load }
+  })
   await storeAll(parts, sources, report, progress, signal)
-  if (target.isFolder) {
-    const deep = tooDeep.map((folder) => `${sourceOf(folder, target.root)}/`)
-    report.removed = await step('drop what has gone', () => dropMissing(parts, `${target.source}/`, sources, deep))
+  if (found.isFolder) {
+    const deep = found.tooDeep.map((folder) => `${folder}/`)
+    report.removed = await step('drop what has gone', () => dropMissing(parts, `${found.source}/`, sources, deep))
     if (deep.length > 0)
       report.warnings.push(`${deep.length} folders lie deeper than ${limits.maxDepth} levels and were left out.`)
   }

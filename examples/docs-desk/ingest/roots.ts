@@ -37,6 +37,17 @@ export async function resolveInRoots(path: string, roots: readonly string[]): Pr
   throw new DeskError('not_found', `There is no file or folder "${path}" inside the allowed folders (${names}).`)
 }
 
+/** The allowed folder that sources of this name begin with, resolved. @throws {DeskError} `not_found` */
+export async function rootNamed(name: string, roots: readonly string[]): Promise<string> {
+  const root = (await resolveRoots(roots)).find((path) => basename(path) === name)
+  if (root === undefined)
+    throw new DeskError(
+      'not_found',
+      `There is no allowed folder "${name}" here. DOCS_DESK_ROOTS must name it everywhere.`,
+    )
+  return root
+}
+
 /** The name of a file for people and for the store. */
 export function sourceOf(path: string, root: string): string {
   return [basename(root), ...relative(root, path).split(sep)].filter(Boolean).join('/')

@@ -137,6 +137,14 @@ export class QueueOptions {
   }
 }
 
+/** The same URL with some options set. */
+export function withOptions(url: string, options: Readonly<Record<string, string | number>>): string {
+  const [before = '', query = ''] = url.split(/\?(.*)/s)
+  const others = query.split('&').filter((pair) => pair !== '' && !Object.hasOwn(options, pair.split('=', 1)[0]!))
+  const set = Object.entries(options).map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+  return `${before}?${[...others, ...set].join('&')}`
+}
+
 /** The settings that all brokers have. */
 export interface CommonOptions {
   /** For a connection to stand. */

@@ -1,0 +1,67 @@
+// Module of the threads and processes that tools with `isolation` run in.
+import { isMainThread, parentPort, Worker } from 'node:worker_threads'
+import { Artifacts } from '../artifacts/artifacts.ts'
+import type { ServerDefinition } from '../define/server.ts'
+import { quote } from '../define/names.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
+import { systemClock } from '../ports/clock.ts'
+import { serveIsolate, type Opened, type WayOut } from '../tasks/isolation/inside.ts'
+import type { IsolateSetup, ToIsolate } from '../tasks/isolation/protocol.ts'
+import { openArtifactStore } from './artifacts.ts'
+
+async function load({ definition, tool: name, expected }: IsolateSetup): Promise<Omit<Opened, 'artifacts'>> {
+  const { default: server } = (await import(definition)) as { default?: Partial<ServerDefinition> }
+  if (server?.kind !== 'server' || server.tools === undefined)
+    throw new HoldfastError(
+      'invalid_module',
+      `The module ${definition}, which the tool ${quote(name)} is to be loaded from, does not export a server by default.`,
+    )
+  const tools = new Map(server.tools.map((one) => [one.name, one]))
+  const missing = [name, ...expected].find((one) => !tools.has(one))
+  if (missing !== undefined)
+    throw new HoldfastError(
+      'invalid_module',
+      `The server of the module ${definition} has no tool ${quote(missing)}. Is it another server than the worker's?`,
+    )
+  return { tool: tools.get(name)!, catalog: { tools } }
+}
+
+/** The store that the worker has too, by a connection of its own. Links to downloads are sealed by nodes alone. */
+function createArtifacts({ artifacts }: IsolateSetup): Artifacts | undefined {
+  if (artifacts === undefined) return undefined
+  const { url, maxArtifactBytes } = artifacts
+  return new Artifacts({
+    maxArtifactBytes,
+    clock: systemClock,
+    endpoint: () => undefined,
+    get keys(): never {
+      throw new Error('No links are sealed in an isolate.')
+    },
+    open: () => openArtifactStore(url, systemClock),
+  })
+}
+
+/** A process whose worker was killed must not run on: nor where its event loop stands still, and never hears of it. */
+const WATCHDOG = `
+const parent = process.ppid
+setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL') }, 1000)
+`
+
+function wayOut(): WayOut {
+  const port = parentPort
+  if (!isMainThread && port !== null)
+    return {
+      tell: (message) => port.postMessage(message),
+      listen: (onMessage) => void port.on('message', onMessage),
+    }
+  new Worker(WATCHDOG, { eval: true }).unref()
+  process.on('disconnect', () => process.exit())
+  return {
+    tell(message) {
+      if (process.connected) process.send!(message)
+    },
+    listen: (onMessage) => void process.on('message', (message) => onMessage(message as ToIsolate)),
+  }
+}
+
+serveIsolate(wayOut(), async (setup) => ({ ...(await load(setup)), artifacts: createArtifacts(setup) }))
