@@ -77,6 +77,20 @@ test('Kafka is told the lowest offset that is still open, whatever the order in 
   )
 })
 
+test('what Kafka could not be told is told again, as far as the partition is still ours', () => {
+  const offsets = new Offsets()
+  for (const partition of [0, 1]) {
+    offsets.open(partition, 7n, 1)
+    offsets.close(partition, 7n)
+  }
+  const commits = offsets.take()
+  expect(commits).toHaveLength(2)
+  expect(offsets.take()).toEqual([])
+  offsets.keep([1])
+  offsets.again(commits)
+  expect(offsets.take()).toEqual([{ partition: 1, offset: 8n, leaderEpoch: 1 }])
+})
+
 test('what another listener has taken over is not committed', () => {
   const offsets = new Offsets()
   offsets.open(0, 5n, 1)

@@ -138,7 +138,7 @@ export async function runChaos(settings: ChaosSettings): Promise<Verdict> {
     last = name
     report()
   }
-  const over = AbortSignal.timeout(CALM_MS + seconds * 1000)
+  const over = AbortSignal.timeout(Math.round(CALM_MS + seconds * 1000))
   try {
     await sleep(CALM_MS)
     const lanes = [schedule(processFaults(victims), seed, FIRST), schedule(backendFaults(victims), seed + 1)]

@@ -32,6 +32,8 @@ export interface ListenerEvents {
 
 /** Offsets are committed together, at most so often. */
 const COMMIT_EVERY_MS = 20
+/** After a commit that failed. */
+const COMMIT_AGAIN_MS = 1000
 /** Read ahead of those under way; small, since another listener could have them. */
 const READ_AHEAD = 4
 
@@ -255,13 +257,13 @@ class Committer {
     this.#offsets = offsets
   }
 
-  soon(): void {
+  soon(afterMs = COMMIT_EVERY_MS): void {
     if (this.#isEnded || this.#timer !== undefined) return
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       if (this.#running !== undefined) return this.soon()
       this.#running = this.#commit().finally(() => (this.#running = undefined))
-    }, COMMIT_EVERY_MS)
+    }, afterMs)
   }
 
   /** Commits the last, while there is time. */
@@ -278,7 +280,10 @@ class Committer {
     try {
       await this.#consumer.commit({ offsets: commits.map((commit) => ({ topic: this.#topic, ...commit })) })
     } catch {
-      // During a rebalance, or without a broker. What was not committed comes again; the next commit covers it, or nobody need.
+      // During a rebalance, or without a broker. Where no message comes any more no later commit would cover this one, and the
+      // group would seem to lag behind for ever.
+      this.#offsets.again(commits)
+      this.soon(COMMIT_AGAIN_MS)
     }
   }
 }

@@ -59,4 +59,9 @@ export class Offsets {
     this.#changed.clear()
     return commits
   }
+
+  /** What was taken could not be committed: it is to be taken again, as far as it is still ours. */
+  again(commits: readonly Commit[]): void {
+    for (const { partition } of commits) if (this.#partitions.has(partition)) this.#changed.add(partition)
+  }
 }
