@@ -19,6 +19,7 @@ const echo = defineTool({
   name: 'echo',
   description: 'Returns what it was given',
   input: z.object({ text: z.string() }),
+  offloadBytes: false, // whatever its length
   run: ({ text }) => text,
 })
 

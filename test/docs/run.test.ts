@@ -396,6 +396,13 @@ test('artifacts: what a handler puts is linked to, read by its caller, and kept 
   expect((await drafts.callTool('draft')).content).toMatchObject([{ type: 'resource_link', name: 'draft.txt' }])
 })
 
+use('docs/isolation.md', 'server.ts')
+test('isolation: the handler runs in a thread, with steps and progress as elsewhere', async () => {
+  const definition = pathToFileURL(pathOf('docs/isolation.md', 'server.ts')).href
+  await using models = await client('docs/isolation.md', 'server.ts', { runtime: { worker: { definition } } })
+  expect((await models.callTool('fit', { rows: [[1, 3], [4]] })).text).toBe('2 4')
+})
+
 use('docs/triggers.md', 'server.ts', 'follow.ts')
 test('triggers: each message becomes a task, and who subscribes hears of it', { timeout: 90_000 }, async () => {
   const sender = await rabbitmqSender(await sharedServer('rabbitmq'))

@@ -52,7 +52,7 @@ afterEach(async () => {
 async function open(kind: Kind): Promise<{ url: string; store: TaskStore & TaskAdmin }> {
   const url = await KINDS[kind]()
   queue = randomUUID()
-  const store = await openTaskStore(url, systemClock)
+  const store = await openTaskStore(url, systemClock, { forMigration: kind === 'dynamodb' })
   closing.push(() => store.close())
   if (kind === 'dynamodb') await store.migrate()
   return { url, store }
