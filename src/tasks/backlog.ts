@@ -25,11 +25,8 @@ export class Backlog {
     let known = this.#known.get(queue)
     if (known === undefined || nowMs - known.atMs >= BELIEVED_MS) {
       // A store that can't count will not create either, and says so better.
-      const isOver = this.#store.isOver(queue, this.#bound).catch(() => false)
-      // Only the very first waits for its count: the others go by the one before.
-      const counted = { atMs: nowMs, isOver }
-      this.#known.set(queue, counted)
-      known ??= counted
+      known = { atMs: nowMs, isOver: this.#store.isOver(queue, this.#bound).catch(() => false) }
+      this.#known.set(queue, known)
     }
     if (await known.isOver)
       throw new HoldfastError('overloaded', `More than ${this.#bound} tasks wait in the queue "${queue}".`, {
