@@ -32,7 +32,7 @@ async function ofFolder(url: string): Promise<Verification> {
     async [Symbol.asyncDispose]() {
       rmSync(own, { recursive: true, force: true })
       // What was made on the way there goes too, unless somebody has begun to use it.
-      for (let dir = own; dir !== firstMade && isRemoved(dirname(dir)); ) dir = dirname(dir)
+      for (let dir = own; dir !== firstMade && isRemoved(dirname(dir));) dir = dirname(dir)
     },
   }
 }

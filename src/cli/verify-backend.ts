@@ -21,8 +21,7 @@ import { verificationOf, type Verification } from './verify-tasks.ts'
  * @throws {HoldfastError} `invalid_option` for a URL that can't be used, `backend_failed` where nothing answers.
  */
 export async function verifyBackend(url: string, flags: { json?: boolean }): Promise<boolean> {
-  await using verification =
-    (await verificationOf(url)) ?? (await artifactsVerificationOf(url)) ?? (await ofRedis(url))
+  await using verification = (await verificationOf(url)) ?? (await artifactsVerificationOf(url)) ?? (await ofRedis(url))
   const print = (line: object, text: string): void =>
     void process.stdout.write(`${flags.json === true ? JSON.stringify(line) : text}\n`)
   let suite = ''
