@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Artifacts } from '../../src/artifacts/artifacts.ts'
 import { Collector } from '../../src/artifacts/collector.ts'
+import { sealTask } from '../../src/artifacts/keys.ts'
 import { MemoryArtifactStore } from '../../src/backends/memory/artifact-store.ts'
 import { MemoryStateStore } from '../../src/backends/memory/state-store.ts'
-import { createKeyRing, generateKeys } from '../../src/kernel/key-ring.ts'
+import { createKeyRing, generateKeys, type KeyRing } from '../../src/kernel/key-ring.ts'
 import type { ClaimedTask } from '../../src/ports/task-store.ts'
 import { FakeClock } from '../../src/testing/index.ts'
 import { ReferenceTaskStore } from '../../src/testing/reference-task-store.ts'
@@ -18,6 +19,7 @@ let tasks: ReferenceTaskStore
 let state: MemoryStateStore
 let failures: string[]
 let collectors: Collector[]
+let keys: KeyRing
 beforeEach(() => {
   clock = new FakeClock()
   store = new MemoryArtifactStore(clock)
@@ -25,7 +27,7 @@ beforeEach(() => {
   state = new MemoryStateStore(clock)
   failures = []
   collectors = []
-  const keys = createKeyRing(generateKeys())
+  keys = createKeyRing(generateKeys())
   artifacts = new Artifacts({ open: async () => store, maxArtifactBytes: 1000, keys, clock, endpoint: () => undefined })
 })
 afterEach(async () => {
@@ -79,7 +81,7 @@ const claim = async (queue: string, leaseMs = 1000 * HOUR_MS): Promise<ClaimedTa
       leaseMs,
     })
   )[0]!
-const placeOf = ({ id, fence }: ClaimedTask) => ({ owner, taskId: id, fence })
+const placeOf = ({ id, fence }: ClaimedTask) => ({ owner, sealedTask: sealTask(keys, id), fence })
 
 test('what a call wrote is kept for its time, and goes then', async () => {
   const key = await put({ owner, requestId: 'r' })
@@ -95,7 +97,7 @@ test('what a call wrote is kept for its time, and goes then', async () => {
 test('what a task names lives as long as its records, whichever attempt wrote it; the rest goes once it is older than any attempt', async () => {
   const first = await claimed()
   const step = await put(placeOf(first))
-  const value = await artifacts.putValue(placeOf(first), Buffer.from('x'))
+  const value = await artifacts.putValue({ owner, taskId: first.id, fence: first.fence }, Buffer.from('x'))
   const dropped = await put(placeOf(first))
   await tasks.recordStep({ ...first, name: 'a', value: Buffer.from('1'), leaseMs: HOUR_MS, artifacts: [step, value] })
   await tasks.retry(first.id, first.fence, 0)

@@ -22,6 +22,7 @@ export interface IsolatedRun {
   readonly caller: TaskCaller
   readonly args: TaskArguments
   readonly operation: Operation
+  readonly sealedTask: string
   readonly timeoutMs: number
   readonly graceMs: number
   /** Starts a task of another tool; resolves to its id. */
@@ -101,7 +102,7 @@ export class Isolate {
   /** Runs an attempt; never rejects. What does not stop in time is ended. */
   async run(run: IsolatedRun): Promise<IsolatedEnd> {
     const { clock } = this.#parts
-    const { attempt, caller, args, timeoutMs, graceMs } = run
+    const { attempt, caller, args, sealedTask, timeoutMs, graceMs } = run
     const { signal } = attempt
     const over = new AbortController()
     const end = Promise.withResolvers<IsolatedEnd>()
@@ -118,7 +119,7 @@ export class Isolate {
     this.#run = run
     this.#onEnded = (outcome) => end.resolve({ kind: 'ended', outcome })
     this.#onDied = (why) => end.resolve({ kind: 'died', why })
-    this.#host.tell({ kind: 'run', task: toIsolated(attempt), caller, args })
+    this.#host.tell({ kind: 'run', task: toIsolated(attempt), caller, args, sealedTask })
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, { once: true })
     killAfter(timeoutMs + graceMs + ANSWER_MS, () =>

@@ -21,7 +21,14 @@ export interface IsolateSetup {
 export type ToIsolate =
   /** The first message. */
   | { readonly kind: 'setup'; readonly setup: IsolateSetup }
-  | { readonly kind: 'run'; readonly task: AttemptTask; readonly caller: TaskCaller; readonly args: TaskArguments }
+  | {
+      readonly kind: 'run'
+      readonly task: AttemptTask
+      readonly caller: TaskCaller
+      readonly args: TaskArguments
+      /** See {@link TaskRunParts}. */
+      readonly sealedTask: string
+    }
   /** To `record`: what became of it; to `start`: the task's id. */
   | { readonly kind: 'answer'; readonly call: number; readonly value: string }
   | { readonly kind: 'refusal'; readonly call: number; readonly error: PortableError }
