@@ -30,6 +30,8 @@ export interface ArtifactsOptions {
    * none, so that nothing can be downloaded but what the store itself serves.
    */
   endpoint(): string | undefined
+  /** Told when the store has been opened: by this process, or by one of its isolates; see {@link Artifacts.used}. */
+  onUsed(): void
 }
 
 /** An artifact, as its URI names it. */
@@ -53,7 +55,10 @@ export class Artifacts {
    */
   store(): Promise<ArtifactStore> {
     if (this.#isClosed) return Promise.reject(new HoldfastError('closed', 'Artifacts were used after close().'))
-    this.#opened ??= this.#options.open()
+    this.#opened ??= this.#options.open().then((store) => {
+      this.used()
+      return store
+    })
     const opened = this.#opened
     opened.catch(() => {
       if (this.#opened === opened) this.#opened = undefined // the next who asks may be luckier
@@ -136,6 +141,11 @@ export class Artifacts {
     if (found === undefined || found === 'beyond')
       throw new HoldfastError('backend_failed', `The artifact store has no value ${key}, which a task's records name.`)
     return wholeOf(found)
+  }
+
+  /** The store is open, here or in an isolate of this process, so that there may be something to collect. */
+  used(): void {
+    this.#options.onUsed()
   }
 
   /** What a key of the store says; see {@link readKey}. */

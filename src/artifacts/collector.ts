@@ -53,6 +53,7 @@ export class Collector {
     this.#parts = parts
   }
 
+  /** Begins to look about once an hour; called when this process has come to use artifacts at all. May be called again. */
   start(): void {
     this.#running ??= this.#run()
   }

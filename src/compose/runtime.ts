@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
+import type { Collector } from '../artifacts/collector.ts'
 import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import type { Notify } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
@@ -124,6 +125,7 @@ export async function wire(
   let httpServer: HttpServer | undefined
   let adminServer: HttpServer | undefined
   let closing: Promise<void> | undefined
+  let collector: Collector | undefined
   // A node that never reached its store may have the wrong URL: it takes no traffic. One that has lost it can do most things.
   const isReady = (): boolean => isOpen && backends.wasUp()
   const workers = new Set<RunningWorker>()
@@ -175,11 +177,12 @@ export async function wire(
     keys,
     clock,
     endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
+    onUsed: () => collector?.start(),
   })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple)
-  const collector = artifacts && createCollector(artifacts, server, tasks?.store, shared)
+  collector = artifacts && createCollector(artifacts, server, tasks?.store, shared)
   const services: Services = {
     ...shared,
     catalog,
@@ -199,7 +202,6 @@ export async function wire(
   const kernel = new Kernel(services)
   await kernel.start()
   await members?.start()
-  collector?.start()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
     if (worker !== undefined) workers.add(worker)

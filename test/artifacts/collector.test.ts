@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { Artifacts } from '../../src/artifacts/artifacts.ts'
 import { Collector } from '../../src/artifacts/collector.ts'
 import { sealTask } from '../../src/artifacts/keys.ts'
@@ -7,7 +7,8 @@ import { MemoryArtifactStore } from '../../src/backends/memory/artifact-store.ts
 import { MemoryStateStore } from '../../src/backends/memory/state-store.ts'
 import { createKeyRing, generateKeys, type KeyRing } from '../../src/kernel/key-ring.ts'
 import type { ClaimedTask } from '../../src/ports/task-store.ts'
-import { FakeClock } from '../../src/testing/index.ts'
+import { defineServer, defineTool } from '../../src/index.ts'
+import { connect, FakeClock } from '../../src/testing/index.ts'
 import { ReferenceTaskStore } from '../../src/testing/reference-task-store.ts'
 
 const HOUR_MS = 3_600_000
@@ -18,6 +19,7 @@ let artifacts: Artifacts
 let tasks: ReferenceTaskStore
 let state: MemoryStateStore
 let failures: string[]
+let used: number
 let collectors: Collector[]
 let keys: KeyRing
 beforeEach(() => {
@@ -26,9 +28,17 @@ beforeEach(() => {
   tasks = new ReferenceTaskStore(clock)
   state = new MemoryStateStore(clock)
   failures = []
+  used = 0
   collectors = []
   keys = createKeyRing(generateKeys())
-  artifacts = new Artifacts({ open: async () => store, maxArtifactBytes: 1000, keys, clock, endpoint: () => undefined })
+  artifacts = new Artifacts({
+    open: async () => store,
+    maxArtifactBytes: 1000,
+    keys,
+    clock,
+    endpoint: () => undefined,
+    onUsed: () => used++,
+  })
 })
 afterEach(async () => {
   await Promise.all(collectors.map((collector) => collector.close()))
@@ -196,4 +206,38 @@ test('runs about once an hour, one of many at a time, goes on after a failure, a
   const after = runs
   await clock.advance(10 * HOUR_MS)
   expect(runs).toBe(after)
+})
+
+test('a process that has come to use artifacts is told so once, and is none that was refused', async () => {
+  const unlucky = new Artifacts({
+    open: () => Promise.reject(new Error('away')),
+    maxArtifactBytes: 1,
+    keys,
+    clock,
+    endpoint: () => undefined,
+    onUsed: () => used++,
+  })
+  await expect(unlucky.store()).rejects.toThrow('away')
+  expect(used).toBe(0)
+  await put({ owner, requestId: 'r' })
+  await put({ owner, requestId: 'r' })
+  expect(used).toBe(1)
+})
+
+test('a runtime in which nobody uses artifacts never opens their store; from the first use on it collects', async () => {
+  const lists = vi.spyOn(store, 'list')
+  const write = defineTool({
+    name: 'write',
+    description: 'Writes',
+    run: (_args, ctx) => ctx.artifacts.put('x', { name: 'x' }),
+  })
+  await using client = await connect(defineServer({ name: 's', version: '1', tools: [write] }), {
+    runtime: { artifacts: store, clock },
+  })
+  await clock.advance(10 * HOUR_MS)
+  expect(lists).not.toHaveBeenCalled()
+  await client.callTool('write')
+  await clock.advance(26 * HOUR_MS)
+  expect(lists).toHaveBeenCalled()
+  expect(await kept()).toEqual([])
 })

@@ -18,6 +18,7 @@ const parts = {
   keys: createKeyRing(generateKeys()),
   clock: systemClock,
   endpoint: () => undefined,
+  onUsed: () => undefined,
 }
 let dir: string
 let artifacts: Artifacts

@@ -45,6 +45,8 @@ export interface IsolateParts {
   readonly clock: Clock
   readonly telemetry: Telemetry
   readonly notify: Notify
+  /** It has opened the store of artifacts. */
+  readonly onArtifactsUsed: () => void
 }
 
 /** A thread or a process that runs attempts of one tool, one at a time. */
@@ -141,7 +143,7 @@ export class Isolate {
   }
 
   #onMessage(message: FromIsolate): void {
-    const { telemetry, notify } = this.#parts
+    const { telemetry, notify, onArtifactsUsed } = this.#parts
     const run = this.#run
     switch (message.kind) {
       case 'ready':
@@ -173,6 +175,8 @@ export class Isolate {
         return telemetry.failure(run?.operation, message.message, fromPortable(message.error))
       case 'count':
         return telemetry.count(message.counter, message.label)
+      case 'artifacts-used':
+        return onArtifactsUsed()
       case 'notify':
         if (message.what === 'resource') notify.resourceUpdated(message.uri)
         else notify[`${message.what}Changed`]()

@@ -56,6 +56,8 @@ export type FromIsolate =
   | { readonly kind: 'log'; readonly level: string; readonly message: string; readonly fields: object | undefined }
   | { readonly kind: 'failure'; readonly message: string; readonly error: PortableError }
   | { readonly kind: 'count'; readonly counter: Counter; readonly label: string | undefined }
+  /** It has opened the store of artifacts. */
+  | { readonly kind: 'artifacts-used' }
   | { readonly kind: 'notify'; readonly what: 'tools' | 'prompts' | 'resources' }
   | { readonly kind: 'notify'; readonly what: 'resource'; readonly uri: string }
   | {
