@@ -96,6 +96,7 @@ export type {
   SweepReport,
   Task,
   TaskAdmin,
+  TaskAsk,
   TaskEnd,
   TaskFilter,
   TaskState,

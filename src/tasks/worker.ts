@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { TaskQueue } from '../ports/task-queue.ts'
-import type { ClaimedTask, DeadReason, TaskEnd, TaskStore } from '../ports/task-store.ts'
+import type { ClaimedTask, DeadReason, TaskAsk, TaskEnd, TaskStore } from '../ports/task-store.ts'
 import { Doorbell } from './doorbell.ts'
 import { Gather } from './gather.ts'
 import type { Lease, LeaseKeeper, LeaseLoss } from './lease-keeper.ts'
@@ -23,11 +23,11 @@ export type AttemptOutcome =
   | { readonly kind: 'cancelled' }
   | {
       readonly kind: 'asked'
-      readonly asks: readonly { name: string; request: Uint8Array }[]
+      readonly asks: readonly TaskAsk[]
       readonly expireAfterMs: number
     }
   | { readonly kind: 'sleeping'; readonly wakeAfterMs: number }
-  | { readonly kind: 'retry'; readonly runAfterMs: number; readonly statusMessage?: string }
+  | { readonly kind: 'retry'; readonly runAfterMs: number }
   /** Not done, and not to be charged: the worker stops. */
   | { readonly kind: 'released' }
   /** Its handler runs on, although it was told to stop: nothing is written, and the task is another's when the lease has run out. */
@@ -320,11 +320,16 @@ export class Worker {
     const { run, keeper, store, leaseMs, onError, clock } = this.#parts
     const write = <T>(work: () => Promise<T>): Promise<T> =>
       persistently(clock, lost.signal, work, (error) => onError(`The task ${task.id} could not be written.`, error))
+    /** The keeper may not have sent it yet. */
+    let lastReport: string | undefined
     try {
       const outcome = await run({
         task,
         signal: controller.signal,
-        report: (statusMessage) => keeper.report(lease, statusMessage),
+        report(statusMessage) {
+          lastReport = statusMessage
+          keeper.report(lease, statusMessage)
+        },
         keepSlot: (until) => this.#slots.abandon(task.tool, until),
         recordStep: async (name, value, artifacts = []) => {
           if (lost.signal.aborted) return 'lost'
@@ -333,7 +338,8 @@ export class Worker {
           return recorded
         },
       })
-      if (!lost.signal.aborted) await writeOutcome(task, outcome, { ...this.#parts, finishing: this.#finishing, write })
+      if (lost.signal.aborted) return
+      await writeOutcome(task, outcome, lastReport, { ...this.#parts, finishing: this.#finishing, write })
     } catch (error) {
       if (!lost.signal.aborted) onError(`The task ${task.id} ended without an outcome.`, error)
     }
