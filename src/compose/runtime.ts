@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
-import type { Collector } from '../artifacts/collector.ts'
 import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import type { Notify } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
@@ -27,7 +26,8 @@ import { createArtifacts, createCollector } from './artifacts.ts'
 import { createAuth, stdioPrincipal } from './auth.ts'
 import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
-import { hasRemoteTasks, openTasks, type RunningWorker, type RuntimeTasks, type WorkerOptions } from './tasks.ts'
+import { hasRemoteTasks, openTasks, type RuntimeTasks } from './tasks.ts'
+import type { RunningWorker, WorkerOptions } from './worker.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
 const TICK_MS = 500
@@ -125,7 +125,6 @@ export async function wire(
   let httpServer: HttpServer | undefined
   let adminServer: HttpServer | undefined
   let closing: Promise<void> | undefined
-  let collector: Collector | undefined
   // A node that never reached its store may have the wrong URL: it takes no traffic. One that has lost it can do most things.
   const isReady = (): boolean => isOpen && backends.wasUp()
   const workers = new Set<RunningWorker>()
@@ -150,7 +149,6 @@ export async function wire(
   const admission = new Admission(options, server.tools, clock, telemetry)
   const catalog = compileCatalog(server, options.listPageSize)
   const { challenges, ...door } = await createAuth(catalog, options, clock, telemetry)
-  // Last of what can fail: nothing of it is left open then.
   const backends = await openBackends(options, clock, (isUp, error) => telemetry.stateChanged(isUp, error))
   const { state, bus } = backends
   let counter = 0
@@ -181,8 +179,13 @@ export async function wire(
   })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
-  const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple)
-  collector = artifacts && createCollector(artifacts, server, tasks?.store, shared)
+  const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple).catch(async (error: unknown) => {
+    limiter?.close()
+    await artifacts?.close()
+    await backends.close()
+    throw error
+  })
+  const collector = artifacts && createCollector(artifacts, server, tasks?.store, shared)
   const services: Services = {
     ...shared,
     catalog,

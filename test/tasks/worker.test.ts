@@ -6,6 +6,7 @@ import { LoopLeaseKeeper } from '../../src/tasks/lease-keeper.ts'
 import { Worker, type Attempt, type AttemptOutcome } from '../../src/tasks/worker.ts'
 import { FakeClock } from '../../src/testing/index.ts'
 import { ReferenceTaskStore } from '../../src/testing/reference-task-store.ts'
+import { STANDING } from '../support/standing.ts'
 
 const bytes = (text: string): Uint8Array => Buffer.from(text)
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -56,6 +57,7 @@ async function start(
     name,
     store: more.store ?? store,
     queue,
+    topology: STANDING,
     keeper,
     clock,
     run,
