@@ -25,6 +25,12 @@ export interface Telemetry {
   queued(seconds: number): void
   /** The queue or topic that a trigger is fed from can be read, or, with an error, no longer. */
   sourceChanged(trigger: string, error: Error | undefined): void
+  /** A use of a dependency begins. `undefined`: nothing is traced. */
+  startUse(operation: Operation | undefined, dependency: string): UseSpan | undefined
+  /** It has ended. `outcome`: `ok`, `failed`, `error`, `timeout`, `open`, `full` or `cancelled`. */
+  dependencyUsed(dependency: string, outcome: string, durationSeconds: number): void
+  /** The breaker of a dependency has opened, lets a probe through, or has closed. */
+  breakerChanged(dependency: string, state: 'closed' | 'open' | 'half_open'): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -59,6 +65,24 @@ export type Counter =
   | 'trigger_missed'
   /** Attempts at tasks that ended; labelled with how. */
   | 'task_attempts'
+  /** Attempts at something outside that are made again; labelled with the dependency, as the next four are. */
+  | 'dependency_retries'
+  /** Those that its retry budget did not allow. */
+  | 'dependency_retries_refused'
+  /** Uses that went on with a fallback. */
+  | 'dependency_fallbacks'
+  /** Times that its breaker opened, from closed. */
+  | 'breaker_openings'
+  /** Openings that other nodes told of. */
+  | 'breaker_hints'
+
+/** The span of one use of a dependency. */
+export interface UseSpan {
+  /** Runs what belongs to it. */
+  run<T>(fn: () => T): T
+  event(name: string, attributes: Readonly<Record<string, string | number>>): void
+  end(outcome: string, error: unknown): void
+}
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {

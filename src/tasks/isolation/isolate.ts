@@ -172,6 +172,10 @@ export class Isolate {
         return telemetry.failure(run?.operation, message.message, fromPortable(message.error))
       case 'count':
         return telemetry.count(message.counter, message.label)
+      case 'used':
+        return telemetry.dependencyUsed(message.dependency, message.outcome, message.durationSeconds)
+      case 'breaker':
+        return telemetry.breakerChanged(message.dependency, message.state)
       case 'notify':
         if (message.what === 'resource') notify.resourceUpdated(message.uri)
         else notify[`${message.what}Changed`]()
