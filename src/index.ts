@@ -108,6 +108,7 @@ export type {
   SweepReport,
   Task,
   TaskAdmin,
+  TaskAsk,
   TaskEnd,
   TaskFilter,
   TaskState,
@@ -126,4 +127,5 @@ export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'
 export type { Listening, Runtime, RuntimeDependencies } from './compose/runtime.ts'
 export type { RuntimeOptions } from './compose/options.ts'
-export type { CreateTaskOptions, RuntimeTasks, WorkerOptions } from './compose/tasks.ts'
+export type { CreateTaskOptions, RuntimeTasks } from './compose/tasks.ts'
+export type { WorkerOptions } from './compose/worker.ts'

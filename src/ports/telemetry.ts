@@ -31,6 +31,8 @@ export interface Telemetry {
   dependencyUsed(dependency: string, outcome: string, durationSeconds: number): void
   /** The breaker of a dependency has opened, lets a probe through, or has closed. */
   breakerChanged(dependency: string, state: 'closed' | 'open' | 'half_open'): void
+  /** The broker that rings for tasks is reached (`up`), or `away`; or it has other queues than are needed (`differs`). */
+  queueChanged(state: QueueState, error: Error | undefined): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -65,6 +67,8 @@ export type Counter =
   | 'trigger_missed'
   /** Attempts at tasks that ended; labelled with how. */
   | 'task_attempts'
+  /** Times that the broker which rings for tasks was found `away`, or with other queues than are needed (`differs`). */
+  | 'queue_failures'
   /** Attempts at something outside that are made again; labelled with the dependency, as the next four are. */
   | 'dependency_retries'
   /** Those that its retry budget did not allow. */
@@ -83,6 +87,9 @@ export interface UseSpan {
   event(name: string, attributes: Readonly<Record<string, string | number>>): void
   end(outcome: string, error: unknown): void
 }
+
+/** What is known of the broker that rings for tasks. */
+export type QueueState = 'up' | 'away' | 'differs'
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {
