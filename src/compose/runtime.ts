@@ -190,6 +190,7 @@ export async function wire(
     keys,
     clock,
     endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
+    onUsed: () => collector?.start(),
   })
   const guards = new Guards({ clock, telemetry })
   const inbox = new NodeInbox(bus, nodeId)
@@ -221,7 +222,6 @@ export async function wire(
   const kernel = new Kernel(services)
   await kernel.start()
   await members?.start()
-  collector?.start()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
     if (worker !== undefined) workers.add(worker)
