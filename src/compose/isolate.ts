@@ -7,9 +7,10 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 import { systemClock } from '../ports/clock.ts'
 import { serveIsolate, type Opened, type WayOut } from '../tasks/isolation/inside.ts'
 import type { IsolateSetup, ToIsolate } from '../tasks/isolation/protocol.ts'
+import { createTraceEntry } from '../telemetry/tracing.ts'
 import { openArtifactStore } from './artifacts.ts'
 
-async function load({ definition, tool: name, expected }: IsolateSetup): Promise<Omit<Opened, 'artifacts'>> {
+async function load({ definition, tool: name, expected }: IsolateSetup): Promise<Pick<Opened, 'tool' | 'catalog'>> {
   const { default: server } = (await import(definition)) as { default?: Partial<ServerDefinition> }
   if (server?.kind !== 'server' || server.tools === undefined)
     throw new HoldfastError(
@@ -69,4 +70,6 @@ const out = wayOut()
 serveIsolate(out, async (setup) => ({
   ...(await load(setup)),
   artifacts: createArtifacts(setup, () => out.tell({ kind: 'artifacts-used' })),
+  // The module may have registered an SDK.
+  inTrace: await createTraceEntry(),
 }))
