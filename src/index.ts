@@ -14,6 +14,7 @@ export type {
   SamplingContent,
   SamplingMessage,
 } from './define/ask.ts'
+export type { CacheOptions, ResourceCacheOptions, ToolCacheOptions } from './define/cache.ts'
 export { content } from './define/content.ts'
 export type {
   Annotations,
@@ -108,6 +109,6 @@ export type { TaskInfo } from './tasks/task-info.ts'
 export type { FetchHandler } from './transports/http/fetch-handler.ts'
 export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'
-export type { Listening, Runtime } from './compose/runtime.ts'
+export type { Listening, Runtime, RuntimeCache } from './compose/runtime.ts'
 export type { RuntimeOptions } from './compose/options.ts'
 export type { CreateTaskOptions, RuntimeTasks, WorkerOptions } from './compose/tasks.ts'

@@ -15,6 +15,7 @@ import type { Unsubscribe } from '../ports/event-bus.ts'
 import type { TaskQueue } from '../ports/task-queue.ts'
 import type { TaskAdmin, TaskStore } from '../ports/task-store.ts'
 import { StoredTaskEngine } from '../tasks/engine.ts'
+import { serveState } from '../backends/ipc/primary.ts'
 import { Isolates } from '../tasks/isolation/isolates.ts'
 import type { IsolateSetup } from '../tasks/isolation/protocol.ts'
 import type { LeaseKeeper } from '../tasks/lease-keeper.ts'
@@ -209,6 +210,8 @@ export async function openTasks(
         entry: ISOLATE_ENTRY,
         definition: definition === undefined ? undefined : toModuleUrl(definition),
         artifacts: reachableArtifacts(options, isMultiple),
+        maxCacheBytes: options.maxCacheBytes,
+        serveState: (port) => serveState(port, all.state, all.bus),
       })
       const name = `${hostname()}-${process.pid}-${services.nodeId}`
       const renewMs = leaseMs / RENEWALS_PER_LEASE

@@ -25,6 +25,8 @@ export interface Telemetry {
   queued(seconds: number): void
   /** The queue or topic that a trigger is fed from can be read, or, with an error, no longer. */
   sourceChanged(trigger: string, error: Error | undefined): void
+  /** What became of a request to a cache. */
+  cached(cache: string, event: CacheEvent): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -59,6 +61,15 @@ export type Counter =
   | 'trigger_missed'
   /** Attempts at tasks that ended; labelled with how. */
   | 'task_attempts'
+
+/**
+ * What became of a request to a cache: a value from the `memory` of this process, from the `store`, expired and computed anew
+ * meanwhile (`stale`) or in vain (`stale_if_error`); it `waited` for another's computing, was `computed`, has `failed`; was
+ * `missed` (by a batch, which computes by itself), or `bypassed` the cache, since the caller is anonymous, or was asked.
+ * `unled`: something was computed without asking whether another node does.
+ */
+export type CacheEvent =
+  'memory' | 'store' | 'stale' | 'stale_if_error' | 'waited' | 'computed' | 'failed' | 'missed' | 'bypassed' | 'unled'
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {

@@ -9,7 +9,7 @@ import type { ToolDefinition } from '../../define/tool.ts'
 import type { CallServices } from '../../kernel/call.ts'
 import { systemClock } from '../../ports/clock.ts'
 import type { Operation, Telemetry } from '../../ports/telemetry.ts'
-import { fromPortable, toPortable } from '../portable-error.ts'
+import { fromPortable, toPortable } from '../../errors/portable-error.ts'
 import { TaskRun } from '../task-run.ts'
 import type { Attempt, AttemptTask } from '../worker.ts'
 import type { FromIsolate, IsolateSetup, ToIsolate } from './protocol.ts'
@@ -25,16 +25,18 @@ export interface Opened {
   readonly tool: ToolDefinition
   readonly catalog: CallServices['catalog']
   readonly artifacts: CallServices['artifacts']
+  readonly cache: CallServices['cache']
 }
 
 /** Loads its tool as the first message says, then runs what the worker sends. */
-export function serveIsolate(out: WayOut, open: (setup: IsolateSetup) => Promise<Opened>): void {
+export function serveIsolate(out: WayOut, open: (setup: IsolateSetup, telemetry: Telemetry) => Promise<Opened>): void {
   let serve: ((message: ToIsolate) => void) | undefined
   out.listen((message) => {
     if (message.kind !== 'setup') return serve?.(message)
-    open(message.setup).then(
+    const telemetry = createTelemetry(out)
+    open(message.setup, telemetry).then(
       (opened) => {
-        serve = serveAttempts(out, message.setup, opened)
+        serve = serveAttempts(out, message.setup, telemetry, opened)
         out.tell({ kind: 'ready' })
       },
       (error: unknown) => out.tell({ kind: 'failed', error: toPortable(error) }),
@@ -42,7 +44,12 @@ export function serveIsolate(out: WayOut, open: (setup: IsolateSetup) => Promise
   })
 }
 
-function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Opened): (message: ToIsolate) => void {
+function serveAttempts(
+  out: WayOut,
+  setup: IsolateSetup,
+  telemetry: Telemetry,
+  { tool, ...opened }: Opened,
+): (message: ToIsolate) => void {
   const calls = new Map<number, PromiseWithResolvers<string>>()
   let count = 0
   const ask = (toMessage: (call: number) => FromIsolate): Promise<string> => {
@@ -57,7 +64,7 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Op
       id: await ask((call) => ({ kind: 'start', call, tool: name, start })),
     }),
   }
-  const services: CallServices = { ...createServices(out, setup), ...opened, tasks }
+  const services: CallServices = { telemetry, ...createServices(out, setup), ...opened, tasks }
   let current: AbortController | undefined
 
   const run = async ({ task, caller, args }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
@@ -96,11 +103,8 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Op
   }
 }
 
-function createServices(
-  out: WayOut,
-  { questionTtlMs }: IsolateSetup,
-): Pick<CallServices, 'telemetry' | 'clock' | 'changes' | 'options'> {
-  const telemetry: Telemetry = {
+function createTelemetry(out: WayOut): Telemetry {
+  return {
     // The worker begins and ends the operation, since it sees more of its end.
     startAttempt: (start): Operation => ({ start }),
     endAttempt: () => undefined,
@@ -109,15 +113,22 @@ function createServices(
     handlerLog: (_operation, level, message, fields) =>
       out.tell({ kind: 'log', level, message, fields: fields && toCloneable(fields) }),
     count: (counter, label) => out.tell({ kind: 'count', counter, label }),
+    cached: (cache, event) => out.tell({ kind: 'cached', cache, event }),
     ...NOTHING_SERVED,
   }
+}
+
+function createServices(
+  out: WayOut,
+  { questionTtlMs }: IsolateSetup,
+): Pick<CallServices, 'clock' | 'changes' | 'options'> {
   const notify: Notify = Object.freeze({
     toolsChanged: () => out.tell({ kind: 'notify', what: 'tools' }),
     promptsChanged: () => out.tell({ kind: 'notify', what: 'prompts' }),
     resourcesChanged: () => out.tell({ kind: 'notify', what: 'resources' }),
     resourceUpdated: (uri: string) => out.tell({ kind: 'notify', what: 'resource', uri }),
   })
-  return { telemetry, clock: systemClock, changes: { notify }, options: { questionTtlMs } }
+  return { clock: systemClock, changes: { notify }, options: { questionTtlMs } }
 }
 
 const notHere = (): never => {
