@@ -97,6 +97,7 @@ export type {
   SweepReport,
   Task,
   TaskAdmin,
+  TaskAsk,
   TaskEnd,
   TaskFilter,
   TaskState,
@@ -111,4 +112,5 @@ export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'
 export type { Listening, Runtime, RuntimeCache } from './compose/runtime.ts'
 export type { RuntimeOptions } from './compose/options.ts'
-export type { CreateTaskOptions, RuntimeTasks, WorkerOptions } from './compose/tasks.ts'
+export type { CreateTaskOptions, RuntimeTasks } from './compose/tasks.ts'
+export type { WorkerOptions } from './compose/worker.ts'

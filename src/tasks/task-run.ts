@@ -1,3 +1,4 @@
+import { artifactsNamedIn } from '../artifacts/keys.ts'
 import { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Client, Principal } from '../define/context.ts'
 import type { ToolDefinition } from '../define/tool.ts'
@@ -246,10 +247,11 @@ export class TaskRun implements Call, ReplayHost {
         kind: 'asked',
         expireAfterMs: this.questionTtlMs,
         // A key is never used twice in a task (SEP-2663): what is asked again has another.
-        asks: Array.from(asks, ([name, question]) => ({
-          name: this.#nextKey(name),
-          request: toQuestion(question),
-        })),
+        asks: Array.from(asks, ([name, question]) => {
+          const request = toQuestion(question)
+          const artifacts = artifactsNamedIn(Buffer.from(request).toString(), this.#owner)
+          return { name: this.#nextKey(name), request, artifacts }
+        }),
       })
     this.#suspended.resolve({ kind: 'sleeping', wakeAfterMs: Math.max(0, wakeAtMs! - this.clock.now()) })
   }

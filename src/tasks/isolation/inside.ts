@@ -141,6 +141,7 @@ const NOTHING_SERVED = {
   sessionEnded: notHere,
   queued: notHere,
   sourceChanged: notHere,
+  queueChanged: notHere,
 }
 
 /** What a handler logs may hold what can't cross; then it goes as Node would print it. */
