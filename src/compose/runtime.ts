@@ -16,6 +16,8 @@ import { ClientRequests } from '../sessions/client-requests.ts'
 import { NodeInbox } from '../sessions/node-inbox.ts'
 import { Admission } from '../limits/admission.ts'
 import { Limiter } from '../limits/limiter.ts'
+import { Guards, type DependencyState } from '../resilience/guards.ts'
+import type { Use } from '../define/dependency.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
 import { createFetchHandler, type FetchHandler } from '../transports/http/fetch-handler.ts'
@@ -46,6 +48,10 @@ export interface Runtime {
   readonly cache: RuntimeCache
   /** Durable tasks, for code outside the tools. @throws where no tool of the server runs as one */
   readonly tasks: RuntimeTasks
+  /** What `ctx.use` does, for code outside the tools. @throws what `ctx.use` throws */
+  readonly use: Use
+  /** What lies outside, as this process has found it. */
+  readonly dependencies: RuntimeDependencies
   /** Starts a worker in this process, where the option `worker` is false; {@link close} ends it. */
   startWorker(options?: WorkerOptions): Promise<void>
   /** Whether requests should be sent here: not before a shared store was reached once, and not any more once {@link close} was called. */
@@ -79,6 +85,14 @@ export interface RuntimeCache {
    * @throws {HoldfastError} `invalid_cache` for what are no tags; `state_unavailable` where the store can't be told: try again then
    */
   invalidate(tags: readonly string[]): Promise<void>
+}
+
+/** The dependencies that a runtime has used. */
+export interface RuntimeDependencies {
+  /** Each that was used at least once. */
+  list(): readonly DependencyState[]
+  /** Calls `listener` whenever the breaker of one opens, lets a probe through, or closes; the returned function ends that. */
+  subscribe(listener: (state: DependencyState) => void): () => void
 }
 
 /** Where a runtime listens. */
@@ -156,6 +170,7 @@ export async function wire(
       isStateUp: () => backends.isUp(),
       cacheMemory: () => cache.memory,
       limitDecisions: () => limiter?.decisions() ?? [],
+      dependencies: () => guards.list(),
     },
   )
   const ticker = new Ticker(clock, TICK_MS)
@@ -189,6 +204,7 @@ export async function wire(
     keys,
     clock,
     endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
+    onUsed: () => collector?.start(),
   })
   // What runs apart has a cache of its own, and reaches ours by the store.
   const isCacheShared = isShared || server.tools.some(({ task }) => task?.isolation !== undefined)
@@ -199,6 +215,7 @@ export async function wire(
     maxBytes: options.maxCacheBytes,
     shared: isCacheShared ? { state, bus } : undefined,
   })
+  const guards = new Guards({ clock, telemetry })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple).catch(async (error: unknown) => {
@@ -213,6 +230,7 @@ export async function wire(
     catalog,
     cache,
     artifacts,
+    guards,
     challenges,
     changes: new ChangeHub(
       bus,
@@ -236,7 +254,6 @@ export async function wire(
   await kernel.start()
   await members?.start()
   await cache.start()
-  collector?.start()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
     if (worker !== undefined) workers.add(worker)
@@ -319,6 +336,8 @@ export async function wire(
         throw new HoldfastError('invalid_option', 'No tool of this server runs as a task. Give one the option `task`.')
       return tasks.outside
     },
+    use: (dependency, work, use = {}) => guards.use(dependency, work, use, {}),
+    dependencies: { list: () => guards.list(), subscribe: (listener) => guards.subscribe(listener) },
     async startWorker(given = {}) {
       await startWorker(given)
     },

@@ -7,6 +7,7 @@ import type { Context } from '../define/context.ts'
 import type { Call } from './call.ts'
 import { callThroughCache } from './cached-tool.ts'
 import { callAsTask } from './call-task.ts'
+import { inCall } from './current-call.ts'
 import type { RequestHead } from './exchange.ts'
 import { decodeHeader } from './headers.ts'
 import { withIdempotencyKey } from './idempotency.ts'
@@ -74,9 +75,9 @@ function runTool(
   const runInPlace = (): Outcome | PromiseLike<Outcome> =>
     tool.cache === undefined
       ? runHandler(invocation, tool, args, contextOf(invocation))
-      : callThroughCache(invocation, tool, given, args, (signal, onThrown) =>
-          runHandler(invocation, tool, args, contextOf(invocation, signal), (call, of, error) =>
-            onThrown(error, failed(call, of, error)),
+      : callThroughCache(invocation, tool, given, args, (call, onThrown) =>
+          runHandler(call, tool, args, contextOf(invocation, call), (of, failing, error) =>
+            onThrown(error, failed(of, failing, error)),
           ),
         )
   const run = (): Outcome | PromiseLike<Outcome> =>
@@ -100,7 +101,7 @@ export function runHandler(
   const { telemetry } = call.services
   let value: unknown
   try {
-    value = telemetry.run(call.operation, () => tool.run(args as never, ctx))
+    value = inCall(call, () => telemetry.run(call.operation, () => tool.run(args as never, ctx)))
     if (!isPromise(value)) {
       const outcome = toToolOutcome(tool, value, call)
       return isPromise(outcome) ? outcome.then(undefined, (error: unknown) => onError(call, tool, error)) : outcome
@@ -138,6 +139,9 @@ const ASKING_FAILURES: ReadonlySet<string> = new Set(['client_capability_missing
 /** Failures that are answered as such: the call may be served later, or by another node; or the handler wants it so. */
 const PLAIN_FAILURES: ReadonlySet<string> = new Set(['draining', 'overloaded', 'state_unavailable', 'handler_error'])
 
+/** Failures of what lies outside: counted, and told to the operator by the breaker. The model can do something else meanwhile. */
+const OUTSIDE_FAILURES: ReadonlySet<string> = new Set(['dependency_unavailable', 'dependency_timeout'])
+
 /** A thrown error is a result that the model reads; only a `ToolError`'s message is meant for it. */
 export function failed(call: Call, tool: ToolDefinition, error: unknown): Outcome {
   if (error instanceof ToolError) return toolFailure(error.message)
@@ -147,6 +151,8 @@ export function failed(call: Call, tool: ToolDefinition, error: unknown): Outcom
     return toolFailure(error.message)
   }
   if (error instanceof HoldfastError && PLAIN_FAILURES.has(error.code)) throw error
+  if (error instanceof HoldfastError && OUTSIDE_FAILURES.has(error.code))
+    return toolFailure(`${error.message} (request ${call.requestId})`)
   const { telemetry } = call.services
   if (!call.isDone) telemetry.failure(call.operation, `The tool "${tool.name}" failed.`, error)
   return toolFailure(

@@ -10,11 +10,13 @@ import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { callTool } from './call-tool.ts'
 import { cacheHints, readThroughCache, type ReadContents } from './cached-resource.ts'
+import { inCall } from './current-call.ts'
 import type { Catalog, ListKind } from './catalog.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { ownerOf } from './owner.ts'
 import { mayUse, requireScopes } from './scopes.ts'
 import { describe, stringParam } from './params.ts'
+import { SharedCall } from './shared-call.ts'
 import { forRevision } from './tool-result.ts'
 import { isModern, isObject, MODERN, TASKS_EXTENSION, type JsonObject } from './protocol.ts'
 import { contextOf, replayable, suspendable } from './request-replay.ts'
@@ -124,7 +126,9 @@ function listResources(invocation: Invocation): Outcome | PromiseLike<Outcome> {
   if (listers.length === 0) return { members: services.catalog.page('resources', facts.revision, cursor, principal) }
   const ctx = contextOf(invocation)
   return (async () => {
-    const added: ListedResource[] = (await Promise.all(listers.map(async (template) => template.list!(ctx)))).flat()
+    const list = async (template: ResourceDefinition): Promise<readonly ListedResource[]> =>
+      inCall(invocation, () => template.list!(ctx))
+    const added = (await Promise.all(listers.map(list))).flat()
     return { members: services.catalog.resourcePage(facts.revision, cursor, principal, added) }
   })()
 }
@@ -144,7 +148,8 @@ async function readNow(invocation: Invocation): Promise<Outcome> {
   if (found === undefined) throw missing()
   const { resource, target } = found
   const read = async (signal?: AbortSignal): Promise<ReadContents> => {
-    const value = await resource.read(target as never, contextOf(invocation, signal))
+    const call = signal === undefined ? invocation : new SharedCall(invocation, signal)
+    const value = await inCall(call, () => resource.read(target as never, contextOf(invocation, call)))
     if (value === undefined || value === null) throw missing()
     return {
       json: JSON.stringify(toContents(uri, value, resource)),
@@ -222,7 +227,7 @@ async function getNow(invocation: Invocation): Promise<Outcome> {
   const checked = prompt.arguments === undefined ? { value: given } : await prompt.arguments.check(given)
   if (checked.problem !== undefined)
     throw new HoldfastError('invalid_params', `The arguments of the prompt "${name}" do not fit: ${checked.problem}.`)
-  const value = await prompt.get(checked.value as never, contextOf(invocation))
+  const value = await inCall(invocation, () => prompt.get(checked.value as never, contextOf(invocation)))
   const result: { description?: string; messages: readonly PromptMessage[] } =
     typeof value === 'string'
       ? { messages: [{ role: 'user', content: { type: 'text', text: value } }] }
@@ -258,11 +263,14 @@ async function complete(invocation: Invocation): Promise<Outcome> {
         'invalid_params',
         `\`params.context.arguments\` member ${quote(key)} must be a string; it is ${describe(value)}.`,
       )
+  const begun = argument.value
   const completer = findCompleter(invocation, ref, argument.name)
   const values =
     completer === undefined
       ? []
-      : await completer(argument.value, { arguments: chosen as Record<string, string> }, contextOf(invocation))
+      : await inCall(invocation, () =>
+          completer(begun, { arguments: chosen as Record<string, string> }, contextOf(invocation)),
+        )
   if (!Array.isArray(values) || !values.every((value) => typeof value === 'string'))
     throw new TypeError('A completion returned something other than strings.')
   const hasMore = values.length > MAX_COMPLETIONS

@@ -18,8 +18,12 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     packages: ['lru-cache', 'node:util', 'node:zlib'],
   },
   kernel: {
-    folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts', 'cache'],
+    folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts', 'cache', 'resilience'],
     packages: ['lru-cache', 'node:async_hooks', 'node:buffer', 'node:crypto', 'node:util'],
+  },
+  resilience: {
+    folders: ['errors', 'ports', 'define', 'kernel'],
+    packages: ['cockatiel', 'node:async_hooks', 'node:stream'],
   },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
   limits: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
@@ -75,6 +79,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'kernel',
       'sessions',
       'limits',
+      'resilience',
       'telemetry',
       'auth',
       'transports',
@@ -101,7 +106,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   },
   artifacts: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto'] },
   tasks: {
-    folders: ['errors', 'ports', 'define', 'kernel', 'artifacts'],
+    folders: ['errors', 'ports', 'define', 'kernel', 'artifacts', 'resilience'],
     packages: ['node:crypto', 'node:worker_threads', 'node:child_process', 'node:util', 'node:v8'],
   },
   testing: {

@@ -17,6 +17,7 @@ export const IDLE: Gauges = {
   limitDecisions: () => [],
   cacheMemory: () => ({ bytes: 0, count: 0, evictions: 0 }),
   isStateUp: () => true,
+  dependencies: () => [],
 }
 
 /** A server that has one of everything that telemetry tells apart. */
