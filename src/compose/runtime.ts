@@ -31,7 +31,8 @@ import { createAuth, stdioPrincipal } from './auth.ts'
 import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
 import { hasRemoteTasks, openTasks, type RuntimeTasks } from './tasks.ts'
-import type { RunningWorker, WorkerOptions } from './worker.ts'
+import type { RunningWorker } from './worker.ts'
+import type { WorkerOptions } from './worker-options.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
 const TICK_MS = 500
