@@ -16,7 +16,7 @@ import { checkArtifactsUrl } from './artifacts.ts'
 import { nearest } from './nearest.ts'
 import { checkQueueUrl, STORE_QUEUE } from './task-queue.ts'
 import { checkTasksUrl, isTasksUrl } from './task-store.ts'
-import type { WorkerOptions } from './worker.ts'
+import { checkWorkerOptions, type WorkerOptions } from './worker-options.ts'
 import { isRedisUrl } from '../backends/redis/url.ts'
 
 export { generateKeys } from '../kernel/key-ring.ts'
@@ -72,6 +72,8 @@ export interface RuntimeOptions
   maxArtifactBytes?: number
   /** How long an artifact of a call is kept; those of a task are kept as long as the task. Default a day. */
   artifactTtlMs?: number
+  /** Bytes of cached values in the memory of a process. Default 64 MiB. */
+  maxCacheBytes?: number
   /** How nodes tell each other of changes. Default: by what `state` names; within this process for a store of your own. */
   bus?: EventBus
   /**
@@ -110,6 +112,7 @@ export type ResolvedOptions = KernelOptions &
       | 'trustedProxies'
       | 'dataDir'
       | 'state'
+      | 'maxCacheBytes'
       | 'maxArtifactBytes'
       | 'artifactTtlMs'
       | 'tasks'
@@ -169,6 +172,7 @@ const DEFAULTS: ResolvedOptions = {
   resumeTtlMs: 5 * 60_000,
   idempotencyTtlMs: 24 * 3_600_000,
   questionTtlMs: 15 * 60_000,
+  maxCacheBytes: 64 * MEBIBYTE,
   maxArtifactBytes: 5 * 1024 * MEBIBYTE,
   maxArtifactReadBytes: 4 * MEBIBYTE,
   artifactTtlMs: 24 * 3_600_000,
@@ -347,6 +351,7 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     if (typeof value === 'string' && option === 'tasks' && value !== '') checkTasksUrl(value, name)
   } else if (option === 'worker') {
     if (typeof value !== 'boolean' && (typeof value !== 'object' || value === null)) refuse('true, false, or options')
+    if (typeof value === 'object') checkWorkerOptions(value!)
   } else if (option === 'publicUrl') {
     if (value !== undefined && !isEndpointUrl(value)) refuse('an http or https URL without query and fragment')
   } else if (option === 'stdioCredential') {

@@ -25,6 +25,8 @@ export interface Telemetry {
   queued(seconds: number): void
   /** The queue or topic that a trigger is fed from can be read, or, with an error, no longer. */
   sourceChanged(trigger: string, error: Error | undefined): void
+  /** What became of a request to a cache. */
+  cached(cache: string, event: CacheEvent): void
   /** A use of a dependency begins. `undefined`: nothing is traced. */
   startUse(operation: Operation | undefined, dependency: string): UseSpan | undefined
   /** It has ended. `outcome`: `ok`, `failed`, `error`, `timeout`, `open`, `full` or `cancelled`. */
@@ -90,6 +92,15 @@ export interface UseSpan {
 
 /** What is known of the broker that rings for tasks. */
 export type QueueState = 'up' | 'away' | 'differs'
+
+/**
+ * What became of a request to a cache: a value from the `memory` of this process, from the `store`, expired and computed anew
+ * meanwhile (`stale`) or in vain (`stale_if_error`); it `waited` for another's computing, was `computed`, has `failed`; was
+ * `missed` (by a batch, which computes by itself), or `bypassed` the cache, since the caller is anonymous, or was asked.
+ * `unled`: something was computed without asking whether another node does.
+ */
+export type CacheEvent =
+  'memory' | 'store' | 'stale' | 'stale_if_error' | 'waited' | 'computed' | 'failed' | 'missed' | 'bypassed' | 'unled'
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {

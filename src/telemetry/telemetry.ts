@@ -2,6 +2,7 @@ import type { Context, Span } from '@opentelemetry/api'
 import type {
   AttemptEnd,
   AttemptStart,
+  CacheEvent,
   Counter,
   Operation,
   OperationEnd,
@@ -199,6 +200,10 @@ export class RuntimeTelemetry implements Telemetry {
 
   count(counter: Counter, label?: string): void {
     this.metrics.count(counter, label)
+  }
+
+  cached(cache: string, event: CacheEvent): void {
+    this.metrics.cached(cache, event)
   }
 
   queued(seconds: number): void {
