@@ -213,10 +213,10 @@ async function compare(steps: readonly Step[]): Promise<void> {
       model.nowMs += step
     } else {
       const isRefused = model.isRefused
-      expect((await fixture.call(step)) === 'refused', `${steps.slice(0, index + 1).join(' ')}`).toBe(isRefused)
+      expect((await fixture.call(step)) === 'refused', steps.slice(0, index + 1).join(' ')).toBe(isRefused)
       model.call(step)
     }
-    expect(fixture.breaker.state, `${steps.slice(0, index + 1).join(' ')}`).toBe(model.state)
+    expect(fixture.breaker.state, steps.slice(0, index + 1).join(' ')).toBe(model.state)
   }
 }
 

@@ -110,7 +110,10 @@ describe('what a fetch repeats', () => {
 
 test('an answer is what `fetch` would give: status, headers, url, redirects, json, clone', async () => {
   await using server = await outside((request, response) => {
-    if (request.url === '/old') return void response.writeHead(302, { location: '/new' }).end()
+    if (request.url === '/old') {
+      response.writeHead(302, { location: '/new' }).end()
+      return
+    }
     response.writeHead(201, 'Made', { 'content-type': 'application/json', 'set-cookie': ['a=1', 'b=2'] })
     response.end('{"sum":42}')
   })
@@ -170,7 +173,7 @@ test('bodies of answers that are not the last are let go, and their connections 
 
 test('an answer that is not there in time ends the connection, and counts as a failure', async () => {
   let closed: Promise<unknown> | undefined
-  await using server = await outside((request) => (closed = once(request.socket, 'close')))
+  await using server = await outside((request) => void (closed = once(request.socket, 'close')))
   const { get, guards } = fetcher(api({ timeoutMs: 30, retry: false, breaker: { consecutiveFailures: 1 } }))
   await expect(get(server.url)).rejects.toMatchObject({ code: 'dependency_timeout' })
   await closed
@@ -306,7 +309,7 @@ test('a fallback stands in for an answer that is a failure, sees which, and must
 
 test('a fetch within a use of the same dependency is part of that use, and ends with it', async () => {
   let closed: Promise<unknown> | undefined
-  await using server = await outside((request) => (closed = once(request.socket, 'close')))
+  await using server = await outside((request) => void (closed = once(request.socket, 'close')))
   const dependency = api({ timeoutMs: 50, retry: false, bulkhead: { maxConcurrent: 1, maxQueue: 0 } })
   const { get, guards } = fetcher(dependency)
   await expect(guards.use(dependency, () => get(server.url), {}, {})).rejects.toMatchObject({
