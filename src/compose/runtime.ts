@@ -175,6 +175,7 @@ export async function wire(
     keys,
     clock,
     endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
+    onUsed: () => collector?.start(),
   })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
@@ -204,7 +205,6 @@ export async function wire(
   const kernel = new Kernel(services)
   await kernel.start()
   await members?.start()
-  collector?.start()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
     if (worker !== undefined) workers.add(worker)
