@@ -19,36 +19,40 @@ const FLAP_MS = 500
 
 /** Breaks links; resolves to what mends them again. */
 export async function breakLinks(links: readonly Link[], fault: FaultName): Promise<() => Promise<void>> {
-  const all = (change: (link: Link) => Promise<void>): Promise<unknown> => Promise.all(links.map(change))
-  const heal = async (): Promise<void> => void (await all((link) => link.clear()))
-  switch (fault) {
-    case 'refused':
+  const all = async (change: (link: Link) => Promise<void>): Promise<void> =>
+    void (await Promise.all(links.map(change)))
+  const heal = (): Promise<void> => all((link) => link.clear())
+  if (fault === 'flapping') return flap(all, heal)
+  await all(BREAKS[fault])
+  return heal
+}
+
+const BREAKS: Readonly<Record<Exclude<FaultName, 'flapping'>, (link: Link) => Promise<void>>> = {
+  refused: (link) => link.disable(),
+  'black-holed': async (link) => {
+    await link.add('timeout', { timeout: 0 })
+    await link.add('timeout', { timeout: 0 }, { stream: 'upstream' })
+  },
+  slow: (link) => link.add('latency', { latency: 250, jitter: 150 }),
+}
+
+function flap(
+  all: (change: (link: Link) => Promise<void>) => Promise<void>,
+  heal: () => Promise<void>,
+): () => Promise<void> {
+  const stop = new AbortController()
+  const halfASecond = (): Promise<void> => sleep(FLAP_MS, undefined, { signal: stop.signal }).catch(() => undefined)
+  const flapping = (async () => {
+    while (!stop.signal.aborted) {
       await all((link) => link.disable())
-      return heal
-    case 'black-holed':
-      await all(async (link) => {
-        await link.add('timeout', { timeout: 0 })
-        await link.add('timeout', { timeout: 0 }, { stream: 'upstream' })
-      })
-      return heal
-    case 'slow':
-      await all((link) => link.add('latency', { latency: 250, jitter: 150 }))
-      return heal
-    case 'flapping': {
-      const stop = new AbortController()
-      const flapping = (async () => {
-        while (!stop.signal.aborted) {
-          await all((link) => link.disable())
-          await sleep(FLAP_MS, undefined, { signal: stop.signal }).catch(() => undefined)
-          await all((link) => link.enable())
-          await sleep(FLAP_MS, undefined, { signal: stop.signal }).catch(() => undefined)
-        }
-      })()
-      return async () => {
-        stop.abort()
-        await flapping
-        await heal()
-      }
+      await halfASecond()
+      await all((link) => link.enable())
+      await halfASecond()
     }
+  })()
+  return async () => {
+    stop.abort()
+    await flapping
+    await heal()
   }
 }

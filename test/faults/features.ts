@@ -2,12 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import { initializeMessage, modernInit, open, openSession, post, postInit, send, type Reply } from '../clients/raw.ts'
 import type { FaultNodes } from './nodes.ts'
-import { OK, outcomeOf, textOf, type Outcome } from './outcome.ts'
+import { OK, outcomeOf, textOf, type Outcome, type Use } from './outcome.ts'
+import { bounded, call } from './calls.ts'
 import { prepareNews } from './news.ts'
 import { newTask, prepareTaskGet, runTask } from './tasks.ts'
-
-/** Uses a feature once, at one of the nodes. */
-export type Use = (node: number) => Promise<Outcome>
 
 /** See {@link FEATURES}. */
 export interface Feature {
@@ -17,27 +15,6 @@ export interface Feature {
   readonly everyMs?: number
   /** Makes ready what its uses need, while all is well. */
   prepare(nodes: FaultNodes, stack: AsyncDisposableStack): Promise<Use> | Use
-}
-
-/** No answer of a node may take longer. */
-const ANSWER_MS = 30_000
-const bounded = () => ({ signal: AbortSignal.timeout(ANSWER_MS) })
-
-/** A call of a tool at 2026-07-28. */
-export function call(
-  url: string,
-  name: string,
-  args: object = {},
-  { capabilities = {}, meta = {}, leg = {} }: { capabilities?: object; meta?: object; leg?: object } = {},
-): Promise<Reply> {
-  const init = modernInit(
-    'tools/call',
-    { name, arguments: args, ...leg },
-    { meta: { clientCapabilities: capabilities } },
-  )
-  const body = JSON.parse(init.body as string) as { params: { _meta: object } }
-  Object.assign(body.params._meta, meta)
-  return send(url, { ...init, ...bounded(), body: JSON.stringify(body) })
 }
 
 const simple =

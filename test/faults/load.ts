@@ -1,8 +1,8 @@
 // The load: every feature used at its own rate, whether the last use has been answered or not.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FEATURES, type Feature, type FeatureName, type Use } from './features.ts'
+import { FEATURES, type Feature, type FeatureName } from './features.ts'
 import type { FaultNodes } from './nodes.ts'
-import type { Outcome } from './outcome.ts'
+import type { Outcome, Use } from './outcome.ts'
 
 /** One use of a feature, with what came of it. Times in ms of `performance.now()`. */
 export interface Record extends Outcome {

@@ -1,9 +1,9 @@
 // Streams that stay open all along, and what is told on them of changes at the other node.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { modernInit, open, type Stream } from '../clients/raw.ts'
-import { call, type Use } from './features.ts'
+import { call } from './calls.ts'
 import type { FaultNodes } from './nodes.ts'
-import { OK, outcomeOf } from './outcome.ts'
+import { OK, outcomeOf, type Use } from './outcome.ts'
 
 /** What is told comes at once, or is taken for lost. */
 const HEARD_WITHIN_MS = 1500

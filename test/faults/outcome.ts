@@ -8,6 +8,9 @@ export interface Outcome {
   readonly text?: string
 }
 
+/** Uses a feature once, at one of the nodes. */
+export type Use = (node: number) => Promise<Outcome>
+
 /** It did what it should. */
 export const OK: Outcome = { code: 'ok' }
 

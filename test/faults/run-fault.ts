@@ -24,8 +24,9 @@ export interface FaultReport {
   readonly attempts: { readonly during: number; readonly after: number }
 }
 
-/** Everything is well before it is broken. */
-const BEFORE_MS = 1200
+/** Everything works before it is broken; the first uses of a busy machine may take their time. */
+const FIRST_USES_MS = 20_000
+const FIRST_USES = 2
 /** A first time-out, and then as long again in which the fault is known. */
 const faultMs = ({ boundMs }: Backend): number => boundMs + 2500
 /** Everything is well again for so long. */
@@ -39,7 +40,10 @@ export async function runFault({ backend, stand, fault, features, nodes }: Fault
   await using stack = new AsyncDisposableStack()
   using attempts = new Attempts(stand.links.map(({ port }) => port))
   const load = await Load.start(features, nodes, stack)
-  await sleep(BEFORE_MS)
+  const hasWorked = (): boolean =>
+    features.every((feature) => load.lastOf(feature, 0, FIRST_USES).length === FIRST_USES)
+  for (const limitMs = performance.now() + FIRST_USES_MS; !hasWorked() && performance.now() < limitMs;)
+    await sleep(POLL_MS)
   const beganMs = performance.now()
   const heal = await breakLinks(stand.links, fault)
   let endedMs: number

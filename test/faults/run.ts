@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { BACKEND_NAMES, type BackendName } from './backend.ts'
 import { BACKENDS } from './backends/index.ts'
 import { ABOUT_FAULT, FAULTS, type FaultName } from './faults.ts'
-import { FEATURE_NAMES, type FeatureName } from './features.ts'
+import { FEATURE_NAMES } from './features.ts'
 import type { Line } from './stand-process.ts'
 
 const HELP = `Breaks the way to each backend under load, and holds every cell of the table in docs/failures.md.

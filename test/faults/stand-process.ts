@@ -43,7 +43,6 @@ async function main(name: BackendName, faults: readonly FaultName[], features: r
     artifacts: `file:${join(dir, 'artifacts')}`,
     tasks: `sqlite:${join(dir, 'tasks.db')}`,
   }
-  stack.defer(() => console.error('D nodes next done'))
   const nodes = stack.use(await startNodes(dir, { ...healthy, ...stand.options }))
   for (const fault of faults) {
     tell({ kind: 'progress', text: fault })
@@ -56,6 +55,5 @@ async function main(name: BackendName, faults: readonly FaultName[], features: r
   }
 }
 
-setTimeout(() => console.error('ACTIVE', process.getActiveResourcesInfo()), 60000).unref()
 const [, , name, faults, features] = process.argv
 await main(name as BackendName, faults!.split(',') as FaultName[], features!.split(',') as FeatureName[])

@@ -3,18 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { modernInit, send, type Reply } from '../clients/raw.ts'
 import { DECLARES_TASKS } from '../support/tasks-client.ts'
 import type { FaultNode, FaultNodes } from './nodes.ts'
-import { OK, outcomeOf, textOf, type Outcome } from './outcome.ts'
-import type { Use } from './features.ts'
+import { bounded } from './calls.ts'
+import { OK, outcomeOf, textOf, type Outcome, type Use } from './outcome.ts'
 
 const POLL_MS = 200
 /** An accepted task that has not ended by then is taken for lost. */
 const END_MS = 45_000
-const ANSWER_MS = 30_000
 
 function request(url: string, method: string, params: Record<string, unknown>): Promise<Reply> {
   const headers = typeof params['taskId'] === 'string' ? { 'mcp-name': params['taskId'] } : {}
   const init = modernInit(method, params, { meta: { clientCapabilities: DECLARES_TASKS }, headers })
-  return send(url, { ...init, signal: AbortSignal.timeout(ANSWER_MS) })
+  return send(url, { ...init, ...bounded() })
 }
 
 /** Starts a task; its id, where it was accepted. */
