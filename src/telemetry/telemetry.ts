@@ -11,6 +11,7 @@ import type {
   QueueState,
   SessionEnd,
   Telemetry,
+  TraceContext,
   UseSpan,
 } from '../ports/telemetry.ts'
 import { toLogError, toLogText, toLogValue } from './log-values.ts'
@@ -114,6 +115,11 @@ export class RuntimeTelemetry implements Telemetry {
   run<T>(operation: Operation, fn: () => T): T {
     const { context } = operation as RunningOperation
     return context === undefined ? fn() : this.#tracing!.run(context, fn)
+  }
+
+  traceOf(operation: Operation): TraceContext | undefined {
+    const { context } = operation as RunningOperation
+    return context && this.#tracing!.carry(context)
   }
 
   end(operation: Operation, end: OperationEnd): void {
