@@ -2,6 +2,7 @@ import type { Context, Span } from '@opentelemetry/api'
 import type {
   AttemptEnd,
   AttemptStart,
+  CacheEvent,
   Counter,
   Operation,
   OperationEnd,
@@ -10,6 +11,7 @@ import type {
   QueueState,
   SessionEnd,
   Telemetry,
+  TraceContext,
   UseSpan,
 } from '../ports/telemetry.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
@@ -119,6 +121,11 @@ export class RuntimeTelemetry implements Telemetry {
     return context === undefined ? fn() : this.#tracing!.run(context, fn)
   }
 
+  traceOf(operation: Operation): TraceContext | undefined {
+    const { context } = operation as RunningOperation
+    return context && this.#tracing!.carry(context)
+  }
+
   end(operation: Operation, end: OperationEnd): void {
     const { start, span } = operation as RunningOperation
     const series = this.metrics.operations.find(start as OperationStart, end)
@@ -206,6 +213,10 @@ export class RuntimeTelemetry implements Telemetry {
 
   count(counter: Counter, label?: string): void {
     this.metrics.count(counter, label)
+  }
+
+  cached(cache: string, event: CacheEvent): void {
+    this.metrics.cached(cache, event)
   }
 
   queued(seconds: number): void {
