@@ -1,5 +1,4 @@
 /** Draws what callers saw, second by second, with the guard and without. */
-import type * as ECharts from 'echarts'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { peersDir } from '../lib/peers.ts'
@@ -12,6 +11,15 @@ const stepMs = 500
 const leastMs = 0.5
 const names = ['well', 'slow', 'dead', 'back']
 
+/** As much of `echarts` as is used; its package is installed beside the other servers. */
+interface ECharts {
+  init(
+    element: null,
+    theme: null,
+    options: { renderer: 'svg'; ssr: true; width: number; height: number },
+  ): { setOption(option: object): void; renderToSVGString(): string; dispose(): void }
+}
+
 interface Line {
   readonly name: string
   readonly color: string
@@ -19,9 +27,9 @@ interface Line {
 }
 
 /** An SVG of two panels over one time: latency of the other tools and of those that ask the model. */
-export async function plotCascade(guarded: Run, bare: Run): Promise<string> {
+export function plotCascade(guarded: Run, bare: Run): string {
   const require = createRequire(join(peersDir, 'package.json'))
-  const echarts = require('echarts') as typeof ECharts
+  const echarts = require('echarts') as ECharts
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: widthPx, height: panelPx * 2 + 110 })
   const panels = [
     { title: 'With the guard', run: guarded },
@@ -29,7 +37,8 @@ export async function plotCascade(guarded: Run, bare: Run): Promise<string> {
   ]
   const lines = panels.map(({ run }) => linesOf(run))
   const endS = Math.max(...lines.flat().flatMap(({ points }) => points.map(([seconds]) => seconds)))
-  const mostMs = 10 ** Math.ceil(Math.log10(Math.max(...lines.flat().flatMap(({ points }) => points.map(([, ms]) => ms)))))
+  const mostMs =
+    10 ** Math.ceil(Math.log10(Math.max(...lines.flat().flatMap(({ points }) => points.map(([, ms]) => ms)))))
   chart.setOption({
     animation: false,
     backgroundColor: '#ffffff',
@@ -72,7 +81,7 @@ export async function plotCascade(guarded: Run, bare: Run): Promise<string> {
 
 const TINTS: Readonly<Record<string, string>> = { well: '#ffffff', slow: '#fff3d6', dead: '#fde0dc', back: '#e6f4e6' }
 
-function phaseMarks({ phasesAtMs }: Run, endS: number): ECharts.MarkAreaComponentOption {
+function phaseMarks({ phasesAtMs }: Run, endS: number): object {
   return {
     silent: true,
     label: { position: 'insideTop', color: '#666666' },

@@ -69,7 +69,12 @@ class Endpoint {
 /** @param stateUrl Redis that the nodes share. */
 export async function runCascade(
   context: Context,
-  { stateUrl, keys, isGuarded, phases }: { stateUrl: string; keys: string; isGuarded: boolean; phases: readonly Phase[] },
+  {
+    stateUrl,
+    keys,
+    isGuarded,
+    phases,
+  }: { stateUrl: string; keys: string; isGuarded: boolean; phases: readonly Phase[] },
 ): Promise<Run> {
   const endpoint = new Endpoint()
   const servers: ServerProcess[] = []
@@ -134,9 +139,7 @@ async function drive(
       void call.finally(() => open.delete(call))
     }
   }
-  await Promise.all(
-    ports.flatMap((_, node) => (Object.keys(rates) as Tool[]).map((tool) => caller(tool, node))),
-  )
+  await Promise.all(ports.flatMap((_, node) => (Object.keys(rates) as Tool[]).map((tool) => caller(tool, node))))
   await Promise.all(open)
 }
 

@@ -10,6 +10,7 @@ import { probeMs } from '../cascade/settings.ts'
 import type { Context, SectionReport } from '../lib/context.ts'
 import { onAllCores } from '../lib/cores.ts'
 import { loadNote } from '../lib/machine.ts'
+import { ensurePeers } from '../lib/peers.ts'
 import { clearProgress, progress } from '../lib/progress.ts'
 import { resultsDir } from '../lib/results.ts'
 import { median, spread } from '../lib/stats.ts'
@@ -53,7 +54,9 @@ async function measure(context: Context): Promise<SectionReport> {
   for (let round = 0; round < count; round++) {
     const one: { calm?: Run; ill?: Run } = {}
     for (const kind of round % 2 === 0 ? (['calm', 'ill'] as const) : (['ill', 'calm'] as const)) {
-      progress(`cascade: round ${round + 1} of ${count}, ${kind === 'ill' ? 'the model falls ill' : 'the model is well'}`)
+      progress(
+        `cascade: round ${round + 1} of ${count}, ${kind === 'ill' ? 'the model falls ill' : 'the model is well'}`,
+      )
       one[kind] = await run(true, kind === 'ill' ? ill : well)
     }
     runs.push(one as { calm: Run; ill: Run })
@@ -69,8 +72,7 @@ async function measure(context: Context): Promise<SectionReport> {
   const open = runs.flatMap((one) => openMs(one.ill))
   const back = runs.flatMap((one) => recoveriesMs(one.ill))
   const bareFigures = figuresOf(bare)
-  const name = 'cascade.svg'
-  writeFileSync(join(resultsDir, name), await plotCascade(runs[0]!.ill, bare))
+  const plot = context.tasks.hasPeers ? writePlot(runs[0]!.ill, bare) : 'not drawn (--no-peers)'
 
   const lost = (pick: 'calm' | 'ill'): string => String(pairs.reduce((sum, pair) => sum + pair[pick].othersLost, 0))
   const row = (label: string, pick: 'calm' | 'ill'): string[] => [
@@ -96,12 +98,31 @@ async function measure(context: Context): Promise<SectionReport> {
     `p99 moved by ${percent(moved)} (median of ${count} pairs; allowed ${percent(allowed)}: 20 %, or the spread of the runs with a well model, ${calm.min.toFixed(1)} to ${calm.max.toFixed(1)} ms).`,
     `Calls of the ill model, once the breaker is open: p50 ${quantile(open, 0.5).toFixed(1)} ms, p99 ${quantile(open, 0.99).toFixed(1)} ms (${mostOpenMs} or less), ${open.length} of them.`,
     `First answer of a node after the model was back: ${median(back).toFixed(0)} ms, at most ${Math.max(...back).toFixed(0)} ms (one probe interval: ${probeMs} ms).`,
-    `The plot: bench/results/${name}`,
+    `The plot: ${plot}`,
     loadNote(),
   ]
-  const data = { pairs, bare: bareFigures, moved, allowed, openMs: { p50: quantile(open, 0.5), p99: quantile(open, 0.99) }, back }
+  const data = {
+    pairs,
+    bare: bareFigures,
+    moved,
+    allowed,
+    openMs: { p50: quantile(open, 0.5), p99: quantile(open, 0.99) },
+    back,
+  }
   const failures = pairs.reduce((sum, pair) => sum + pair.ill.othersLost + pair.calm.othersLost, 0)
-  return { title: 'Cascade (a model behind three nodes turns slow, then dead, then back)', text: lines.join('\n'), data, failures }
+  return {
+    title: 'Cascade (a model behind three nodes turns slow, then dead, then back)',
+    text: lines.join('\n'),
+    data,
+    failures,
+  }
+}
+
+function writePlot(guarded: Run, bare: Run): string {
+  ensurePeers()
+  const name = 'cascade.svg'
+  writeFileSync(join(resultsDir, name), plotCascade(guarded, bare))
+  return `bench/results/${name}`
 }
 
 const isOther = ({ tool }: Sample): boolean => tool !== 'answer'
