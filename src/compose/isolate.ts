@@ -27,7 +27,7 @@ async function load({ definition, tool: name, expected }: IsolateSetup): Promise
 }
 
 /** The store that the worker has too, by a connection of its own. Links to downloads are sealed by nodes alone. */
-function createArtifacts({ artifacts }: IsolateSetup): Artifacts | undefined {
+function createArtifacts({ artifacts }: IsolateSetup, onUsed: () => void): Artifacts | undefined {
   if (artifacts === undefined) return undefined
   const { url, maxArtifactBytes } = artifacts
   return new Artifacts({
@@ -38,6 +38,7 @@ function createArtifacts({ artifacts }: IsolateSetup): Artifacts | undefined {
       throw new Error('No links are sealed in an isolate.')
     },
     open: () => openArtifactStore(url, systemClock),
+    onUsed,
   })
 }
 
@@ -64,4 +65,8 @@ function wayOut(): WayOut {
   }
 }
 
-serveIsolate(wayOut(), async (setup) => ({ ...(await load(setup)), artifacts: createArtifacts(setup) }))
+const out = wayOut()
+serveIsolate(out, async (setup) => ({
+  ...(await load(setup)),
+  artifacts: createArtifacts(setup, () => out.tell({ kind: 'artifacts-used' })),
+}))

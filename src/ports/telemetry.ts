@@ -25,6 +25,8 @@ export interface Telemetry {
   queued(seconds: number): void
   /** The queue or topic that a trigger is fed from can be read, or, with an error, no longer. */
   sourceChanged(trigger: string, error: Error | undefined): void
+  /** The broker that rings for tasks is reached (`up`), or `away`; or it has other queues than are needed (`differs`). */
+  queueChanged(state: QueueState, error: Error | undefined): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -59,6 +61,11 @@ export type Counter =
   | 'trigger_missed'
   /** Attempts at tasks that ended; labelled with how. */
   | 'task_attempts'
+  /** Times that the broker which rings for tasks was found `away`, or with other queues than are needed (`differs`). */
+  | 'queue_failures'
+
+/** What is known of the broker that rings for tasks. */
+export type QueueState = 'up' | 'away' | 'differs'
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {

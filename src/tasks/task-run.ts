@@ -1,3 +1,4 @@
+import { artifactsNamedIn } from '../artifacts/keys.ts'
 import { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Client, Principal } from '../define/context.ts'
 import type { ToolDefinition } from '../define/tool.ts'
@@ -35,6 +36,8 @@ export interface TaskRunParts {
   readonly tool: ToolDefinition
   readonly caller: TaskCaller
   readonly args: TaskArguments
+  /** What stands for the task in keys of its artifacts; see `sealTask`. */
+  readonly sealedTask: () => string
   /** Tells who waits for the task how far it is. */
   readonly onProgress: (done: number, total: number | undefined, message: string | undefined) => void
 }
@@ -120,8 +123,7 @@ export class TaskRun implements Call, ReplayHost {
     return this.#controller.signal
   }
   get artifacts(): PlacedArtifacts {
-    const { id, fence } = this.#attempt.task
-    const place = { owner: this.#owner, taskId: id, fence }
+    const place = { owner: this.#owner, sealedTask: this.#parts.sealedTask(), fence: this.#attempt.task.fence }
     return (this.#artifacts ??= new PlacedArtifacts(this.services.artifacts, place, () => this.signal))
   }
   get client(): Client {
@@ -246,10 +248,11 @@ export class TaskRun implements Call, ReplayHost {
         kind: 'asked',
         expireAfterMs: this.questionTtlMs,
         // A key is never used twice in a task (SEP-2663): what is asked again has another.
-        asks: Array.from(asks, ([name, question]) => ({
-          name: this.#nextKey(name),
-          request: toQuestion(question),
-        })),
+        asks: Array.from(asks, ([name, question]) => {
+          const request = toQuestion(question)
+          const artifacts = artifactsNamedIn(Buffer.from(request).toString(), this.#owner)
+          return { name: this.#nextKey(name), request, artifacts }
+        }),
       })
     this.#suspended.resolve({ kind: 'sleeping', wakeAfterMs: Math.max(0, wakeAtMs! - this.clock.now()) })
   }

@@ -99,6 +99,11 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
     help: 'Attempts at tasks that ended on this worker, by how.',
     label: 'outcome',
   },
+  queue_failures: {
+    name: 'holdfast_task_queue_failures_total',
+    help: 'Times that the broker which rings for tasks was found away, or with other queues than are needed (differs).',
+    label: 'reason',
+  },
   dropped_log_lines: {
     name: 'holdfast_dropped_log_lines_total',
     help: 'Log lines lost because their reader was too slow, or could not be written to.',

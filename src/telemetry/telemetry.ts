@@ -7,6 +7,7 @@ import type {
   OperationEnd,
   OperationStart,
   Origin,
+  QueueState,
   SessionEnd,
   Telemetry,
 } from '../ports/telemetry.ts'
@@ -163,6 +164,14 @@ export class RuntimeTelemetry implements Telemetry {
   sourceChanged(trigger: string, error: Error | undefined): void {
     if (error === undefined) this.#log.log('info', { trigger }, 'The trigger is connected.')
     else this.#log.log('warn', { trigger, err: toLogError(error) }, 'The trigger can not be read from.')
+  }
+
+  queueChanged(state: QueueState, error: Error | undefined): void {
+    if (state === 'up') return this.#log.log('info', {}, 'The task queue is connected.')
+    this.metrics.count('queue_failures', state)
+    const [level, what] =
+      state === 'away' ? (['warn', 'can not be reached'] as const) : (['error', 'is not as it must be'] as const)
+    this.#log.log(level, { err: toLogError(error) }, `The task queue ${what}; workers look for tasks by themselves.`)
   }
 
   handlerLog(operation: Operation, level: string, message: string, fields: object | undefined): void {

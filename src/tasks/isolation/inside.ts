@@ -60,7 +60,7 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Op
   const services: CallServices = { ...createServices(out, setup), ...opened, tasks }
   let current: AbortController | undefined
 
-  const run = async ({ task, caller, args }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
+  const run = async ({ task, caller, args, sealedTask }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
     const controller = (current = new AbortController())
     let isIdle = true
     const attempt: Attempt<AttemptTask> = {
@@ -73,7 +73,14 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Op
     }
     const onProgress = (done: number, total: number | undefined, message: string | undefined): void =>
       out.tell({ kind: 'progress', done, total, message })
-    const outcome = await new TaskRun(attempt, { services, tool, caller, args, onProgress }).run()
+    const outcome = await new TaskRun(attempt, {
+      services,
+      tool,
+      caller,
+      args,
+      sealedTask: () => sealedTask,
+      onProgress,
+    }).run()
     current = undefined
     calls.clear()
     out.tell({ kind: 'ended', outcome, isIdle, heapBytes: getHeapStatistics().used_heap_size })
@@ -130,6 +137,7 @@ const NOTHING_SERVED = {
   sessionEnded: notHere,
   queued: notHere,
   sourceChanged: notHere,
+  queueChanged: notHere,
 }
 
 /** What a handler logs may hold what can't cross; then it goes as Node would print it. */

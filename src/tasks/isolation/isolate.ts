@@ -22,6 +22,7 @@ export interface IsolatedRun {
   readonly caller: TaskCaller
   readonly args: TaskArguments
   readonly operation: Operation
+  readonly sealedTask: string
   readonly timeoutMs: number
   readonly graceMs: number
   /** Starts a task of another tool; resolves to its id. */
@@ -44,6 +45,8 @@ export interface IsolateParts {
   readonly clock: Clock
   readonly telemetry: Telemetry
   readonly notify: Notify
+  /** It has opened the store of artifacts. */
+  readonly onArtifactsUsed: () => void
 }
 
 /** A thread or a process that runs attempts of one tool, one at a time. */
@@ -101,7 +104,7 @@ export class Isolate {
   /** Runs an attempt; never rejects. What does not stop in time is ended. */
   async run(run: IsolatedRun): Promise<IsolatedEnd> {
     const { clock } = this.#parts
-    const { attempt, caller, args, timeoutMs, graceMs } = run
+    const { attempt, caller, args, sealedTask, timeoutMs, graceMs } = run
     const { signal } = attempt
     const over = new AbortController()
     const end = Promise.withResolvers<IsolatedEnd>()
@@ -118,7 +121,7 @@ export class Isolate {
     this.#run = run
     this.#onEnded = (outcome) => end.resolve({ kind: 'ended', outcome })
     this.#onDied = (why) => end.resolve({ kind: 'died', why })
-    this.#host.tell({ kind: 'run', task: toIsolated(attempt), caller, args })
+    this.#host.tell({ kind: 'run', task: toIsolated(attempt), caller, args, sealedTask })
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, { once: true })
     killAfter(timeoutMs + graceMs + ANSWER_MS, () =>
@@ -140,7 +143,7 @@ export class Isolate {
   }
 
   #onMessage(message: FromIsolate): void {
-    const { telemetry, notify } = this.#parts
+    const { telemetry, notify, onArtifactsUsed } = this.#parts
     const run = this.#run
     switch (message.kind) {
       case 'ready':
@@ -172,6 +175,8 @@ export class Isolate {
         return telemetry.failure(run?.operation, message.message, fromPortable(message.error))
       case 'count':
         return telemetry.count(message.counter, message.label)
+      case 'artifacts-used':
+        return onArtifactsUsed()
       case 'notify':
         if (message.what === 'resource') notify.resourceUpdated(message.uri)
         else notify[`${message.what}Changed`]()

@@ -21,7 +21,14 @@ export interface IsolateSetup {
 export type ToIsolate =
   /** The first message. */
   | { readonly kind: 'setup'; readonly setup: IsolateSetup }
-  | { readonly kind: 'run'; readonly task: AttemptTask; readonly caller: TaskCaller; readonly args: TaskArguments }
+  | {
+      readonly kind: 'run'
+      readonly task: AttemptTask
+      readonly caller: TaskCaller
+      readonly args: TaskArguments
+      /** See {@link TaskRunParts}. */
+      readonly sealedTask: string
+    }
   /** To `record`: what became of it; to `start`: the task's id. */
   | { readonly kind: 'answer'; readonly call: number; readonly value: string }
   | { readonly kind: 'refusal'; readonly call: number; readonly error: PortableError }
@@ -49,6 +56,8 @@ export type FromIsolate =
   | { readonly kind: 'log'; readonly level: string; readonly message: string; readonly fields: object | undefined }
   | { readonly kind: 'failure'; readonly message: string; readonly error: PortableError }
   | { readonly kind: 'count'; readonly counter: Counter; readonly label: string | undefined }
+  /** It has opened the store of artifacts. */
+  | { readonly kind: 'artifacts-used' }
   | { readonly kind: 'notify'; readonly what: 'tools' | 'prompts' | 'resources' }
   | { readonly kind: 'notify'; readonly what: 'resource'; readonly uri: string }
   | {
