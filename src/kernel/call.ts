@@ -1,6 +1,7 @@
 import type { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Principal } from '../define/context.ts'
 import type { Operation } from '../ports/telemetry.ts'
+import type { Guards } from '../resilience/guards.ts'
 import type { TaskStarter } from './create-task.ts'
 import type { InvocationFacts, Outcome } from './invocation.ts'
 import type { KernelOptions, Services } from './services.ts'
@@ -13,6 +14,8 @@ export interface CallServices extends Pick<Services, 'telemetry' | 'clock' | 'ar
   readonly catalog: Pick<Services['catalog'], 'tools'>
   /** `undefined`: no tool of this server runs as a task. */
   readonly tasks: TaskStarter<Pick<TaskView, 'id'>> | undefined
+  /** Around everything outside that handlers use. */
+  readonly guards: Guards
 }
 
 /** What runs a handler: a request that is being served, or an attempt at a task. */

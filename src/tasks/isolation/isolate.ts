@@ -175,6 +175,10 @@ export class Isolate {
         return telemetry.failure(run?.operation, message.message, fromPortable(message.error))
       case 'count':
         return telemetry.count(message.counter, message.label)
+      case 'used':
+        return telemetry.dependencyUsed(message.dependency, message.outcome, message.durationSeconds)
+      case 'breaker':
+        return telemetry.breakerChanged(message.dependency, message.state)
       case 'artifacts-used':
         return onArtifactsUsed()
       case 'notify':

@@ -56,6 +56,13 @@ export type FromIsolate =
   | { readonly kind: 'log'; readonly level: string; readonly message: string; readonly fields: object | undefined }
   | { readonly kind: 'failure'; readonly message: string; readonly error: PortableError }
   | { readonly kind: 'count'; readonly counter: Counter; readonly label: string | undefined }
+  | {
+      readonly kind: 'used'
+      readonly dependency: string
+      readonly outcome: string
+      readonly durationSeconds: number
+    }
+  | { readonly kind: 'breaker'; readonly dependency: string; readonly state: 'closed' | 'open' | 'half_open' }
   /** It has opened the store of artifacts. */
   | { readonly kind: 'artifacts-used' }
   | { readonly kind: 'notify'; readonly what: 'tools' | 'prompts' | 'resources' }
