@@ -25,6 +25,8 @@ export interface Telemetry {
   queued(seconds: number): void
   /** The queue or topic that a trigger is fed from can be read, or, with an error, no longer. */
   sourceChanged(trigger: string, error: Error | undefined): void
+  /** A language or embedding model was called, or its answer taken from the cache. */
+  modelUsed(use: ModelUse): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -59,6 +61,20 @@ export type Counter =
   | 'trigger_missed'
   /** Attempts at tasks that ended; labelled with how. */
   | 'task_attempts'
+
+/** A call of a language or embedding model, or one that was spared. */
+export interface ModelUse {
+  readonly operation: 'generate' | 'stream' | 'embed'
+  /** Id of the model. */
+  readonly model: string
+  /** `cached`: the answer was there; `waited`: another call's answer was; in both cases the rest says what that spared. */
+  readonly outcome: 'called' | 'failed' | 'cancelled' | 'cached' | 'waited'
+  readonly inputTokens: number
+  readonly outputTokens: number
+  /** `undefined`: there is no price for it. */
+  readonly cost: { readonly amount: number; readonly currency: string } | undefined
+  readonly seconds: number
+}
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {
