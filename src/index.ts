@@ -96,6 +96,7 @@ export type {
   SweepReport,
   Task,
   TaskAdmin,
+  TaskAsk,
   TaskEnd,
   TaskFilter,
   TaskState,
@@ -110,4 +111,5 @@ export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'
 export type { Listening, Runtime } from './compose/runtime.ts'
 export type { RuntimeOptions } from './compose/options.ts'
-export type { CreateTaskOptions, RuntimeTasks, WorkerOptions } from './compose/tasks.ts'
+export type { CreateTaskOptions, RuntimeTasks } from './compose/tasks.ts'
+export type { WorkerOptions } from './compose/worker.ts'

@@ -82,7 +82,7 @@ function createProgram(onFailure: () => void): Command {
     )
     .argument(
       '<url>',
-      'of state (redis://, rediss://, redis+sentinel://, redis+cluster://), of tasks (sqlite:, postgres://, dynamodb://), or of a queue (amqp://, amqps://, kafka://, kafkas://, sqs://)',
+      'of state (redis://, rediss://, redis+sentinel://, redis+cluster://), of tasks (sqlite:, postgres://, dynamodb://), of a queue (amqp://, amqps://, kafka://, kafkas://, sqs://), or of artifacts (file:, s3://)',
     )
     .option('--json', 'print one JSON object for each test, and one with the counts')
     .helpOption('-h, --help', 'Print this help.')

@@ -12,6 +12,7 @@ import {
   type StateStoreFixture,
 } from '../testing/index.ts'
 import { runContracts, type TestOutcome } from './contract-runner.ts'
+import { artifactsVerificationOf } from './verify-artifacts.ts'
 import { verificationOf, type Verification } from './verify-tasks.ts'
 
 /**
@@ -20,7 +21,7 @@ import { verificationOf, type Verification } from './verify-tasks.ts'
  * @throws {HoldfastError} `invalid_option` for a URL that can't be used, `backend_failed` where nothing answers.
  */
 export async function verifyBackend(url: string, flags: { json?: boolean }): Promise<boolean> {
-  await using verification = (await verificationOf(url)) ?? (await ofRedis(url))
+  await using verification = (await verificationOf(url)) ?? (await artifactsVerificationOf(url)) ?? (await ofRedis(url))
   const print = (line: object, text: string): void =>
     void process.stdout.write(`${flags.json === true ? JSON.stringify(line) : text}\n`)
   let suite = ''
@@ -39,7 +40,7 @@ async function ofRedis(url: string): Promise<Verification> {
   if (!isRedisUrl(url))
     throw new HoldfastError(
       'invalid_option',
-      `The URL has the scheme ${JSON.stringify(schemeOf(url))}; there are redis://, rediss://, redis+sentinel:// and redis+cluster:// (state), sqlite:, postgres:// and dynamodb:// (tasks), amqp://, amqps://, kafka://, kafkas:// and sqs:// (queues).`,
+      `The URL has the scheme ${JSON.stringify(schemeOf(url))}; there are redis://, rediss://, redis+sentinel:// and redis+cluster:// (state), sqlite:, postgres:// and dynamodb:// (tasks), amqp://, amqps://, kafka://, kafkas:// and sqs:// (queues), file: and s3:// (artifacts).`,
     )
   const { shown } = parseRedisUrl(url)
   const throwaway = withPrefix(url, `holdfast-verify-${randomBytes(4).toString('hex')}:`)

@@ -16,7 +16,7 @@ import { checkArtifactsUrl } from './artifacts.ts'
 import { nearest } from './nearest.ts'
 import { checkQueueUrl, STORE_QUEUE } from './task-queue.ts'
 import { checkTasksUrl, isTasksUrl } from './task-store.ts'
-import type { WorkerOptions } from './tasks.ts'
+import type { WorkerOptions } from './worker.ts'
 import { isRedisUrl } from '../backends/redis/url.ts'
 
 export { generateKeys } from '../kernel/key-ring.ts'

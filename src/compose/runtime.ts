@@ -26,7 +26,8 @@ import { createArtifacts, createCollector } from './artifacts.ts'
 import { createAuth, stdioPrincipal } from './auth.ts'
 import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
-import { hasRemoteTasks, openTasks, type RunningWorker, type RuntimeTasks, type WorkerOptions } from './tasks.ts'
+import { hasRemoteTasks, openTasks, type RuntimeTasks } from './tasks.ts'
+import type { RunningWorker, WorkerOptions } from './worker.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
 const TICK_MS = 500
@@ -148,7 +149,6 @@ export async function wire(
   const admission = new Admission(options, server.tools, clock, telemetry)
   const catalog = compileCatalog(server, options.listPageSize)
   const { challenges, ...door } = await createAuth(catalog, options, clock, telemetry)
-  // Last of what can fail: nothing of it is left open then.
   const backends = await openBackends(options, clock, (isUp, error) => telemetry.stateChanged(isUp, error))
   const { state, bus } = backends
   let counter = 0
@@ -178,7 +178,12 @@ export async function wire(
   })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
-  const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple)
+  const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple).catch(async (error: unknown) => {
+    limiter?.close()
+    await artifacts?.close()
+    await backends.close()
+    throw error
+  })
   const collector = artifacts && createCollector(artifacts, server, tasks?.store, shared)
   const services: Services = {
     ...shared,

@@ -3,6 +3,7 @@ import type { Principal } from '../define/context.ts'
 import type { Operation } from '../ports/telemetry.ts'
 import type { TaskStarter } from './create-task.ts'
 import type { InvocationFacts, Outcome } from './invocation.ts'
+import type { Limited, Limits } from './limits.ts'
 import type { KernelOptions, Services } from './services.ts'
 import type { TaskView } from './task-engine.ts'
 
@@ -13,6 +14,8 @@ export interface CallServices extends Pick<Services, 'telemetry' | 'clock' | 'ar
   readonly catalog: Pick<Services['catalog'], 'tools'>
   /** `undefined`: no tool of this server runs as a task. */
   readonly tasks: TaskStarter<Pick<TaskView, 'id'>> | undefined
+  /** `undefined`: nothing is limited. */
+  readonly limits: Pick<Limits, 'takeModelTokens'> | undefined
 }
 
 /** What runs a handler: a request that is being served, or an attempt at a task. */
@@ -20,6 +23,8 @@ export interface Call {
   readonly services: CallServices
   readonly facts: Pick<InvocationFacts, 'method' | 'revision' | 'era' | 'client'>
   readonly principal: Principal
+  /** Who is held to limits for what the handler does. */
+  readonly caller: Limited
   /** Id in logs and errors. */
   readonly requestId: string
   readonly operation: Operation

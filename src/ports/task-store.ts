@@ -32,7 +32,8 @@ export interface TaskStore {
   /** Puts the result of a step on record, once, and renews the lease. `exists`: the name is on record already. */
   recordStep(step: StepRecord): Promise<'recorded' | 'exists' | 'lost'>
   /**
-   * Gives the task up until its questions are answered, or a time has come; its lease ends with this write.
+   * Gives the task up until its questions are answered, or a time has come; its lease ends with this write, which also keeps the
+   * status message, where one is given.
    * `cancelled`: a cancel was asked for, and the task is still the caller's.
    * @throws {HoldfastError} `invalid_ask` where a question has a name that is on record already, or comes twice: nothing has
    * changed, and trying again does not help.
@@ -186,13 +187,25 @@ export interface StepRecord {
 }
 
 /** See {@link TaskStore.park}. */
-export type ParkUntil =
+export type ParkUntil = {
+  /** What its owner is told meanwhile; `undefined`: as before. */
+  readonly statusMessage?: string | undefined
+} & (
   | {
-      readonly asks: readonly { readonly name: string; readonly request: Uint8Array }[]
+      readonly asks: readonly TaskAsk[]
       /** Then what is still open is answered by {@link SweepOptions.expiredAnswer}. `undefined`: never. */
       readonly expireAfterMs?: number | undefined
     }
   | { readonly wakeAfterMs: number }
+)
+
+/** A question that a task waits for. */
+export interface TaskAsk {
+  readonly name: string
+  readonly request: Uint8Array
+  /** Artifacts that it names: they live as long as it is on record. */
+  readonly artifacts?: readonly string[]
+}
 
 /** See {@link TaskStore.finish}. */
 export interface TaskEnd {
@@ -246,7 +259,7 @@ export interface TaskAdmin {
   find(id: string): Promise<FoundTask | undefined>
   /** Of each queue: how many are ready, leased and parked, and how long the oldest ready one waits. */
   backlog(queues: readonly string[]): Promise<readonly QueueBacklog[]>
-  /** Artifacts that the records of these tasks name: steps and results; one that several name may stand there as often. A task that is gone names none. */
+  /** Artifacts that the records of these tasks name: steps, questions and results; one that several name may stand there as often. A task that is gone names none. */
   namedArtifacts(ids: readonly string[]): Promise<readonly string[]>
   /** A new task from a dead letter; `undefined` where it is none. */
   redrive(id: string, newId: string): Promise<Task | undefined>

@@ -27,6 +27,8 @@ export interface Telemetry {
   sourceChanged(trigger: string, error: Error | undefined): void
   /** A language or embedding model was called, or its answer taken from the cache. */
   modelUsed(use: ModelUse): void
+  /** The broker that rings for tasks is reached (`up`), or `away`; or it has other queues than are needed (`differs`). */
+  queueChanged(state: QueueState, error: Error | undefined): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -61,6 +63,11 @@ export type Counter =
   | 'trigger_missed'
   /** Attempts at tasks that ended; labelled with how. */
   | 'task_attempts'
+  /** Times that the broker which rings for tasks was found `away`, or with other queues than are needed (`differs`). */
+  | 'queue_failures'
+
+/** What is known of the broker that rings for tasks. */
+export type QueueState = 'up' | 'away' | 'differs'
 
 /** A call of a language or embedding model, or one that was spared. */
 export interface ModelUse {

@@ -1,6 +1,7 @@
 import type { Clock } from '../ports/clock.ts'
 import type { TaskQueue } from '../ports/task-queue.ts'
 import type { SweepOptions, TaskStore } from '../ports/task-store.ts'
+import { Ringer } from './ringer.ts'
 
 /** What a sweeper works with. */
 export interface SweeperParts {
@@ -31,6 +32,8 @@ const TRUST_AFTER_PERIODS = 1.5
  */
 export class Sweeper {
   readonly #parts: SweeperParts
+  /** No sweep waits for a broker: what is due is due without it. */
+  readonly #ringer: Ringer
   readonly #stop = new AbortController()
   #running: Promise<void> | undefined
   /** When to sweep at the latest, by the monotonic clock. */
@@ -41,6 +44,7 @@ export class Sweeper {
 
   constructor(parts: SweeperParts) {
     this.#parts = parts
+    this.#ringer = new Ringer(parts.queue, (error) => parts.onError('Workers could not be told of tasks.', error))
   }
 
   start(): void {
@@ -75,7 +79,7 @@ export class Sweeper {
   }
 
   async #sweep(): Promise<boolean> {
-    const { store, queue, clock, sweep, renewMs, onChanged, onError } = this.#parts
+    const { store, clock, sweep, renewMs, onChanged, onError } = this.#parts
     const nowMs = clock.monotonic()
     const isTrusted =
       this.#answersSinceMs !== undefined && nowMs - this.#answersSinceMs >= renewMs * TRUST_AFTER_PERIODS
@@ -85,9 +89,8 @@ export class Sweeper {
       // What was taken from a lost worker waits, and then is everybody's.
       if (report.lost > 0) this.dueAfter(sweep.crashBackoffMs)
       for (const { id } of report.changed) onChanged(id)
-      for (const { queue: name, ids } of report.rings)
-        // A bell that is lost rings again at the next sweep.
-        await queue.ring(name, ids).catch((error: unknown) => onError('Workers could not be told of tasks.', error))
+      // A bell that is lost rings again at the next sweep.
+      for (const { queue, ids } of report.rings) for (const id of ids) this.#ringer.ring(queue, id)
       return [report.woken, report.expired, report.lost, report.purged].some((count) => count >= LIMIT)
     } catch (error) {
       this.#answersSinceMs = undefined

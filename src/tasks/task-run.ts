@@ -1,3 +1,4 @@
+import { artifactsNamedIn } from '../artifacts/keys.ts'
 import { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Client, Principal } from '../define/context.ts'
 import type { ToolDefinition } from '../define/tool.ts'
@@ -7,6 +8,7 @@ import { failed, runHandler } from '../kernel/call-tool.ts'
 import { HandlerContext } from '../kernel/context.ts'
 import { sha256 } from '../kernel/digest.ts'
 import type { InvocationFacts, Outcome } from '../kernel/invocation.ts'
+import type { Limited } from '../kernel/limits.ts'
 import { ownerOf } from '../kernel/owner.ts'
 import { isOwnName, Replay } from '../kernel/replay.ts'
 import type { ReplayHost, Suspension } from '../kernel/replay-host.ts'
@@ -130,6 +132,10 @@ export class TaskRun implements Call, ReplayHost {
   get revision(): string {
     return this.facts.revision
   }
+  /** Anonymous callers of tasks are one caller: where they called from is not kept. */
+  get caller(): Limited {
+    return { principal: this.principal, address: undefined, connection: undefined }
+  }
   get isDone(): boolean {
     return this.#isOver
   }
@@ -246,10 +252,11 @@ export class TaskRun implements Call, ReplayHost {
         kind: 'asked',
         expireAfterMs: this.questionTtlMs,
         // A key is never used twice in a task (SEP-2663): what is asked again has another.
-        asks: Array.from(asks, ([name, question]) => ({
-          name: this.#nextKey(name),
-          request: toQuestion(question),
-        })),
+        asks: Array.from(asks, ([name, question]) => {
+          const request = toQuestion(question)
+          const artifacts = artifactsNamedIn(Buffer.from(request).toString(), this.#owner)
+          return { name: this.#nextKey(name), request, artifacts }
+        }),
       })
     this.#suspended.resolve({ kind: 'sleeping', wakeAfterMs: Math.max(0, wakeAtMs! - this.clock.now()) })
   }

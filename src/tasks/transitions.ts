@@ -160,9 +160,9 @@ export function recordStep(
 export function park(
   row: Row,
   fence: number,
-  until:
-    | { asks: readonly { name: string; request: string }[]; expireAfterMs?: number | undefined }
-    | { wakeAfterMs: number },
+  until: { statusMessage?: string | undefined } & (
+    { asks: readonly { name: string; request: string }[]; expireAfterMs?: number | undefined } | { wakeAfterMs: number }
+  ),
   nowMs: number,
 ): Step<'parked' | 'cancelled' | 'lost'> {
   if (!holds(row, fence)) return stay(row, 'lost')
@@ -178,6 +178,7 @@ export function park(
       state: 'parked',
       runAtMs: nowMs + afterMs,
       journal: [...row.journal, ...entries],
+      statusMessage: until.statusMessage ?? row.statusMessage,
       version: row.version + 1,
     },
     outcome: 'parked',

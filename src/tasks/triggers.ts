@@ -4,6 +4,7 @@ import { parseJson, type JsonBounds } from '../kernel/json.ts'
 import type { JsonObject } from '../kernel/protocol.ts'
 import type { MessageSource, SourceMessage } from '../ports/message-source.ts'
 import type { QueueListener } from '../ports/task-queue.ts'
+import { atMost, START_WAIT_MS } from './at-most.ts'
 import { persistently } from './persistent.ts'
 import { ScheduleRunner } from './schedule-runner.ts'
 import { checkArguments, keyOf, refusalOf, type TriggerParts } from './trigger-call.ts'
@@ -50,7 +51,9 @@ export class Triggers {
     for (const trigger of this.#parts.triggers)
       if (typeof trigger.definition.from === 'object')
         this.#schedules.push(new ScheduleRunner(trigger, trigger.definition.from, this.#parts, this.#stop.signal))
-    this.#listeners.push(...(await Promise.all(opened.map((listen) => listen()))))
+    const listening = opened.map(async (listen) => void this.#listeners.push(await listen()))
+    // A source whose broker is away, or does not answer, comes to be read by itself.
+    await atMost(this.#parts.clock, START_WAIT_MS, Promise.all(listening))
   }
 
   /** Takes no more messages; those under way have `deadlineMs` to become tasks, and what has not goes back to its broker. */

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { QueueListener, TaskQueue } from '../ports/task-queue.ts'
-import type { ClaimedTask, DeadReason, TaskEnd, TaskStore } from '../ports/task-store.ts'
+import type { TaskQueue } from '../ports/task-queue.ts'
+import type { ClaimedTask, DeadReason, TaskAsk, TaskEnd, TaskStore } from '../ports/task-store.ts'
+import { Doorbell } from './doorbell.ts'
 import { Gather } from './gather.ts'
 import type { Lease, LeaseKeeper, LeaseLoss } from './lease-keeper.ts'
 import { persistently } from './persistent.ts'
 import { Slots } from './slots.ts'
+import type { Topology } from './topology.ts'
 import { writeOutcome } from './write-outcome.ts'
 
 /** What became of one attempt. */
@@ -21,11 +23,11 @@ export type AttemptOutcome =
   | { readonly kind: 'cancelled' }
   | {
       readonly kind: 'asked'
-      readonly asks: readonly { name: string; request: Uint8Array }[]
+      readonly asks: readonly TaskAsk[]
       readonly expireAfterMs: number
     }
   | { readonly kind: 'sleeping'; readonly wakeAfterMs: number }
-  | { readonly kind: 'retry'; readonly runAfterMs: number; readonly statusMessage?: string }
+  | { readonly kind: 'retry'; readonly runAfterMs: number }
   /** Not done, and not to be charged: the worker stops. */
   | { readonly kind: 'released' }
   /** Its handler runs on, although it was told to stop: nothing is written, and the task is another's when the lease has run out. */
@@ -54,6 +56,8 @@ export interface WorkerParts {
   readonly name: string
   readonly store: TaskStore
   readonly queue: TaskQueue
+  /** Whether the queue has what it takes to listen to it. */
+  readonly topology: Pick<Topology, 'isStanding' | 'stands'>
   readonly keeper: LeaseKeeper
   readonly clock: Clock
   /** Runs an attempt to its outcome; never rejects. */
@@ -108,7 +112,7 @@ export class Worker {
   readonly #mayHaveMore = new Set<string>()
   /** Queues that were asked for some tools only; looked at again when a slot of a tool becomes free. */
   readonly #askedInPart = new Set<string>()
-  #listener: QueueListener | undefined
+  readonly #bell: Doorbell
   #claiming: Promise<void> | undefined
   #isPaused = false
   #polling: Promise<void> | undefined
@@ -117,6 +121,11 @@ export class Worker {
     this.#parts = parts
     this.#finishing = new Gather((ends) => parts.store.finish(ends), 500)
     this.#slots = new Slots({ ...parts, stopped: this.#stop.signal, onFree: (tool) => this.#onFree(tool) })
+    this.#bell = new Doorbell({
+      ...parts,
+      onRing: (bell) => this.#onRing(bell.queue, bell.taskIds),
+      credits: parts.concurrency,
+    })
   }
 
   /** Tasks that run now. */
@@ -129,13 +138,11 @@ export class Worker {
     return this.#slots.abandoned
   }
 
+  /** Begins to work; resolves when bells are heard, or the broker can't be listened to yet: tasks are looked for without it. */
   async start(): Promise<void> {
-    const { queue, queues, concurrency } = this.#parts
-    for (const name of queues) this.#mayHaveMore.add(name)
-    this.#listener = await queue.listen(queues, (bell) => this.#onRing(bell.queue, bell.taskIds), {
-      credits: concurrency,
-    })
+    for (const name of this.#parts.queues) this.#mayHaveMore.add(name)
     this.#polling = this.#poll()
+    await this.#bell.start()
   }
 
   /** Has a task stop that its owner has cancelled; nothing where it is not here. */
@@ -148,7 +155,8 @@ export class Worker {
   async drain(deadlineMs: number): Promise<void> {
     const { clock } = this.#parts
     this.#stop.abort()
-    await this.#listener?.close()
+    // A broker that does not answer takes its time, which is not that of the tasks.
+    const deaf = this.#bell.close()
     await this.#claiming
     await this.#polling
     const all = Promise.all([...this.#running.values()].map(({ ended }) => ended))
@@ -158,6 +166,7 @@ export class Worker {
     waited.abort()
     const reason = new HoldfastError('draining', 'The worker is stopping.')
     for (const { controller } of this.#running.values()) controller.abort(reason)
+    await deaf
   }
 
   /** Resolves when no handler runs any more. */
@@ -256,12 +265,12 @@ export class Worker {
   #pause(): void {
     if (this.#isPaused) return
     this.#isPaused = true
-    this.#listener?.pause()
+    this.#bell.pause()
   }
   #resume(): void {
     if (!this.#isPaused || this.#stop.signal.aborted) return
     this.#isPaused = false
-    this.#listener?.resume()
+    this.#bell.resume()
   }
 
   #begin(tasks: readonly ClaimedTask[], sentMs: number): void {
@@ -311,11 +320,16 @@ export class Worker {
     const { run, keeper, store, leaseMs, onError, clock } = this.#parts
     const write = <T>(work: () => Promise<T>): Promise<T> =>
       persistently(clock, lost.signal, work, (error) => onError(`The task ${task.id} could not be written.`, error))
+    /** The keeper may not have sent it yet. */
+    let lastReport: string | undefined
     try {
       const outcome = await run({
         task,
         signal: controller.signal,
-        report: (statusMessage) => keeper.report(lease, statusMessage),
+        report(statusMessage) {
+          lastReport = statusMessage
+          keeper.report(lease, statusMessage)
+        },
         keepSlot: (until) => this.#slots.abandon(task.tool, until),
         recordStep: async (name, value, artifacts = []) => {
           if (lost.signal.aborted) return 'lost'
@@ -324,7 +338,8 @@ export class Worker {
           return recorded
         },
       })
-      if (!lost.signal.aborted) await writeOutcome(task, outcome, { ...this.#parts, finishing: this.#finishing, write })
+      if (lost.signal.aborted) return
+      await writeOutcome(task, outcome, lastReport, { ...this.#parts, finishing: this.#finishing, write })
     } catch (error) {
       if (!lost.signal.aborted) onError(`The task ${task.id} ended without an outcome.`, error)
     }

@@ -13,10 +13,14 @@ export interface OutcomeWriter extends Pick<
   readonly write: <T>(work: () => Promise<T>) => Promise<T>
 }
 
-/** Writes what became of an attempt. What is lost on the way is another's to end. */
+/**
+ * Writes what became of an attempt. What is lost on the way is another's to end.
+ * @param statusMessage the last that the handler reported: a task that is put aside shows it.
+ */
 export async function writeOutcome(
   { id, owner, fence, queue: queueName }: ClaimedTask,
   outcome: AttemptOutcome,
+  statusMessage: string | undefined,
   { name, store, queue, keeper, onChanged, onDue, finishing, write }: OutcomeWriter,
 ): Promise<void> {
   const finish = async (end: TaskEnd): Promise<void> => {
@@ -42,13 +46,13 @@ export async function writeOutcome(
         outcome.kind === 'asked'
           ? { asks: outcome.asks, expireAfterMs: outcome.expireAfterMs }
           : { wakeAfterMs: outcome.wakeAfterMs }
-      const parked = await write(() => store.park(id, fence, until))
+      const parked = await write(() => store.park(id, fence, { ...until, statusMessage }))
       if (parked === 'cancelled') return finish({ id, fence, state: 'cancelled' })
       if (outcome.kind === 'sleeping') onDue?.(outcome.wakeAfterMs)
       return onChanged(id)
     }
     case 'retry': {
-      const { runAfterMs, statusMessage } = outcome
+      const { runAfterMs } = outcome
       await write(() => store.retry(id, fence, runAfterMs, statusMessage))
       onDue?.(runAfterMs)
       return onChanged(id)

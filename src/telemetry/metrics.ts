@@ -1,5 +1,6 @@
 import type { Metric, Registry } from 'prom-client'
 import type { Counter } from '../ports/telemetry.ts'
+import { ModelMetrics } from './model-metrics.ts'
 import { DURATION_BUCKETS_SECONDS, OperationTable, Series } from './operation-series.ts'
 
 /** Values that are read when somebody looks. */
@@ -99,6 +100,11 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
     help: 'Attempts at tasks that ended on this worker, by how.',
     label: 'outcome',
   },
+  queue_failures: {
+    name: 'holdfast_task_queue_failures_total',
+    help: 'Times that the broker which rings for tasks was found away, or with other queues than are needed (differs).',
+    label: 'reason',
+  },
   dropped_log_lines: {
     name: 'holdfast_dropped_log_lines_total',
     help: 'Log lines lost because their reader was too slow, or could not be written to.',
@@ -116,6 +122,7 @@ export class Metrics {
   readonly queueWait = new Series({})
   /** How long attempts at tasks took, by tool and outcome. */
   readonly attempts = new Map<string, Series>()
+  readonly models = new ModelMetrics()
   readonly #sessions = new Map<string, Series>()
   readonly #counters = new Map<OwnCounter, Map<string, number>>()
   readonly #gauges: Gauges
@@ -209,6 +216,8 @@ export class Metrics {
         labels: { limit, outcome },
       })),
     )
+    for (const family of this.models.families)
+      register(registry, family.name, family.help, 'counter', () => family.values())
     const histogram = (name: string, help: string, series: Iterable<Series>): void =>
       register(registry, name, help, 'histogram', () => Array.from(series, (one) => histogramValues(name, one)).flat())
     histogram(

@@ -3,10 +3,12 @@ import type {
   AttemptEnd,
   AttemptStart,
   Counter,
+  ModelUse,
   Operation,
   OperationEnd,
   OperationStart,
   Origin,
+  QueueState,
   SessionEnd,
   Telemetry,
 } from '../ports/telemetry.ts'
@@ -165,6 +167,14 @@ export class RuntimeTelemetry implements Telemetry {
     else this.#log.log('warn', { trigger, err: toLogError(error) }, 'The trigger can not be read from.')
   }
 
+  queueChanged(state: QueueState, error: Error | undefined): void {
+    if (state === 'up') return this.#log.log('info', {}, 'The task queue is connected.')
+    this.metrics.count('queue_failures', state)
+    const [level, what] =
+      state === 'away' ? (['warn', 'can not be reached'] as const) : (['error', 'is not as it must be'] as const)
+    this.#log.log(level, { err: toLogError(error) }, `The task queue ${what}; workers look for tasks by themselves.`)
+  }
+
   handlerLog(operation: Operation, level: string, message: string, fields: object | undefined): void {
     const as = LEVELS[level] ?? 'info'
     if (!this.#log.isEnabled(as)) return
@@ -174,6 +184,10 @@ export class RuntimeTelemetry implements Telemetry {
 
   count(counter: Counter, label?: string): void {
     this.metrics.count(counter, label)
+  }
+
+  modelUsed(use: ModelUse): void {
+    this.metrics.models.used(use)
   }
 
   queued(seconds: number): void {

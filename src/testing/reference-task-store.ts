@@ -137,7 +137,10 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
       'asks' in until
         ? { ...until, asks: until.asks.map(({ name, request }) => ({ name, request: text(request) })) }
         : until
-    return this.#apply(id, (row, nowMs) => transitions.park(row, fence, how, nowMs)) ?? 'lost'
+    const outcome = this.#apply(id, (row, nowMs) => transitions.park(row, fence, how, nowMs)) ?? 'lost'
+    if (outcome === 'parked' && 'asks' in until)
+      this.#tasks.get(id)!.artifacts.push(...until.asks.flatMap(({ artifacts = [] }) => artifacts))
+    return outcome
   }
 
   async answer(

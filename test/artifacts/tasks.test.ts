@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as z from 'zod'
 import { readKey } from '../../src/artifacts/keys.ts'
 import { openSqlite } from '../../src/backends/sqlite/task-store.ts'
 import { MemoryArtifactStore } from '../../src/backends/memory/artifact-store.ts'
@@ -39,7 +40,17 @@ const big = defineTool({
   task: true,
   run: () => 'x'.repeat(300 * 1024),
 })
-const server = defineServer({ name: 'reports', version: '1.0.0', tools: [report, big] })
+const review = defineTool({
+  name: 'review',
+  description: 'Asks about a draft that nothing else names',
+  task: true,
+  async run(_args, ctx) {
+    const { uri } = await ctx.artifacts.put('draft', { name: 'draft.txt' })
+    const { action } = await ctx.elicit('keep', { message: `Read ${uri}. Keep it?`, schema: z.object({}) })
+    return action
+  },
+})
+const server = defineServer({ name: 'reports', version: '1.0.0', tools: [report, big, review] })
 type Link = { uri: string; name: string; size: number }
 
 test('the artifacts of a task are named on its record, whichever attempt wrote them, and read by its owner alone', async () => {
@@ -68,6 +79,25 @@ test('the artifacts of a task are named on its record, whichever attempt wrote t
     runtime: { artifacts: store, worker: false },
   })
   await expect(other.readResource(one.uri)).rejects.toMatchObject({ data: { code: 'resource_not_found' } })
+})
+
+test('an artifact that a question alone names is named by the record of its task, while it waits and after', async () => {
+  const store = new MemoryArtifactStore(systemClock)
+  await using client = await connect(server, {
+    capabilities: { extensions: { 'io.modelcontextprotocol/tasks': {} }, elicitation: { form: {} } },
+    runtime: { artifacts: store, tasks },
+  })
+  const { taskId } = await client.request('tools/call', { name: 'review', arguments: {} })
+  const status = async () => (await client.request('tasks/get', { taskId })).status
+  await expect.poll(status, { timeout: 5_000 }).toBe('input_required')
+  const { key } = (await store.list('task/')).objects[0]!
+  expect(await tasks.namedArtifacts([taskId as string])).toEqual([key])
+  await client.request('tasks/update', {
+    taskId,
+    inputResponses: { keep: { action: 'accept', content: {} } },
+  })
+  await expect.poll(status, { timeout: 5_000 }).toBe('completed')
+  expect(await tasks.namedArtifacts([taskId as string])).toEqual([key])
 })
 
 test('a big result of a task is offloaded under its task, and named by its record', async () => {

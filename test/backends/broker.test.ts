@@ -5,6 +5,7 @@ import { Deliveries } from '../../src/backends/broker/deliveries.ts'
 import { Presence } from '../../src/backends/broker/events.ts'
 import { safeName } from '../../src/backends/broker/names.ts'
 import { loadClient } from '../../src/backends/broker/url.ts'
+import { HoldfastError } from '../../src/errors/holdfast-error.ts'
 import { Offsets } from '../../src/backends/kafka/offsets.ts'
 
 test('what is rung is what is heard, in messages of a few tasks each', () => {
@@ -154,6 +155,22 @@ test('each change of a broker is told once; it is up when none of its connection
   expect(told).toEqual(['up', 'a is lost'])
   presence.up('a')
   expect(told).toEqual(['up', 'a is lost', 'up'])
+})
+
+test('a broker that comes back with other queues than are needed is told, though it was down already', () => {
+  const told: string[] = []
+  const presence = new Presence({
+    onUp: () => told.push('up'),
+    onDown: ({ message }) => told.push(message),
+    onRefused: () => expect.unreachable(),
+  })
+  const differs = new HoldfastError('backend_mismatch', 'differs')
+  for (const error of [new Error('lost'), new Error('refused'), differs, differs]) presence.down(error)
+  expect(told).toEqual(['lost', 'differs'])
+  presence.up()
+  presence.down(differs)
+  presence.down(new Error('lost again'))
+  expect(told.slice(2)).toEqual(['up', 'differs', 'lost again'])
 })
 
 test('a client that is not installed is named', async () => {

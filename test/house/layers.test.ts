@@ -112,6 +112,8 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'telemetry',
       'backends/ipc',
       'backends/memory',
+      'backends/filesystem',
+      'backends/s3',
       'backends/redis',
       'backends/sqlite',
       'backends/postgres',

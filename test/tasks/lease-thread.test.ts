@@ -20,6 +20,7 @@ import { query } from '../servers/postgres.ts'
 import { needs, sharedServer } from '../servers/shared.ts'
 import { until } from '../servers/tools.ts'
 import { startToxiproxy } from '../servers/toxiproxy.ts'
+import { STANDING } from '../support/standing.ts'
 
 vi.stubEnv('AWS_ACCESS_KEY_ID', 'test')
 vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test')
@@ -261,6 +262,7 @@ describe('when the thread dies', () => {
       name: 'w',
       store,
       queue: bell,
+      topology: STANDING,
       keeper,
       clock: systemClock,
       run: async () => {
@@ -302,6 +304,7 @@ test('a handler that blocks its worker for three leases ends its task', async ()
     name: 'w',
     store,
     queue: bell,
+    topology: STANDING,
     keeper,
     clock: systemClock,
     run: async (attempt): Promise<AttemptOutcome> => {

@@ -138,6 +138,21 @@ describe('time', () => {
     expect(seen).toEqual(['first', 'woken'])
   })
 
+  test('what was told of progress just before a sleep or a question is what the task shows meanwhile', async () => {
+    const { until, task, row, client, id } = await start(async (_args, ctx) => {
+      ctx.progress(1, 3, 'waiting for the night')
+      await ctx.sleep('nap', 600_000)
+      ctx.progress(2, 3, 'waiting for you')
+      await ctx.elicit('go', { message: 'Go on?', schema: z.object({}) })
+      return 'done'
+    })
+    await pass(async () => (await row()).state === 'parked')
+    expect(await task()).toMatchObject({ status: 'working', statusMessage: 'waiting for the night' })
+    expect(await until('input_required')).toMatchObject({ statusMessage: 'waiting for you' })
+    await client.request('tasks/update', { taskId: id, inputResponses: { go: { action: 'accept', content: {} } } })
+    await until('completed')
+  })
+
   test.each([[-1], [Number.NaN], [Infinity], ['1' as never]])('a sleep of %s is refused', async (duration) => {
     const { until } = await start((_args, ctx) => ctx.sleep('nap', duration))
     expect((await until('completed')).result).toMatchObject({ isError: true })

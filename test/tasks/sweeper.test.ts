@@ -11,7 +11,11 @@ let sweeper: Sweeper | undefined
 afterEach(() => sweeper?.close())
 
 /** A sweeper that comes every 4 s, more or less; gives when it swept, in ms. */
-async function start(clock: FakeClock, reports: SweepReport[]): Promise<number[]> {
+async function start(
+  clock: FakeClock,
+  reports: SweepReport[],
+  ring: (queue: string, ids: readonly string[]) => Promise<void> = async () => undefined,
+): Promise<number[]> {
   const times: number[] = []
   const store = {
     async sweep() {
@@ -21,7 +25,7 @@ async function start(clock: FakeClock, reports: SweepReport[]): Promise<number[]
   }
   sweeper = new Sweeper({
     store,
-    queue: { ring: async () => undefined },
+    queue: { ring },
     clock,
     everyMs: 4000,
     renewMs: 1000,
@@ -57,4 +61,17 @@ test('tasks of a lost worker are woken when their wait is over, and not a sweep 
   await pass(clock, 1500)
   expect(times).toHaveLength(2)
   expect(times[1]! - times[0]!).toBeLessThanOrEqual(1100)
+})
+
+test('a broker that does not answer holds no sweep up', async () => {
+  const clock = new FakeClock()
+  const rung: string[] = []
+  const busy = { ...NOTHING, rings: ['a', 'b'].map((queue) => ({ queue, ids: ['1', '2'] })) }
+  const times = await start(clock, [busy, busy, busy, busy], (queue, ids) => {
+    rung.push(`${queue}: ${ids.join()}`)
+    return new Promise(() => undefined)
+  })
+  await pass(clock, 20_000)
+  expect(times.length).toBeGreaterThanOrEqual(3)
+  expect(rung.slice(0, 2)).toEqual(['a: 1,2', 'b: 1,2'])
 })

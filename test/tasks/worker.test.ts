@@ -6,6 +6,7 @@ import { LoopLeaseKeeper } from '../../src/tasks/lease-keeper.ts'
 import { Worker, type Attempt, type AttemptOutcome } from '../../src/tasks/worker.ts'
 import { FakeClock } from '../../src/testing/index.ts'
 import { ReferenceTaskStore } from '../../src/testing/reference-task-store.ts'
+import { STANDING } from '../support/standing.ts'
 
 const bytes = (text: string): Uint8Array => Buffer.from(text)
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -56,6 +57,7 @@ async function start(
     name,
     store: more.store ?? store,
     queue,
+    topology: STANDING,
     keeper,
     clock,
     run,
@@ -254,12 +256,17 @@ test('an end whose reply was lost is known by its fence, and told', async () => 
   expect(forgetful.finishes).toBe(2)
 })
 
-test('an attempt is tried again after its wait, and parks until it is answered', async () => {
+test('an attempt is tried again after its wait, and parks until it is answered; what it reported last is kept with it', async () => {
   const seen: string[] = []
-  await start(async ({ task, recordStep }) => {
+  await start(async ({ task, recordStep, report }) => {
     seen.push(`attempt ${task.attempts}, journal ${task.journal.map(({ name }) => name).join(' ')}`)
-    if (task.attempts === 0) return { kind: 'retry', runAfterMs: 1_000, statusMessage: 'busy' }
+    if (task.attempts === 0) {
+      report('busy')
+      return { kind: 'retry', runAfterMs: 1_000 }
+    }
     if (task.journal.length === 0) {
+      report('half way')
+      report('when?')
       expect(await recordStep('s', bytes('1'))).toBe('recorded')
       return { kind: 'asked', asks: [{ name: 'q', request: bytes('?') }], expireAfterMs: 60_000 }
     }
@@ -280,7 +287,7 @@ test('an attempt is tried again after its wait, and parks until it is answered',
   await clock.advance(1_100)
   await sweep()
   await ring(id)
-  expect((await read(id)).asks.map(({ name }) => name)).toEqual(['q'])
+  expect(await read(id)).toMatchObject({ asks: [{ name: 'q' }], statusMessage: 'when?' })
   await store.answer(id, 'ann', [{ name: 'q', value: bytes('!') }])
   await ring(id)
   expect((await read(id)).state).toBe('completed')

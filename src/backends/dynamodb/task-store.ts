@@ -128,11 +128,10 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
 
   async park(id: string, fence: number, until: ParkUntil): Promise<'parked' | 'cancelled' | 'lost'> {
     const asks = 'asks' in until ? until.asks : []
-    const puts = await parallel(asks, async ({ name, request }) =>
-      this.#table.toPut(
-        entryItem(id, fence, name, { kind: S('ask'), request: await toAttribute(this.#table, id, request) }),
-      ),
-    )
+    const puts = await parallel(asks, async ({ name, request, artifacts = [] }) => {
+      const asked = { kind: S('ask'), request: await toAttribute(this.#table, id, request) }
+      return this.#table.toPut(entryItem(id, fence, name, { ...asked, artifacts: { L: artifacts.map(S) } }))
+    })
     // The row has no names of its journal: the transaction says whether one is there already.
     const how =
       'asks' in until ? { ...until, asks: asks.map((_, index) => ({ name: `${index}.`, request: '' })) } : until

@@ -1,5 +1,5 @@
-import type { NewTask, Task, TaskEnd } from '../../ports/task-store.ts'
-import { duration, keyHash, stateNumber } from '../sql/row.ts'
+import type { NewTask, ParkUntil, Task, TaskAsk, TaskEnd } from '../../ports/task-store.ts'
+import { duration, keyHash, parkedFor, stateNumber } from '../sql/row.ts'
 import { toText } from '../sql/text.ts'
 
 /** The same bytes, as the driver takes them. */
@@ -68,6 +68,15 @@ export function insertedColumns(tasks: readonly NewTask[]): unknown[] {
     bytes,
   ]
 }
+
+/** Parameters for the parking of a task behind its lease, in their order. */
+export const parkedColumns = (until: ParkUntil, asks: readonly TaskAsk[]): unknown[] => [
+  parkedFor(until),
+  textOrNull(until.statusMessage),
+  asks.map(({ name }) => toText(name)),
+  asks.map(({ request }) => toBuffer(request)),
+  asks.map(({ artifacts }) => jsonOrNull(artifacts)),
+]
 
 /** Parameters for the ends of tasks, in their order. */
 export function endedColumns(ends: readonly TaskEnd[]): unknown[] {

@@ -23,7 +23,6 @@ import {
   askedBefore,
   duration,
   isTaskId,
-  parkedFor,
   STATES,
   toClaimed,
   toEntry,
@@ -42,6 +41,7 @@ import {
   hashOrNull,
   insertedColumns,
   jsonOrNull,
+  parkedColumns,
   textOrNull,
   toBuffer,
   toInserted,
@@ -176,14 +176,8 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
 
   async park(id: string, fence: number, until: ParkUntil): Promise<'parked' | 'cancelled' | 'lost'> {
     const asks = 'asks' in until ? until.asks : []
-    const values = [
-      id,
-      fence,
-      parkedFor(until),
-      asks.map(({ name }) => toText(name)),
-      asks.map(({ request }) => toBuffer(request)),
-    ]
     try {
+      const values = [id, fence, ...parkedColumns(until, asks)]
       const [row] = await this.#run<{ cancelled: boolean }>('park', this.#sql.parkTask, values)
       if (row === undefined) return 'lost'
       return row.cancelled ? 'cancelled' : 'parked'

@@ -151,8 +151,9 @@ export function park({ db, now }: At, id: string, fence: number, until: ParkUnti
   const isTwice = new Set(asks.map(({ name }) => name)).size < asks.length
   if (isTwice || asks.some(({ name }) => db.get(sql.ENTRY_EXISTS, { id, name: toText(name) }) !== undefined))
     throw askedBefore(asks)
-  db.run(sql.PARK_TASK, { id, wake_ms: Math.round(parkedFor(until)), asks: asks.length, now })
-  for (const [index, { name, request }] of asks.entries()) {
+  const message = until.statusMessage === undefined ? null : toText(until.statusMessage)
+  db.run(sql.PARK_TASK, { id, wake_ms: Math.round(parkedFor(until)), asks: asks.length, message, now })
+  for (const [index, { name, request, artifacts }] of asks.entries()) {
     const seq = held.journal_length + index + 1
     db.run(sql.RECORD_ENTRY, {
       id,
@@ -162,7 +163,7 @@ export function park({ db, now }: At, id: string, fence: number, until: ParkUnti
       fence,
       request,
       value: null,
-      artifacts: null,
+      artifacts: toJson(artifacts),
       now,
     })
   }

@@ -67,7 +67,7 @@ export const LENGTHEN_JOURNAL = `update hf_task set journal_length = journal_len
 export const RECORD_ENTRY = `insert into hf_journal (task_id, name, seq, kind, fence, request, value, artifacts, recorded_at)
   values ($id, $name, $seq, $kind, $fence, $request, $value, $artifacts, $now)`
 export const PARK_TASK = `update hf_task set state = 2, run_at = $now + $wake_ms, open_asks = $asks,
-    journal_length = journal_length + $asks, ${free}, ${changed} where id = $id`
+    journal_length = journal_length + $asks, status_message = coalesce($message, status_message), ${free}, ${changed} where id = $id`
 
 export const ANSWERABLE = 'select state, queue, open_asks from hf_task where id = $id and owner = $owner'
 export const ANSWER_ASK = `update hf_journal set value = $value, answered_at = $now

@@ -57,7 +57,17 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Op
       id: await ask((call) => ({ kind: 'start', call, tool: name, start })),
     }),
   }
-  const services: CallServices = { ...createServices(out, setup), ...opened, tasks }
+  const limits: CallServices['limits'] = {
+    async takeModelTokens(_caller, _tool, estimate) {
+      const taken = await ask((call) => ({ kind: 'take_tokens', call, tokens: estimate() }))
+      return {
+        settle: async (usedTokens) => {
+          if (taken !== '') out.tell({ kind: 'settle_tokens', taken, usedTokens })
+        },
+      }
+    },
+  }
+  const services: CallServices = { ...createServices(out, setup), ...opened, tasks, limits }
   let current: AbortController | undefined
 
   const run = async ({ task, caller, args }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
@@ -109,6 +119,7 @@ function createServices(
     handlerLog: (_operation, level, message, fields) =>
       out.tell({ kind: 'log', level, message, fields: fields && toCloneable(fields) }),
     count: (counter, label) => out.tell({ kind: 'count', counter, label }),
+    modelUsed: (use) => out.tell({ kind: 'model', use }),
     ...NOTHING_SERVED,
   }
   const notify: Notify = Object.freeze({
@@ -130,6 +141,7 @@ const NOTHING_SERVED = {
   sessionEnded: notHere,
   queued: notHere,
   sourceChanged: notHere,
+  queueChanged: notHere,
 }
 
 /** What a handler logs may hold what can't cross; then it goes as Node would print it. */

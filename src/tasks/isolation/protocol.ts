@@ -1,4 +1,4 @@
-import type { Counter } from '../../ports/telemetry.ts'
+import type { Counter, ModelUse } from '../../ports/telemetry.ts'
 import type { TaskCaller, TaskStart } from '../../kernel/task-engine.ts'
 import type { TaskArguments } from '../payload.ts'
 import type { PortableError } from '../portable-error.ts'
@@ -49,6 +49,10 @@ export type FromIsolate =
   | { readonly kind: 'log'; readonly level: string; readonly message: string; readonly fields: object | undefined }
   | { readonly kind: 'failure'; readonly message: string; readonly error: PortableError }
   | { readonly kind: 'count'; readonly counter: Counter; readonly label: string | undefined }
+  | { readonly kind: 'model'; readonly use: ModelUse }
+  /** Asks for tokens of models; the answer is what to settle them by, or empty where nothing limits them. */
+  | { readonly kind: 'take_tokens'; readonly call: number; readonly tokens: number }
+  | { readonly kind: 'settle_tokens'; readonly taken: string; readonly usedTokens: number }
   | { readonly kind: 'notify'; readonly what: 'tools' | 'prompts' | 'resources' }
   | { readonly kind: 'notify'; readonly what: 'resource'; readonly uri: string }
   | {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import type { ClaimedTask, NewTask, SweepReport, TaskStore } from '../../ports/task-store.ts'
+import type { ClaimedTask, NewTask, SweepReport, TaskAdmin, TaskStore } from '../../ports/task-store.ts'
 import type { TestRunner } from './suite.ts'
 
 const bytes = (text: string): Uint8Array => Buffer.from(text)
@@ -13,7 +13,7 @@ const SHORT_MS = 150
 export function taskStoreWaits(
   test: TestRunner['test'],
   given: () => {
-    store: TaskStore
+    store: TaskStore & TaskAdmin
     pass(ms: number): Promise<void>
     queue: string
     owner: string
@@ -122,6 +122,43 @@ export function taskStoreWaits(
       (await store.get(id, owner))!.asks.map(({ name }) => name),
       ['new', ''],
     )
+  })
+
+  test('what a worker says last, as it puts a task aside, is kept in the same write; without a word the one before stays', async () => {
+    const { store, pass, owner } = given()
+    const id = await add()
+    const shown = async (): Promise<unknown> => (await store.get(id, owner))?.statusMessage
+    const first = await claimOne()
+    await store.heartbeat('worker-1', [{ id, fence: first.fence, statusMessage: 'half way' }], LEASE_MS)
+    await store.park(id, first.fence, { asks: asks('q'), statusMessage: 'which half?' })
+    assert.equal(await shown(), 'which half?')
+    await store.answer(id, owner, [{ name: 'q', value: bytes('this') }])
+    const second = await claimOne()
+    assert.equal(await store.park(id, first.fence, { wakeAfterMs: 1, statusMessage: 'stale' }), 'lost')
+    await store.park(id, second.fence, { wakeAfterMs: 1 })
+    assert.equal(await shown(), 'which half?')
+    await pass(20)
+    await sweep()
+    const { fence } = await claimOne()
+    await store.park(id, fence, { wakeAfterMs: 3_600_000, statusMessage: "it's 💣 asleep" })
+    assert.equal(await shown(), "it's 💣 asleep")
+  })
+
+  test('a task names the artifacts of its questions, asked and answered, of each its own', async () => {
+    const { store, owner } = given()
+    const id = await add()
+    const named = async (): Promise<string[]> => (await store.namedArtifacts([id])).toSorted()
+    const ask = (name: string, ...artifacts: string[]) => ({ name, request: bytes('?'), artifacts })
+    const { fence } = await claimOne()
+    assert.equal(await store.park(id, fence - 1, { asks: [ask('stale', 'never')] }), 'lost')
+    await store.park(id, fence, {
+      asks: [ask('one', 'task/o/t/1/"a'), ask('none'), ask('two', 'b', 'c'), ...asks('x')],
+    })
+    assert.deepEqual(await named(), ['b', 'c', 'task/o/t/1/"a'])
+    const answers = ['one', 'none', 'two', 'x'].map((name) => ({ name, value: bytes('yes') }))
+    await store.answer(id, owner, answers)
+    assert.equal(await stateOf(id), 'ready')
+    assert.deepEqual(await named(), ['b', 'c', 'task/o/t/1/"a'])
   })
 
   test('a task that nobody attends any more ends as cancelled, and is no dead letter', async () => {

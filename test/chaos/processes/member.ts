@@ -9,7 +9,7 @@ import { crash, history, holdings, settings } from './this-process.ts'
 const DECORATED = new URL('./opened.ts', import.meta.url).href
 registerHooks({
   resolve(specifier, context, next) {
-    const isOurs = context.parentURL?.endsWith('/src/compose/tasks.ts') === true
+    const isOurs = /\/src\/compose\/(tasks|worker)\.ts$/.test(context.parentURL ?? '')
     return isOurs && ['./task-store.ts', './task-queue.ts', './lease-keeper.ts'].includes(specifier)
       ? { url: DECORATED, shortCircuit: true }
       : next(specifier, context)

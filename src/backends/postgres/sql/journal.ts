@@ -25,7 +25,8 @@ select case when exists (select from recorded) then 'recorded'
   )
 
 /**
- * Parks a task. $1 id · $2 fence · $3 wake after (ms) · arrays: $4 names of questions · $5 questions
+ * Parks a task. $1 id · $2 fence · $3 wake after (ms) · $4 status message or null
+ * Arrays: $5 names of questions · $6 questions · $7 their artifacts (JSON or null)
  * Gives whether it is to be cancelled, and was not parked; nothing where it is not held.
  */
 export const parkTask = (schema: string) =>
@@ -36,15 +37,15 @@ with held as materialized (
   select id, journal_length, cancel_at is not null as cancelled from ${schema}.hf_task
    where id = $1 and fence = $2 and ${stateIs(1)} for no key update),
 parked as (
-  update ${schema}.hf_task t set state = 2, worker = null, lease_until = null, open_asks = cardinality($4::text[]),
-      run_at = clock_timestamp() + ${milliseconds('$3')},
-      journal_length = t.journal_length + cardinality($4::text[]), version = t.version + 1, updated_at = clock_timestamp()
+  update ${schema}.hf_task t set state = 2, worker = null, lease_until = null, open_asks = cardinality($5::text[]),
+      run_at = clock_timestamp() + ${milliseconds('$3')}, status_message = coalesce($4::text, t.status_message),
+      journal_length = t.journal_length + cardinality($5::text[]), version = t.version + 1, updated_at = clock_timestamp()
     from held h where t.id = h.id and not h.cancelled returning t.id),
 asked as (
-  insert into ${schema}.hf_journal (task_id, name, seq, kind, fence, request)
-  select h.id, a.name, h.journal_length + a.ord, 1, $2, a.request
+  insert into ${schema}.hf_journal (task_id, name, seq, kind, fence, request, artifacts)
+  select h.id, a.name, h.journal_length + a.ord, 1, $2, a.request, a.artifacts::jsonb
     from parked join held h on h.id = parked.id
-    cross join unnest($4::text[], $5::bytea[]) with ordinality as a (name, request, ord))
+    cross join unnest($5::text[], $6::bytea[], $7::text[]) with ordinality as a (name, request, artifacts, ord))
 select cancelled from held`,
   )
 
