@@ -12,6 +12,9 @@ import { fromVectorBytes, toFloat32, toVectorBytes, type KeptVector } from './ve
 
 type Params = Parameters<EmbeddingModelV4['doEmbed']>[0]
 
+// Here, and not where a model is wrapped: that may be within the first call that needs it.
+needCurrentCall()
+
 /** Label of these values among all that is cached. */
 const CACHE = 'embedding'
 const VECTORS: Codec<KeptVector> = { encode: toVectorBytes, decode: fromVectorBytes, isDense: true }
@@ -28,7 +31,6 @@ const VECTORS: Codec<KeptVector> = { encode: toVectorBytes, decode: fromVectorBy
  */
 export function embeddingModelMiddleware(options: EmbeddingModelOptions = {}): EmbeddingModelV4Middleware {
   checkModelOptions('embeddingModelMiddleware', options, [])
-  needCurrentCall()
   const { cache: kept, dependency, prices } = options
   /** Texts that are being embedded on this node, by cache and key. */
   const coming = new WeakMap<Cache, Map<string, Promise<KeptVector>>>()

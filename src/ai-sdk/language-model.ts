@@ -27,6 +27,9 @@ import {
 } from './recording.ts'
 import { estimateCall, tokensOf } from './usage.ts'
 
+// Here, and not where a model is wrapped: that may be within the first call that needs it.
+needCurrentCall()
+
 /** Label of these values among all that is cached. */
 const CACHE = 'llm'
 
@@ -53,7 +56,6 @@ const RECORDINGS: Codec<Recording> = {
  */
 export function languageModelMiddleware(options: LanguageModelOptions = {}): LanguageModelV4Middleware {
   checkModelOptions('languageModelMiddleware', options, ['staleMs', 'staleIfErrorMs', 'sampled', 'timing'])
-  needCurrentCall()
   const { cache: kept, dependency, prices } = options
   /** Streams that come in now on this node, by cache and key. */
   const live = new WeakMap<Cache, Map<string, LiveStream>>()
