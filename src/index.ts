@@ -30,6 +30,18 @@ export type {
 } from './define/content.ts'
 export type { Client, Context, ContextLog, ContextTasks, LogLevel, Notify, Principal } from './define/context.ts'
 export type { RequestLimit, ToolLimit } from './define/limits.ts'
+export type {
+  BreakerOptions,
+  BulkheadOptions,
+  Dependency,
+  DependencyOptions,
+  ResolvedDependency,
+  RetryBudgetOptions,
+  RetryOptions,
+  Use,
+  UseOptions,
+  Work,
+} from './define/dependency.ts'
 export { definePrompt } from './define/prompt.ts'
 export type { PromptArgument, PromptDefinition, PromptOptions, PromptReturn } from './define/prompt.ts'
 export { defineResource } from './define/resource.ts'
@@ -104,12 +116,16 @@ export type {
 } from './ports/task-store.ts'
 export type { LimitOverride } from './limits/compiled-limit.ts'
 export type { LimitFacts, OverrideLimits } from './limits/overrides.ts'
+export { ResponseError } from './resilience/classify.ts'
+export { defineDependency } from './resilience/dependency.ts'
+export type { BreakerState } from './resilience/breaker.ts'
+export type { DependencyState } from './resilience/guards.ts'
 export type { TaskEvent } from './tasks/task-events.ts'
 export type { TaskInfo } from './tasks/task-info.ts'
 export type { FetchHandler } from './transports/http/fetch-handler.ts'
 export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'
-export type { Listening, Runtime } from './compose/runtime.ts'
+export type { Listening, Runtime, RuntimeDependencies } from './compose/runtime.ts'
 export type { RuntimeOptions } from './compose/options.ts'
 export type { CreateTaskOptions, RuntimeTasks } from './compose/tasks.ts'
 export type { WorkerOptions } from './compose/worker.ts'

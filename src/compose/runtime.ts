@@ -14,6 +14,8 @@ import { ClientRequests } from '../sessions/client-requests.ts'
 import { NodeInbox } from '../sessions/node-inbox.ts'
 import { Admission } from '../limits/admission.ts'
 import { Limiter } from '../limits/limiter.ts'
+import { Guards, type DependencyState } from '../resilience/guards.ts'
+import type { Use } from '../define/dependency.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
 import { createFetchHandler, type FetchHandler } from '../transports/http/fetch-handler.ts'
@@ -42,6 +44,10 @@ export interface Runtime {
   readonly notify: Notify
   /** Durable tasks, for code outside the tools. @throws where no tool of the server runs as one */
   readonly tasks: RuntimeTasks
+  /** What `ctx.use` does, for code outside the tools. @throws what `ctx.use` throws */
+  readonly use: Use
+  /** What lies outside, as this process has found it. */
+  readonly dependencies: RuntimeDependencies
   /** Starts a worker in this process, where the option `worker` is false; {@link close} ends it. */
   startWorker(options?: WorkerOptions): Promise<void>
   /** Whether requests should be sent here: not before a shared store was reached once, and not any more once {@link close} was called. */
@@ -66,6 +72,14 @@ export interface Runtime {
    * May be called twice.
    */
   close(): Promise<void>
+}
+
+/** The dependencies that a runtime has used. */
+export interface RuntimeDependencies {
+  /** Each that was used at least once. */
+  list(): readonly DependencyState[]
+  /** Calls `listener` whenever the breaker of one opens, lets a probe through, or closes; the returned function ends that. */
+  subscribe(listener: (state: DependencyState) => void): () => void
 }
 
 /** Where a runtime listens. */
@@ -142,6 +156,7 @@ export async function wire(
       isReady,
       isStateUp: () => backends.isUp(),
       limitDecisions: () => limiter?.decisions() ?? [],
+      dependencies: () => guards.list(),
     },
   )
   const ticker = new Ticker(clock, TICK_MS)
@@ -176,6 +191,7 @@ export async function wire(
     clock,
     endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
   })
+  const guards = new Guards({ clock, telemetry })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple).catch(async (error: unknown) => {
@@ -189,6 +205,7 @@ export async function wire(
     ...shared,
     catalog,
     artifacts,
+    guards,
     challenges,
     changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
     limits: limiter,
@@ -285,6 +302,8 @@ export async function wire(
         throw new HoldfastError('invalid_option', 'No tool of this server runs as a task. Give one the option `task`.')
       return tasks.outside
     },
+    use: (dependency, work, use = {}) => guards.use(dependency, work, use, {}),
+    dependencies: { list: () => guards.list(), subscribe: (listener) => guards.subscribe(listener) },
     async startWorker(given = {}) {
       await startWorker(given)
     },

@@ -1,5 +1,6 @@
 import type { ContextArtifacts } from './artifact.ts'
 import type { Asking } from './ask.ts'
+import type { Use } from './dependency.ts'
 
 /** Severity of a log message (RFC 5424, as in MCP "Logging"), from the least to the most severe. */
 export const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const
@@ -84,6 +85,12 @@ export interface Context extends Asking {
   readonly notify: Notify
   /** Starts tasks of this server's tools. */
   readonly tasks: ContextTasks
+  /**
+   * Does something with a dependency, under its guard: in time, repeated where that is safe, not at all while it is down.
+   * Give the signal that `work` gets to whatever waits.
+   * @throws {HoldfastError} `dependency_unavailable`, `dependency_timeout`, which the model can read; what `work` throws
+   */
+  readonly use: Use
   /** Big results: written as they come, and linked to. */
   readonly artifacts: ContextArtifacts
   /**

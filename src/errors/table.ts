@@ -35,6 +35,8 @@ export const RPC_FORBIDDEN = 40300
 export const RPC_LIMITED = 42900
 /** JSON-RPC code of our own for a server that can't take the request now. */
 export const RPC_OVERLOADED = 50300
+/** JSON-RPC code of our own where something outside did not answer in time. */
+export const RPC_TIMEOUT = 50400
 
 /**
  * Every error that Holdfast itself raises, in one table. `docs/errors.md` is generated from it, and a test holds the
@@ -324,6 +326,20 @@ export const ERRORS = {
     true,
     'The state that nodes share cannot be reached now, and the request needs it.',
     'Try again after `retryAfterMs`.',
+  ),
+  dependency_unavailable: wire(
+    RPC_OVERLOADED,
+    503,
+    true,
+    'Something outside that the request needs is left alone for now: too many calls of it have failed, or as many are under way as may be.',
+    'Try again after `retryAfterMs`. `data.dependency` names it; its operator sees why in the metrics of dependencies.',
+  ),
+  dependency_timeout: wire(
+    RPC_TIMEOUT,
+    504,
+    false,
+    'Something outside that the request needs did not answer in time. Whether it has done what it was asked for is not known.',
+    'Try again where doing it twice does no harm. `timeoutMs` of the dependency is the time that it has.',
   ),
   artifact_too_large: wire(
     -32602,

@@ -6,6 +6,7 @@ import { HoldfastError, ToolError } from '../errors/holdfast-error.ts'
 import type { Context } from '../define/context.ts'
 import type { Call } from './call.ts'
 import { callAsTask } from './call-task.ts'
+import { inCall } from './current-call.ts'
 import type { RequestHead } from './exchange.ts'
 import { decodeHeader } from './headers.ts'
 import { withIdempotencyKey } from './idempotency.ts'
@@ -92,7 +93,7 @@ export function runHandler(
   const { telemetry } = call.services
   let value: unknown
   try {
-    value = telemetry.run(call.operation, () => tool.run(args as never, ctx))
+    value = inCall(call, () => telemetry.run(call.operation, () => tool.run(args as never, ctx)))
     if (!isPromise(value)) {
       const outcome = toToolOutcome(tool, value, call)
       return isPromise(outcome) ? outcome.then(undefined, (error: unknown) => onError(call, tool, error)) : outcome
@@ -130,6 +131,9 @@ const ASKING_FAILURES: ReadonlySet<string> = new Set(['client_capability_missing
 /** Failures that are answered as such: the call may be served later, or by another node; or the handler wants it so. */
 const PLAIN_FAILURES: ReadonlySet<string> = new Set(['draining', 'overloaded', 'state_unavailable', 'handler_error'])
 
+/** Failures of what lies outside: counted, and told to the operator by the breaker. The model can do something else meanwhile. */
+const OUTSIDE_FAILURES: ReadonlySet<string> = new Set(['dependency_unavailable', 'dependency_timeout'])
+
 /** A thrown error is a result that the model reads; only a `ToolError`'s message is meant for it. */
 export function failed(call: Call, tool: ToolDefinition, error: unknown): Outcome {
   if (error instanceof ToolError) return toolFailure(error.message)
@@ -139,6 +143,8 @@ export function failed(call: Call, tool: ToolDefinition, error: unknown): Outcom
     return toolFailure(error.message)
   }
   if (error instanceof HoldfastError && PLAIN_FAILURES.has(error.code)) throw error
+  if (error instanceof HoldfastError && OUTSIDE_FAILURES.has(error.code))
+    return toolFailure(`${error.message} (request ${call.requestId})`)
   const { telemetry } = call.services
   if (!call.isDone) telemetry.failure(call.operation, `The tool "${tool.name}" failed.`, error)
   return toolFailure(

@@ -1,6 +1,7 @@
 import type { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Principal } from '../define/context.ts'
 import type { Operation } from '../ports/telemetry.ts'
+import type { Guards } from '../resilience/guards.ts'
 import type { TaskStarter } from './create-task.ts'
 import type { InvocationFacts, Outcome } from './invocation.ts'
 import type { Limited, Limits } from './limits.ts'
@@ -16,6 +17,8 @@ export interface CallServices extends Pick<Services, 'telemetry' | 'clock' | 'ar
   readonly tasks: TaskStarter<Pick<TaskView, 'id'>> | undefined
   /** `undefined`: nothing is limited. */
   readonly limits: Pick<Limits, 'takeModelTokens'> | undefined
+  /** Around everything outside that handlers use. */
+  readonly guards: Guards
 }
 
 /** What runs a handler: a request that is being served, or an attempt at a task. */

@@ -64,6 +64,9 @@ export class HandlerContext implements Context {
       },
     }
   }
+  get use(): Context['use'] {
+    return (dependency, work, options = {}) => this.#call.services.guards.use(dependency, work, options, this.#call)
+  }
   get closeStream(): Context['closeStream'] {
     return (retryMs = 1000) => this.#call.closeStream(retryMs)
   }

@@ -9,6 +9,7 @@ import type { Complete, ListedResource, ResourceDefinition, ResourceReturn } fro
 import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { callTool } from './call-tool.ts'
+import { inCall } from './current-call.ts'
 import type { Catalog, ListKind } from './catalog.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { ownerOf } from './owner.ts'
@@ -123,7 +124,9 @@ function listResources(invocation: Invocation): Outcome | PromiseLike<Outcome> {
   if (listers.length === 0) return { members: services.catalog.page('resources', facts.revision, cursor, principal) }
   const ctx = contextOf(invocation)
   return (async () => {
-    const added: ListedResource[] = (await Promise.all(listers.map(async (template) => template.list!(ctx)))).flat()
+    const list = async (template: ResourceDefinition): Promise<readonly ListedResource[]> =>
+      inCall(invocation, () => template.list!(ctx))
+    const added = (await Promise.all(listers.map(list))).flat()
     return { members: services.catalog.resourcePage(facts.revision, cursor, principal, added) }
   })()
 }
@@ -138,7 +141,8 @@ async function readNow(invocation: Invocation): Promise<Outcome> {
   if (uri.startsWith(ARTIFACT_URI_PREFIX)) return readArtifact(invocation, uri)
   const found = findResource(invocation.services.catalog, uri)
   if (found !== undefined) requireScopes(invocation, found.resource, `The resource ${quote(uri)}`)
-  const value = found && (await found.resource.read(found.target as never, contextOf(invocation)))
+  const value =
+    found && (await inCall(invocation, () => found.resource.read(found.target as never, contextOf(invocation))))
   if (found === undefined || value === undefined || value === null)
     throw new HoldfastError('resource_not_found', `There is no resource ${quote(uri)}.`, { data: { uri } })
   const contents = toContents(uri, value, found.resource)
@@ -211,7 +215,7 @@ async function getNow(invocation: Invocation): Promise<Outcome> {
   const checked = prompt.arguments === undefined ? { value: given } : await prompt.arguments.check(given)
   if (checked.problem !== undefined)
     throw new HoldfastError('invalid_params', `The arguments of the prompt "${name}" do not fit: ${checked.problem}.`)
-  const value = await prompt.get(checked.value as never, contextOf(invocation))
+  const value = await inCall(invocation, () => prompt.get(checked.value as never, contextOf(invocation)))
   const result: { description?: string; messages: readonly PromptMessage[] } =
     typeof value === 'string'
       ? { messages: [{ role: 'user', content: { type: 'text', text: value } }] }
@@ -247,11 +251,14 @@ async function complete(invocation: Invocation): Promise<Outcome> {
         'invalid_params',
         `\`params.context.arguments\` member ${quote(key)} must be a string; it is ${describe(value)}.`,
       )
+  const begun = argument.value
   const completer = findCompleter(invocation, ref, argument.name)
   const values =
     completer === undefined
       ? []
-      : await completer(argument.value, { arguments: chosen as Record<string, string> }, contextOf(invocation))
+      : await inCall(invocation, () =>
+          completer(begun, { arguments: chosen as Record<string, string> }, contextOf(invocation)),
+        )
   if (!Array.isArray(values) || !values.every((value) => typeof value === 'string'))
     throw new TypeError('A completion returned something other than strings.')
   const hasMore = values.length > MAX_COMPLETIONS

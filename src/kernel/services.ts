@@ -3,6 +3,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { EventBus } from '../ports/event-bus.ts'
 import type { StateStore } from '../ports/state-store.ts'
 import type { Telemetry } from '../ports/telemetry.ts'
+import type { Guards } from '../resilience/guards.ts'
 import type { ClientRequests } from '../sessions/client-requests.ts'
 import type { NodeInbox } from '../sessions/node-inbox.ts'
 import type { Admission, AdmissionOptions } from '../limits/admission.ts'
@@ -74,6 +75,8 @@ export interface Services {
   readonly tasks: TaskEngine | undefined
   /** `undefined`: no store is set that all nodes share. */
   readonly artifacts: Artifacts | undefined
+  /** Around everything outside that handlers use. */
+  readonly guards: Guards
   readonly nodeId: string
   nextRequestId(): string
 }

@@ -29,6 +29,12 @@ export interface Telemetry {
   modelUsed(use: ModelUse): void
   /** The broker that rings for tasks is reached (`up`), or `away`; or it has other queues than are needed (`differs`). */
   queueChanged(state: QueueState, error: Error | undefined): void
+  /** A use of a dependency begins. `undefined`: nothing is traced. */
+  startUse(operation: Operation | undefined, dependency: string): UseSpan | undefined
+  /** It has ended. `outcome`: `ok`, `failed`, `error`, `timeout`, `open`, `full` or `cancelled`. */
+  dependencyUsed(dependency: string, outcome: string, durationSeconds: number): void
+  /** The breaker of a dependency has opened, lets a probe through, or has closed. */
+  breakerChanged(dependency: string, state: 'closed' | 'open' | 'half_open'): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -65,6 +71,16 @@ export type Counter =
   | 'task_attempts'
   /** Times that the broker which rings for tasks was found `away`, or with other queues than are needed (`differs`). */
   | 'queue_failures'
+  /** Attempts at something outside that are made again; labelled with the dependency, as the next four are. */
+  | 'dependency_retries'
+  /** Those that its retry budget did not allow. */
+  | 'dependency_retries_refused'
+  /** Uses that went on with a fallback. */
+  | 'dependency_fallbacks'
+  /** Times that its breaker opened, from closed. */
+  | 'breaker_openings'
+  /** Openings that other nodes told of. */
+  | 'breaker_hints'
 
 /** What is known of the broker that rings for tasks. */
 export type QueueState = 'up' | 'away' | 'differs'
@@ -81,6 +97,14 @@ export interface ModelUse {
   /** `undefined`: there is no price for it. */
   readonly cost: { readonly amount: number; readonly currency: string } | undefined
   readonly seconds: number
+}
+
+/** The span of one use of a dependency. */
+export interface UseSpan {
+  /** Runs what belongs to it. */
+  run<T>(fn: () => T): T
+  event(name: string, attributes: Readonly<Record<string, string | number>>): void
+  end(outcome: string, error: unknown): void
 }
 
 /** Where a message came from, as far as that is known. */

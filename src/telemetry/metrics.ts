@@ -19,6 +19,8 @@ export interface Gauges {
   /** Decisions at limits since the start. */
   limitDecisions(): Iterable<{ limit: string; outcome: string; count: number }>
   isStateUp(): boolean
+  /** What lies outside, as far as it was used. */
+  dependencies(): Iterable<{ name: string; breaker: string | undefined; running: number; queued: number }>
 }
 
 /** What is counted: by the kernel, and by telemetry itself. */
@@ -105,12 +107,39 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
     help: 'Times that the broker which rings for tasks was found away, or with other queues than are needed (differs).',
     label: 'reason',
   },
+  dependency_retries: {
+    name: 'holdfast_dependency_retries_total',
+    help: 'Attempts at dependencies that were made again.',
+    label: 'dependency',
+  },
+  dependency_retries_refused: {
+    name: 'holdfast_dependency_retries_refused_total',
+    help: 'Attempts that would have been made again, had the retry budget allowed it.',
+    label: 'dependency',
+  },
+  dependency_fallbacks: {
+    name: 'holdfast_dependency_fallbacks_total',
+    help: 'Uses of dependencies that went on with a fallback.',
+    label: 'dependency',
+  },
+  breaker_openings: {
+    name: 'holdfast_dependency_breaker_openings_total',
+    help: 'Times that the breaker of a dependency opened, from closed.',
+    label: 'dependency',
+  },
+  breaker_hints: {
+    name: 'holdfast_dependency_breaker_hints_total',
+    help: 'Openings of breakers that other nodes told of.',
+    label: 'dependency',
+  },
   dropped_log_lines: {
     name: 'holdfast_dropped_log_lines_total',
     help: 'Log lines lost because their reader was too slow, or could not be written to.',
     label: 'reason',
   },
 }
+
+const BREAKER_VALUES: Readonly<Record<string, number>> = { closed: 0, half_open: 0.5, open: 1 }
 
 /** The metrics of one process as plain values. */
 export type MetricsSnapshot = readonly object[]
@@ -124,6 +153,7 @@ export class Metrics {
   readonly attempts = new Map<string, Series>()
   readonly models = new ModelMetrics()
   readonly #sessions = new Map<string, Series>()
+  readonly #dependencies = new Map<string, Map<string, Series>>()
   readonly #counters = new Map<OwnCounter, Map<string, number>>()
   readonly #gauges: Gauges
   #registry: Promise<Registry> | undefined
@@ -143,6 +173,15 @@ export class Metrics {
     const key = `${tool} ${outcome}`
     let series = this.attempts.get(key)
     if (series === undefined) this.attempts.set(key, (series = new Series({ tool, outcome })))
+    return series
+  }
+
+  /** The series of uses of a dependency that ended so. */
+  dependency(dependency: string, outcome: string): Series {
+    let outcomes = this.#dependencies.get(dependency)
+    if (outcomes === undefined) this.#dependencies.set(dependency, (outcomes = new Map()))
+    let series = outcomes.get(outcome)
+    if (series === undefined) outcomes.set(outcome, (series = new Series({ dependency, outcome })))
     return series
   }
 
@@ -233,6 +272,26 @@ export class Metrics {
     histogram('holdfast_task_attempt_duration_seconds', 'Duration of attempts at tasks, by tool and outcome.', {
       [Symbol.iterator]: () => this.attempts.values(),
     })
+    histogram('holdfast_dependency_duration_seconds', 'Duration of uses of dependencies, retries included.', {
+      [Symbol.iterator]: () => this.#dependencies.values().flatMap((outcomes) => outcomes.values()),
+    })
+    const ofDependencies = (
+      name: string,
+      help: string,
+      read: (one: { breaker: string | undefined; running: number; queued: number }) => number | undefined,
+    ): void =>
+      register(registry, name, help, 'gauge', () =>
+        Array.from(gauges.dependencies(), (one) => ({ value: read(one), labels: { dependency: one.name } })).filter(
+          ({ value }) => value !== undefined,
+        ),
+      )
+    ofDependencies(
+      'holdfast_dependency_breaker_open',
+      '1 while the breaker of a dependency is open, 0.5 while it is probed, 0 while it is closed.',
+      ({ breaker }) => (breaker === undefined ? undefined : BREAKER_VALUES[breaker]),
+    )
+    ofDependencies('holdfast_dependency_running', 'Attempts at dependencies that are under way.', (one) => one.running)
+    ofDependencies('holdfast_dependency_queued', 'Attempts at dependencies that wait for a place.', (one) => one.queued)
     histogram('holdfast_queue_wait_seconds', 'Time that requests waited for a slot, if they had to and got one.', [
       this.queueWait,
     ])
@@ -255,7 +314,7 @@ function register(
   registry: Registry,
   name: string,
   help: string,
-  type: 'counter' | 'histogram',
+  type: 'counter' | 'histogram' | 'gauge',
   values: () => object[],
 ): void {
   const metric = {

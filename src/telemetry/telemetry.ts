@@ -11,6 +11,7 @@ import type {
   QueueState,
   SessionEnd,
   Telemetry,
+  UseSpan,
 } from '../ports/telemetry.ts'
 import { toLogError, toLogText, toLogValue } from './log-values.ts'
 import { Logger, type Level, type LoggerOptions } from './logger.ts'
@@ -180,6 +181,21 @@ export class RuntimeTelemetry implements Telemetry {
     if (!this.#log.isEnabled(as)) return
     const logged = fields === undefined ? {} : { fields: toLogValue(fields) }
     this.#log.log(as, { ...contextOf(operation), ...logged }, toLogText(String(message)))
+  }
+
+  startUse(operation: Operation | undefined, dependency: string): UseSpan | undefined {
+    return this.#tracing?.startUse((operation as RunningOperation | undefined)?.context, dependency)
+  }
+
+  dependencyUsed(dependency: string, outcome: string, durationSeconds: number): void {
+    this.metrics.dependency(dependency, outcome).observe(durationSeconds)
+  }
+
+  breakerChanged(dependency: string, state: 'closed' | 'open' | 'half_open'): void {
+    if (state === 'open')
+      this.#log.log('warn', { dependency }, 'The dependency is left alone: too many calls of it have failed.')
+    else if (state === 'closed') this.#log.log('info', { dependency }, 'The dependency is back.')
+    else this.#log.log('debug', { dependency }, 'The dependency is probed.')
   }
 
   count(counter: Counter, label?: string): void {

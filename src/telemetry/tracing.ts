@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import type { Context, Histogram, Span, SpanOptions, TextMapGetter, Tracer } from '@opentelemetry/api'
-import type { AttemptStart, OperationEnd, OperationStart } from '../ports/telemetry.ts'
-import type { LoggedError } from './log-values.ts'
+import type { AttemptStart, OperationEnd, OperationStart, UseSpan } from '../ports/telemetry.ts'
+import { toLogError, type LoggedError } from './log-values.ts'
 import { DURATION_BUCKETS_SECONDS, operationAttributes, type Attributes, type Series } from './operation-series.ts'
 
 type Api = typeof import('@opentelemetry/api')
@@ -119,6 +119,33 @@ export class Tracing {
     span.setAttribute('holdfast.task.outcome', outcome)
     if (outcome === 'failed') span.setStatus({ code: this.#api.SpanStatusCode.ERROR })
     span.end()
+  }
+
+  /** A child of the operation's span; what the dependency's client reports by itself becomes its child. */
+  startUse(parent: Context | undefined, dependency: string): UseSpan {
+    const { context, trace, SpanKind, SpanStatusCode } = this.#api
+    const active = context.active()
+    // Within a span of the handler's own, that is the parent.
+    const from = trace.getSpan(active) === undefined ? (parent ?? active) : active
+    const span = this.#tracer.startSpan(
+      `use ${dependency}`,
+      { kind: SpanKind.INTERNAL, attributes: { 'holdfast.dependency': dependency } },
+      from,
+    )
+    const within = trace.setSpan(from, span)
+    return {
+      run: (fn) => context.with(within, fn),
+      event: (name, attributes) => void span.addEvent(name, attributes),
+      end: (outcome, error) => {
+        span.setAttribute('holdfast.dependency.outcome', outcome)
+        if (outcome !== 'ok') {
+          span.setAttribute('error.type', outcome)
+          span.setStatus({ code: SpanStatusCode.ERROR })
+          if (error !== undefined) this.exception(span, toLogError(error))
+        }
+        span.end()
+      },
+    }
   }
 
   end(span: Span, series: Series, { durationSeconds, errorType, rpcCode, message }: OperationEnd): void {

@@ -1,6 +1,8 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -189,6 +191,28 @@ test('definitions: a client of 2025-03-26 gets a link as text', async () => {
   await using served = await client('docs/definitions.md', 'server.ts', { revision: '2025-03-26' })
   const { content } = await served.callTool('report', { month: '2026-03-01' })
   expect(content[1]).toEqual({ type: 'text', text: 'Report of 2026-03-01: report://2026-03-01' })
+})
+
+use('docs/resilience.md', 'server.ts')
+test('resilience: a lookup is repeated, and its dependency is left alone while it is down', async () => {
+  const answers = [503, 200, 404]
+  const crm = createServer((request, response) => {
+    response.writeHead(answers.shift() ?? 500).end(`customer at ${request.url}`)
+  }).listen(0, '127.0.0.1')
+  await once(crm, 'listening')
+  process.env.CRM_URL = `http://127.0.0.1:${(crm.address() as AddressInfo).port}`
+  try {
+    await using served = await client('docs/resilience.md', 'server.ts')
+    const look = (): Promise<string> => served.callTool('customer', { number: '7/1' }).then(({ text }) => text)
+    expect(await look()).toBe('customer at /customers/7%2F1')
+    expect(await look()).toBe('There is no customer 7/1.')
+    for (let call = 0; call < 2; call++) expect(await look()).toContain('failed unexpectedly')
+    expect(await look()).toMatch(/^crm is not available now: too many calls of it have failed\. Try again in [45] s\./)
+  } finally {
+    delete process.env.CRM_URL
+    crm.closeAllConnections()
+    crm.close()
+  }
 })
 
 use('docs/definitions.md', 'schemas.ts')

@@ -14,8 +14,12 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'croner', 'lru-cache', 'node:module'],
   },
   kernel: {
-    folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts'],
+    folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts', 'resilience'],
     packages: ['lru-cache', 'node:async_hooks', 'node:buffer', 'node:crypto', 'node:util'],
+  },
+  resilience: {
+    folders: ['errors', 'ports', 'define', 'kernel'],
+    packages: ['cockatiel', 'node:async_hooks', 'node:stream'],
   },
   sessions: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
   limits: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto', 'lru-cache'] },
@@ -71,6 +75,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'kernel',
       'sessions',
       'limits',
+      'resilience',
       'telemetry',
       'auth',
       'transports',
@@ -96,7 +101,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
   },
   artifacts: { folders: ['errors', 'ports', 'define', 'kernel'], packages: ['node:crypto'] },
   tasks: {
-    folders: ['errors', 'ports', 'define', 'kernel', 'artifacts'],
+    folders: ['errors', 'ports', 'define', 'kernel', 'artifacts', 'resilience'],
     packages: ['node:crypto', 'node:worker_threads', 'node:child_process', 'node:util', 'node:v8'],
   },
   testing: {

@@ -16,6 +16,7 @@ export const IDLE: Gauges = {
   isReady: () => true,
   limitDecisions: () => [],
   isStateUp: () => true,
+  dependencies: () => [],
 }
 
 /** A server that has one of everything that telemetry tells apart. */

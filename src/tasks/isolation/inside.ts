@@ -9,6 +9,7 @@ import type { ToolDefinition } from '../../define/tool.ts'
 import type { CallServices } from '../../kernel/call.ts'
 import { systemClock } from '../../ports/clock.ts'
 import type { Operation, Telemetry } from '../../ports/telemetry.ts'
+import { Guards } from '../../resilience/guards.ts'
 import { fromPortable, toPortable } from '../portable-error.ts'
 import { TaskRun } from '../task-run.ts'
 import type { Attempt, AttemptTask } from '../worker.ts'
@@ -109,7 +110,7 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Op
 function createServices(
   out: WayOut,
   { questionTtlMs }: IsolateSetup,
-): Pick<CallServices, 'telemetry' | 'clock' | 'changes' | 'options'> {
+): Pick<CallServices, 'telemetry' | 'clock' | 'changes' | 'options' | 'guards'> {
   const telemetry: Telemetry = {
     // The worker begins and ends the operation, since it sees more of its end.
     startAttempt: (start): Operation => ({ start }),
@@ -120,6 +121,10 @@ function createServices(
       out.tell({ kind: 'log', level, message, fields: fields && toCloneable(fields) }),
     count: (counter, label) => out.tell({ kind: 'count', counter, label }),
     modelUsed: (use) => out.tell({ kind: 'model', use }),
+    startUse: () => undefined,
+    dependencyUsed: (dependency, outcome, durationSeconds) =>
+      out.tell({ kind: 'used', dependency, outcome, durationSeconds }),
+    breakerChanged: (dependency, state) => out.tell({ kind: 'breaker', dependency, state }),
     ...NOTHING_SERVED,
   }
   const notify: Notify = Object.freeze({
@@ -128,7 +133,9 @@ function createServices(
     resourcesChanged: () => out.tell({ kind: 'notify', what: 'resources' }),
     resourceUpdated: (uri: string) => out.tell({ kind: 'notify', what: 'resource', uri }),
   })
-  return { telemetry, clock: systemClock, changes: { notify }, options: { questionTtlMs } }
+  // It learns by itself what is down: what its worker has learnt stays there.
+  const guards = new Guards({ clock: systemClock, telemetry })
+  return { telemetry, clock: systemClock, changes: { notify }, options: { questionTtlMs }, guards }
 }
 
 const notHere = (): never => {

@@ -189,6 +189,10 @@ export class Isolate {
         void this.#taken.get(message.taken)?.settle(message.usedTokens)
         this.#taken.delete(message.taken)
         return
+      case 'used':
+        return telemetry.dependencyUsed(message.dependency, message.outcome, message.durationSeconds)
+      case 'breaker':
+        return telemetry.breakerChanged(message.dependency, message.state)
       case 'notify':
         if (message.what === 'resource') notify.resourceUpdated(message.uri)
         else notify[`${message.what}Changed`]()

@@ -53,6 +53,13 @@ export type FromIsolate =
   /** Asks for tokens of models; the answer is what to settle them by, or empty where nothing limits them. */
   | { readonly kind: 'take_tokens'; readonly call: number; readonly tokens: number }
   | { readonly kind: 'settle_tokens'; readonly taken: string; readonly usedTokens: number }
+  | {
+      readonly kind: 'used'
+      readonly dependency: string
+      readonly outcome: string
+      readonly durationSeconds: number
+    }
+  | { readonly kind: 'breaker'; readonly dependency: string; readonly state: 'closed' | 'open' | 'half_open' }
   | { readonly kind: 'notify'; readonly what: 'tools' | 'prompts' | 'resources' }
   | { readonly kind: 'notify'; readonly what: 'resource'; readonly uri: string }
   | {

@@ -1,0 +1,126 @@
+import { once } from 'node:events'
+import * as z from 'zod'
+import { expect, test } from 'vitest'
+import {
+  defineDependency,
+  definePrompt,
+  defineResource,
+  defineServer,
+  defineTool,
+  type Context,
+  type ServerDefinition,
+} from '../../src/index.ts'
+import { connect } from '../../src/testing/index.ts'
+import { outside } from './server.ts'
+
+const NO_WAIT = { baseMs: 1, maxMs: 1 }
+
+/** A server with one tool. */
+const withTool = (run: (ctx: Context) => Promise<string>): ServerDefinition =>
+  defineServer({
+    name: 'guarded',
+    version: '1.0.0',
+    tools: [defineTool({ name: 'go', description: 'Goes', input: z.object({}), run: (_args, ctx) => run(ctx) })],
+  })
+
+test('a handler uses a dependency by `ctx.use`, and gets what the work gives', async () => {
+  const crm = defineDependency({ name: 'crm' })
+  await using client = await connect(withTool((ctx) => ctx.use(crm, async (_signal, attempt) => `attempt ${attempt}`)))
+  expect((await client.callTool('go')).text).toBe('attempt 1')
+  expect(client.runtime.dependencies.list()).toEqual([{ name: 'crm', breaker: 'closed', running: 0, queued: 0 }])
+})
+
+test('`use` and `fetch` of a dependency find the runtime of the call that they are made in, in tools, resources, prompts and completions', async () => {
+  await using api = await outside((_request, response) => response.end('hello'))
+  const crm = defineDependency({ name: 'crm' })
+  const hello = async (): Promise<string> => (await crm.fetch(api.url)).text()
+  const server = defineServer({
+    name: 'guarded',
+    version: '1.0.0',
+    tools: [defineTool({ name: 'go', description: 'Goes', input: z.object({}), run: hello })],
+    resources: [defineResource({ name: 'r', uri: 'r://1', description: 'A resource', read: hello })],
+    prompts: [
+      definePrompt({
+        name: 'p',
+        description: 'A prompt',
+        arguments: z.object({ word: z.string() }),
+        complete: { word: async () => [await hello()] },
+        get: hello,
+      }),
+    ],
+  })
+  await using client = await connect(server)
+  expect((await client.callTool('go')).text).toBe('hello')
+  expect(await client.readResource('r://1')).toMatchObject([{ text: 'hello' }])
+  expect((await client.getPrompt('p', { word: 'x' })).messages).toMatchObject([{ content: { text: 'hello' } }])
+  expect(await client.complete({ prompt: 'p' }, 'word', 'h')).toEqual(['hello'])
+  const { body } = await client.runtime.metrics()
+  expect(body).toContain('holdfast_dependency_duration_seconds_count{dependency="crm",outcome="ok"} 4')
+})
+
+test('what a guard has learnt belongs to a runtime: another one starts clean', async () => {
+  const crm = defineDependency({ name: 'crm', retry: false, breaker: { consecutiveFailures: 1 } })
+  const server = withTool((ctx) =>
+    ctx.use(crm, () => Promise.reject(Object.assign(new Error(), { code: 'ECONNRESET' }))),
+  )
+  await using first = await connect(server)
+  await first.callTool('go')
+  expect(first.runtime.dependencies.list()).toMatchObject([{ breaker: 'open' }])
+  await using second = await connect(server)
+  expect(second.runtime.dependencies.list()).toEqual([])
+})
+
+test('the model reads that a dependency is not available, and when to try again', async () => {
+  const crm = defineDependency({ name: 'crm', retry: false, breaker: { consecutiveFailures: 1 } })
+  await using client = await connect(
+    withTool((ctx) => ctx.use(crm, () => Promise.reject(Object.assign(new Error(), { code: 'ECONNREFUSED' })))),
+  )
+  expect((await client.callTool('go')).text).toContain('failed unexpectedly')
+  const refused = await client.callTool('go')
+  expect(refused.isError).toBe(true)
+  expect(refused.text).toMatch(
+    /^crm is not available now: too many calls of it have failed\. Try again in [45] s\. \(request /,
+  )
+})
+
+test('a call that its client cancels closes the connection to the dependency', async () => {
+  let closed: Promise<unknown> | undefined
+  const asked = Promise.withResolvers<void>()
+  await using api = await outside((request) => {
+    closed = once(request.socket, 'close')
+    asked.resolve()
+  })
+  const crm = defineDependency({ name: 'crm' })
+  await using client = await connect(withTool(async () => (await crm.fetch(api.url)).text()))
+  const cancel = new AbortController()
+  const call = client.callTool('go', {}, { signal: cancel.signal })
+  await asked.promise
+  cancel.abort(new Error('enough'))
+  await expect(call).rejects.toThrow('enough')
+  await closed
+  expect(client.runtime.dependencies.list()).toMatchObject([{ breaker: 'closed', running: 0 }])
+})
+
+test('background code uses a dependency by the runtime', async () => {
+  const crm = defineDependency({ name: 'crm', retry: NO_WAIT })
+  await using client = await connect(withTool(async () => ''))
+  let attempts = 0
+  const value = await client.runtime.use(
+    crm,
+    () => {
+      if (++attempts === 1) throw Object.assign(new Error(), { code: 'ECONNREFUSED' })
+      return 7
+    },
+    {},
+  )
+  expect([value, attempts]).toEqual([7, 2])
+  expect((await client.runtime.metrics()).body).toContain('holdfast_dependency_retries_total{dependency="crm"} 1')
+})
+
+test('outside any call a dependency is guarded by the process', async () => {
+  const alone = defineDependency({ name: 'alone', timeoutMs: 20, retry: false })
+  await expect(alone.use(() => new Promise(() => undefined))).rejects.toMatchObject({
+    code: 'dependency_timeout',
+    message: 'alone did not answer within 20 ms.',
+  })
+})
