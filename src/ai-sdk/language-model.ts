@@ -8,7 +8,7 @@ import type {
 import { partitionOf, type Cache, type CacheEntry } from '../cache/cache.ts'
 import type { Codec } from '../cache/codec.ts'
 import type { Call } from '../kernel/call.ts'
-import { currentCall, needCurrentCall } from '../kernel/current-call.ts'
+import { currentCall, inSharedCall, needCurrentCall } from '../kernel/current-call.ts'
 import { callKey } from './call-key.ts'
 import { generate, stream } from './guarded.ts'
 import { LiveStream } from './live-stream.ts'
@@ -145,9 +145,10 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
   ): Promise<Recording> => {
     const { cache } = of.call.services
     let failure: { readonly error: unknown } | undefined
-    const compute = async (signal: AbortSignal): Promise<Recording> => {
+    const compute = async (flight: AbortSignal): Promise<Recording> => {
+      const signal = AbortSignal.any([flight, into.signal])
       try {
-        return await streamNow(of, model, params, AbortSignal.any([signal, into.signal]), into)
+        return await inSharedCall(of.call, signal, () => streamNow(of, model, params, signal, into))
       } catch (error) {
         failure = { error }
         throw error
@@ -198,7 +199,8 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
       const entry = entryOf(call, 'generate', model, params)
       const caller = callerSignal(call, params)
       if (entry === undefined) return (await generateNow(of, model, params, caller)).result
-      const compute = (signal: AbortSignal): Promise<KeptResult> => generateNow(of, model, params, signal)
+      const compute = (signal: AbortSignal): Promise<KeptResult> =>
+        inSharedCall(call!, signal, () => generateNow(of, model, params, signal))
       const { value, from } = await call!.services.cache.through(entry, compute, RESULTS, caller && { signal: caller })
       if (from === 'computed') return value.result
       tell(

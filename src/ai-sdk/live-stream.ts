@@ -99,7 +99,7 @@ export class LiveStream {
           pull: async (controller) => {
             while (next === this.#parts.length && this.#end === undefined && !hasLeft) await this.#change()
             if (signal?.aborted === true) return controller.error(signal.reason)
-            if (next < this.#parts.length) return controller.enqueue(this.#parts[next++])
+            if (next < this.#parts.length) return controller.enqueue(this.#parts[next++]!)
             leave()
             if (this.#end !== undefined && 'error' in this.#end) controller.error(this.#end.error)
             else controller.close()

@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
+import { TieredCache } from '../cache/tiered-cache.ts'
 import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import type { Notify } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
+import { resourceTag } from '../kernel/cached-resource.ts'
 import { compileCatalog } from '../kernel/catalog.ts'
 import { ChangeHub } from '../kernel/changes.ts'
 import { Kernel } from '../kernel/kernel.ts'
@@ -42,6 +44,8 @@ const FLUSH_MS = 500
 export interface Runtime {
   /** Tells clients that something changed. */
   readonly notify: Notify
+  /** Cached values, for code outside the tools. */
+  readonly cache: RuntimeCache
   /** Durable tasks, for code outside the tools. @throws where no tool of the server runs as one */
   readonly tasks: RuntimeTasks
   /** What `ctx.use` does, for code outside the tools. @throws what `ctx.use` throws */
@@ -80,6 +84,15 @@ export interface RuntimeDependencies {
   list(): readonly DependencyState[]
   /** Calls `listener` whenever the breaker of one opens, lets a probe through, or closes; the returned function ends that. */
   subscribe(listener: (state: DependencyState) => void): () => void
+}
+
+/** What code outside the tools may do with cached values. */
+export interface RuntimeCache {
+  /**
+   * Lets nothing be given out any more that is cached with one of these tags and was computed before, on any node.
+   * @throws {HoldfastError} `invalid_cache` for what are no tags; `state_unavailable` where the store can't be told: try again then
+   */
+  invalidate(tags: readonly string[]): Promise<void>
 }
 
 /** Where a runtime listens. */
@@ -155,6 +168,7 @@ export async function wire(
       openStreams: () => kernel.openStreamCount,
       isReady,
       isStateUp: () => backends.isUp(),
+      cacheMemory: () => cache.memory,
       limitDecisions: () => limiter?.decisions() ?? [],
       dependencies: () => guards.list(),
     },
@@ -192,6 +206,15 @@ export async function wire(
     endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
   })
   const guards = new Guards({ clock, telemetry })
+  // What runs apart has a cache of its own, and reaches ours by the store.
+  const isCacheShared = isShared || server.tools.some(({ task }) => task?.isolation !== undefined)
+  const cache = new TieredCache({
+    server: server.name,
+    clock,
+    telemetry,
+    maxBytes: options.maxCacheBytes,
+    shared: isCacheShared ? { state, bus } : undefined,
+  })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple).catch(async (error: unknown) => {
@@ -204,10 +227,18 @@ export async function wire(
   const services: Services = {
     ...shared,
     catalog,
+    cache,
     artifacts,
     guards,
     challenges,
-    changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
+    changes: new ChangeHub(
+      bus,
+      (error) => telemetry.failure(undefined, 'A change could not be published.', error),
+      // Who is told that it has changed must not read what it was.
+      server.resources.some((resource) => resource.cache !== undefined)
+        ? (uri) => cache.invalidate([resourceTag(uri)])
+        : undefined,
+    ),
     limits: limiter,
     admission,
     running: new Set(),
@@ -221,6 +252,7 @@ export async function wire(
   const kernel = new Kernel(services)
   await kernel.start()
   await members?.start()
+  await cache.start()
   collector?.start()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
@@ -276,6 +308,7 @@ export async function wire(
     await tasks?.close()
     limiter?.close()
     await members?.close()
+    await cache.close()
     await artifacts?.close()
     await backends.close()
     // Last of what is reached from outside: it says until then that this process is not ready.
@@ -297,6 +330,7 @@ export async function wire(
 
   const runtime: Runtime = {
     notify: services.changes.notify,
+    cache: { invalidate: (tags) => cache.invalidate(tags) },
     get tasks() {
       if (tasks === undefined)
         throw new HoldfastError('invalid_option', 'No tool of this server runs as a task. Give one the option `task`.')

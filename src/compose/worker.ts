@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url'
 import type { ServerDefinition } from '../define/server.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { resolveTrigger } from '../define/trigger.ts'
+import { serveState } from '../backends/ipc/primary.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { startTask } from '../kernel/create-task.ts'
 import { keepSubscribed } from '../kernel/keep-subscribed.ts'
@@ -133,6 +134,8 @@ export async function startWorker(
     entry: ISOLATE_ENTRY,
     definition: definition === undefined ? undefined : toModuleUrl(definition),
     artifacts: reachableArtifacts(options, place.isMultiple),
+    maxCacheBytes: options.maxCacheBytes,
+    serveState: (port) => serveState(port, services.state, services.bus),
   })
   const name = `${hostname()}-${process.pid}-${services.nodeId}`
   /** Filled in below: the keeper is there first. */

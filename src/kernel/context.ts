@@ -9,6 +9,7 @@ import {
   type Principal,
 } from '../define/context.ts'
 import type { Call } from './call.ts'
+import { cached } from './cached.ts'
 import { createTask } from './create-task.ts'
 import { sha256 } from './digest.ts'
 import { elicitQuestion, rootsQuestion, sampleQuestion, urlQuestion } from './question.ts'
@@ -18,15 +19,20 @@ import type { Replay } from './replay.ts'
 export class HandlerContext implements Context {
   readonly #call: Call
   readonly #openReplay: () => Replay
+  readonly #signal: AbortSignal | undefined
   #log: ContextLog | undefined
 
-  /** @param openReplay gives the call's steps and questions, made on first use. */
-  constructor(call: Call, openReplay: () => Replay) {
+  /**
+   * @param openReplay gives the call's steps and questions, made on first use.
+   * @param signal takes the place of the call's: others may wait for the handler too.
+   */
+  constructor(call: Call, openReplay: () => Replay, signal?: AbortSignal) {
     this.#call = call
+    this.#signal = signal
     this.#openReplay = openReplay
   }
   get signal(): AbortSignal {
-    return this.#call.signal
+    return this.#signal ?? this.#call.signal
   }
   get log(): ContextLog {
     return (this.#log ??= createLog(this.#call))
@@ -66,6 +72,12 @@ export class HandlerContext implements Context {
   }
   get use(): Context['use'] {
     return (dependency, work, options = {}) => this.#call.services.guards.use(dependency, work, options, this.#call)
+  }
+  get cache(): Context['cache'] {
+    return (name, key, compute, options) => cached(this.#call, name, key, compute, options)
+  }
+  get invalidate(): Context['invalidate'] {
+    return (tags) => this.#call.services.cache.invalidate(tags)
   }
   get closeStream(): Context['closeStream'] {
     return (retryMs = 1000) => this.#call.closeStream(retryMs)

@@ -99,9 +99,9 @@ class RequestHost implements ReplayHost {
   }
 }
 
-/** What a handler that runs in a request gets. */
-export function contextOf(invocation: Invocation): Context {
-  return new HandlerContext(invocation, () => (invocation.replay ??= new Replay(new RequestHost(invocation))))
+/** What a handler that runs in a request gets. @param signal in place of the request's */
+export function contextOf(invocation: Invocation, signal?: AbortSignal): Context {
+  return new HandlerContext(invocation, () => (invocation.replay ??= new Replay(new RequestHost(invocation))), signal)
 }
 
 /**

@@ -35,6 +35,8 @@ export interface Telemetry {
   dependencyUsed(dependency: string, outcome: string, durationSeconds: number): void
   /** The breaker of a dependency has opened, lets a probe through, or has closed. */
   breakerChanged(dependency: string, state: 'closed' | 'open' | 'half_open'): void
+  /** What became of a request to a cache. */
+  cached(cache: string, event: CacheEvent): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -106,6 +108,15 @@ export interface UseSpan {
   event(name: string, attributes: Readonly<Record<string, string | number>>): void
   end(outcome: string, error: unknown): void
 }
+
+/**
+ * What became of a request to a cache: a value from the `memory` of this process, from the `store`, expired and computed anew
+ * meanwhile (`stale`) or in vain (`stale_if_error`); it `waited` for another's computing, was `computed`, has `failed`; was
+ * `missed` (by a batch, which computes by itself), or `bypassed` the cache, since the caller is anonymous, or was asked.
+ * `unled`: something was computed without asking whether another node does.
+ */
+export type CacheEvent =
+  'memory' | 'store' | 'stale' | 'stale_if_error' | 'waited' | 'computed' | 'failed' | 'missed' | 'bypassed' | 'unled'
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {

@@ -2,6 +2,7 @@ import type { Context, Span } from '@opentelemetry/api'
 import type {
   AttemptEnd,
   AttemptStart,
+  CacheEvent,
   Counter,
   ModelUse,
   Operation,
@@ -204,6 +205,10 @@ export class RuntimeTelemetry implements Telemetry {
 
   modelUsed(use: ModelUse): void {
     this.metrics.models.used(use)
+  }
+
+  cached(cache: string, event: CacheEvent): void {
+    this.metrics.cached(cache, event)
   }
 
   queued(seconds: number): void {

@@ -2,7 +2,7 @@ import type { LanguageModelV4GenerateResult, LanguageModelV4StreamPart } from '@
 import { describe, expect, it } from 'vitest'
 import { replay, toKept, toRecording, type RecordedPart } from '../../src/ai-sdk/recording.ts'
 import { FakeClock } from '../../src/testing/index.ts'
-import { finish, finished, NO_USAGE, textParts } from './support.ts'
+import { collect, finish, finished, NO_USAGE, textParts } from './support.ts'
 
 const at = (parts: readonly LanguageModelV4StreamPart[], everyMs = 10): RecordedPart[] =>
   parts.map((part, index) => [index * everyMs, part])
@@ -64,7 +64,7 @@ describe('a stream', () => {
 
   it('is replayed at once, the same but for a mark at its end', async () => {
     const recording = toRecording(at(parts), 50)!
-    const replayed = await Array.fromAsync(replay(recording, 'collapsed', new FakeClock(), new AbortController().signal))
+    const replayed = await collect(replay(recording, 'collapsed', new FakeClock(), new AbortController().signal))
     expect(replayed).toEqual([
       ...parts.slice(0, -1),
       { ...parts.at(-1), providerMetadata: { holdfast: { cached: true } } },

@@ -41,7 +41,13 @@ export const finish = (reason: Reason = 'stop', usage = usageOf(10, 5)): Languag
 })
 
 export async function readAll<T>(stream: ReadableStream<T>): Promise<T[]> {
-  return Array.fromAsync(stream as unknown as AsyncIterable<T>)
+  return collect(stream as unknown as AsyncIterable<T>)
+}
+
+export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = []
+  for await (const item of items) all.push(item)
+  return all
 }
 
 /** A model's answer in one piece. */

@@ -5,7 +5,7 @@ import type { TaskCaller, TaskStart } from '../../kernel/task-engine.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { Operation, Telemetry } from '../../ports/telemetry.ts'
 import type { TaskArguments } from '../payload.ts'
-import { fromPortable, toPortable } from '../portable-error.ts'
+import { fromPortable, toPortable } from '../../errors/portable-error.ts'
 import type { Attempt, AttemptOutcome, AttemptTask } from '../worker.ts'
 import { startHost, type Host, type HostOptions, type IsolationKind } from './host.ts'
 import type { FromIsolate } from './protocol.ts'
@@ -177,6 +177,8 @@ export class Isolate {
         return
       case 'failure':
         return telemetry.failure(run?.operation, message.message, fromPortable(message.error))
+      case 'cached':
+        return telemetry.cached(message.cache, message.event)
       case 'count':
         return telemetry.count(message.counter, message.label)
       case 'model':
