@@ -18,6 +18,8 @@ import { checkModelOptions, type LanguageModelOptions } from './options.ts'
 import {
   asCached,
   finishOf,
+  isComplete,
+  isLasting,
   replay,
   toKept,
   toRecording,
@@ -36,13 +38,13 @@ const CACHE = 'llm'
 const RESULTS: Codec<KeptResult> = {
   encode: (result) => toBytes(toKept(result)),
   decode: (bytes) => fromBytes(bytes) as KeptResult,
-  keepingOf: (result) => (toKept(result) === undefined ? 'shared' : 'value'),
+  keepingOf: (result) => (isLasting(result) ? 'value' : 'shared'),
 }
 const RECORDINGS: Codec<Recording> = {
-  encode: ({ parts, ms }) => toBytes(toRecording(parts, ms)),
+  encode: (recording) => toBytes(toRecording(recording)),
   decode: (bytes) => fromBytes(bytes) as Recording,
   // Who waits on another node would be given a broken stream as if it were the answer.
-  keepingOf: ({ parts, ms }) => (toRecording(parts, ms) === undefined ? 'own' : 'value'),
+  keepingOf: (recording) => (isComplete(recording) ? 'value' : 'own'),
 }
 
 /**

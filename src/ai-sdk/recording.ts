@@ -32,10 +32,9 @@ const KEPT_REASONS: ReadonlySet<LanguageModelV4FinishReason['unified']> = new Se
 /** What is never kept: an approval is asked for once, under an id of the provider's; raw parts are for finding faults. */
 const UNKEPT_PARTS: ReadonlySet<string> = new Set(['tool-approval-request', 'error', 'raw'])
 
-/** The answer as it is kept: without the request and the bodies, which are large, and without the headers of a connection. */
-export function toKept({ result, ms }: KeptResult): KeptResult | undefined {
+/** The answer without the request and the bodies, which are large, and without the headers of a connection. */
+export function toKept({ result, ms }: KeptResult): KeptResult {
   const { content, finishReason, usage, warnings, providerMetadata, structuredOutputText, response } = result
-  if (!KEPT_REASONS.has(finishReason.unified) || content.some(({ type }) => UNKEPT_PARTS.has(type))) return undefined
   const { id, timestamp, modelId } = response ?? {}
   return {
     ms,
@@ -55,11 +54,20 @@ export function toKept({ result, ms }: KeptResult): KeptResult | undefined {
   }
 }
 
-/** The stream as it is kept; `undefined` where it was cut off, or broken, or holds what is good for once. */
-export function toRecording(parts: readonly RecordedPart[], ms: number): Recording | undefined {
+/** Whether the same question would be answered the same way. */
+export function isLasting({ result }: KeptResult): boolean {
+  return KEPT_REASONS.has(result.finishReason.unified) && !result.content.some(({ type }) => UNKEPT_PARTS.has(type))
+}
+
+/** Whether a stream has come to its end, and the same question would be answered the same way. */
+export function isComplete({ parts }: Recording): boolean {
   const finish = finishOf(parts)
-  if (finish === undefined || !KEPT_REASONS.has(finish.finishReason.unified)) return undefined
-  if (parts.some(([, { type }]) => UNKEPT_PARTS.has(type))) return undefined
+  if (finish === undefined || !KEPT_REASONS.has(finish.finishReason.unified)) return false
+  return !parts.some(([, { type }]) => UNKEPT_PARTS.has(type))
+}
+
+/** The stream without what kept its connection alive. */
+export function toRecording({ parts, ms }: Recording): Recording {
   return { ms, parts: parts.filter(([, { type }]) => type !== 'ping') }
 }
 

@@ -1,6 +1,6 @@
 import type { LanguageModelV4GenerateResult, LanguageModelV4StreamPart } from '@ai-sdk/provider'
 import { describe, expect, it } from 'vitest'
-import { replay, toKept, toRecording, type RecordedPart } from '../../src/ai-sdk/recording.ts'
+import { isComplete, isLasting, replay, toKept, toRecording, type RecordedPart } from '../../src/ai-sdk/recording.ts'
 import { FakeClock } from '../../src/testing/index.ts'
 import { collect, finish, finished, NO_USAGE, textParts } from './support.ts'
 
@@ -31,12 +31,12 @@ describe('an answer', () => {
   })
 
   it.each(['error', 'interrupted', 'content-filter', 'other'] as const)('that ended with "%s" is not kept', (reason) => {
-    expect(toKept({ result: { ...result, finishReason: finished(reason) }, ms: 7 })).toBe(undefined)
+    expect(isLasting({ result: { ...result, finishReason: finished(reason) }, ms: 7 })).toBe(false)
   })
 
   it('that asks for an approval is not kept', () => {
     const content = [{ type: 'tool-approval-request' as const, approvalId: 'a', toolCallId: 'c1' }]
-    expect(toKept({ result: { ...result, content }, ms: 7 })).toBe(undefined)
+    expect(isLasting({ result: { ...result, content }, ms: 7 })).toBe(false)
   })
 })
 
@@ -44,7 +44,9 @@ describe('a stream', () => {
   const parts = [...textParts('Hello', ' there'), finish()]
 
   it('is kept when it is complete, without pings', () => {
-    expect(toRecording(at([...textParts('a'), { type: 'ping' }, finish()]), 50)?.parts.map(([, { type }]) => type)).toEqual([
+    const complete = { parts: at([...textParts('a'), { type: 'ping' }, finish()]), ms: 50 }
+    expect(isComplete(complete)).toBe(true)
+    expect(toRecording(complete).parts.map(([, { type }]) => type)).toEqual([
       'stream-start',
       'text-start',
       'text-delta',
@@ -59,11 +61,11 @@ describe('a stream', () => {
     ['holds an error', [{ type: 'error', error: 'e' }, ...parts]],
     ['holds raw chunks', [{ type: 'raw', rawValue: {} }, ...parts]],
   ])('that %s is not kept', (_what, given) => {
-    expect(toRecording(at(given), 50)).toBe(undefined)
+    expect(isComplete({ parts: at(given), ms: 50 })).toBe(false)
   })
 
   it('is replayed at once, the same but for a mark at its end', async () => {
-    const recording = toRecording(at(parts), 50)!
+    const recording = { parts: at(parts), ms: 50 }
     const replayed = await collect(replay(recording, 'collapsed', new FakeClock(), new AbortController().signal))
     expect(replayed).toEqual([
       ...parts.slice(0, -1),
@@ -74,7 +76,7 @@ describe('a stream', () => {
   it('is replayed in the time that it took, where that is asked for', async () => {
     const clock = new FakeClock()
     const seen: string[] = []
-    const recording = toRecording(at(parts, 100), 500)!
+    const recording = { parts: at(parts, 100), ms: 500 }
     const done = (async () => {
       for await (const { type } of replay(recording, 'kept', clock, new AbortController().signal)) seen.push(type)
     })()
@@ -90,7 +92,7 @@ describe('a stream', () => {
   it('ends with its reader', async () => {
     const clock = new FakeClock()
     const controller = new AbortController()
-    const parts = replay(toRecording(at(textParts('a').concat(finish()), 100), 500)!, 'kept', clock, controller.signal)
+    const parts = replay({ parts: at([...textParts('a'), finish()], 100), ms: 500 }, 'kept', clock, controller.signal)
     await parts.next()
     const next = parts.next()
     const reason = new Error('gone')

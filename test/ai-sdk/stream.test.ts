@@ -233,12 +233,12 @@ describe('a stream that comes in', () => {
 
   it('that is not cached is one of its caller alone, and ends with it', async () => {
     let aborted = 0
-    const source = controlled()
     const { mock, model } = modelOf((options) => {
       options.abortSignal!.addEventListener('abort', () => aborted++)
+      const source = controlled()
+      source.push(...textParts('a').slice(0, 3))
       return source.parts(options.abortSignal)
     }, {})
-    source.push(...textParts('a').slice(0, 3))
     const client = await clientOf(async () => {
       const reader = (await model.doStream(params)).stream.getReader()
       await reader.read()
