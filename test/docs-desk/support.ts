@@ -95,14 +95,9 @@ export type Respond = (request: ReceivedRequest, response: ServerResponse) => un
 export async function startEndpoint(respond: Respond): Promise<{ baseUrl: string; received: ReceivedRequest[] }> {
   const received: ReceivedRequest[] = []
   const server = createServer((request, response) => {
-    void readJson(request).then((body) => {
-      const call = { path: request.url ?? '', authorization: request.headers.authorization, body }
+    void answerRequest(request, response, (call) => {
       received.push(call)
-      const answer = respond(call, response)
-      if (answer === undefined) return
-      if (body['stream'] === true && response.statusCode === 200) return sendStream(response, answer as ChatAnswer)
-      response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify(answer))
+      return respond(call, response)
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -112,6 +107,20 @@ export async function startEndpoint(respond: Respond): Promise<{ baseUrl: string
     await closed
   })
   return { baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, received }
+}
+
+/** Answers a request as such an endpoint does; a chat as a stream, where that is asked for. */
+export async function answerRequest(
+  request: IncomingMessage,
+  response: ServerResponse,
+  respond: (request: ReceivedRequest) => unknown,
+): Promise<void> {
+  const body = await readJson(request)
+  const answer = respond({ path: request.url ?? '', authorization: request.headers.authorization, body })
+  if (answer === undefined) return
+  if (body['stream'] === true && response.statusCode === 200) return sendStream(response, answer as ChatAnswer)
+  response.setHeader('content-type', 'application/json')
+  response.end(JSON.stringify(answer))
 }
 
 async function readJson(request: IncomingMessage): Promise<Record<string, unknown>> {

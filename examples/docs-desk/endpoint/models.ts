@@ -48,8 +48,9 @@ export function createModels(endpoint: EndpointSettings): EndpointModels {
 }
 
 /**
- * There is something to answer with where a model fails, so waiting for it is short, and two failures in a row are enough to leave
- * it alone: of an endpoint that refuses connections the first call finds that out by itself.
+ * There is something to answer with where a model fails, so that two failures in a row are enough to leave it alone for a while:
+ * of an endpoint that refuses connections the first call finds that out by itself, in some 50 ms; of one that is silent the first
+ * two, and then one call in three times `timeoutMs`, wait for it.
  */
 function guardOf(name: string, { timeoutMs }: EndpointSettings): Dependency {
   return defineDependency({
@@ -57,6 +58,6 @@ function guardOf(name: string, { timeoutMs }: EndpointSettings): Dependency {
     timeoutMs,
     deadlineMs: timeoutMs,
     retry: { maxAttempts: 2, baseMs: 50, maxMs: 500 },
-    breaker: { consecutiveFailures: 2, openMs: 10_000 },
+    breaker: { consecutiveFailures: 2, openMs: 3 * timeoutMs },
   })
 }
