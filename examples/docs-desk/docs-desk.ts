@@ -113,8 +113,7 @@ export function createDocsDesk(
     return found[0]!
   }
 
-  const ownModel = (signal: AbortSignal | undefined): Model | undefined =>
-    chat && chatModel(chat, signal)
+  const ownModel = (signal: AbortSignal | undefined): Model | undefined => chat && chatModel(chat, signal)
 
   return {
     ingest(what, { progress, signal, step = withoutRecord } = {}) {

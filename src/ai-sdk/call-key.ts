@@ -34,9 +34,10 @@ export function callKey({ operation, provider, modelId, params }: KeyedCall): st
 }
 
 function keyedHeaders(headers: unknown): Record<string, unknown> {
-  const entries = Object.entries((headers ?? {}) as Record<string, unknown>).map(
-    ([name, value]): [string, unknown] => [name.toLowerCase(), value],
-  )
+  const entries = Object.entries((headers ?? {}) as Record<string, unknown>).map(([name, value]): [string, unknown] => [
+    name.toLowerCase(),
+    value,
+  ])
   return Object.fromEntries(entries.filter(([name]) => !PLAIN_HEADERS.test(name) && !CREDENTIALS.test(name)))
 }
 

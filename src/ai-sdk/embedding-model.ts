@@ -116,7 +116,11 @@ export function embeddingModelMiddleware(options: EmbeddingModelOptions = {}): E
     const settled = await Promise.allSettled(joined.map((vector) => orAborted(vector, signal)))
     settled.forEach((one, index) => one.status === 'fulfilled' && vectors.set(waited[index]!, one.value))
     signal.throwIfAborted()
-    tellOf(of, 'waited', settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])))
+    tellOf(
+      of,
+      'waited',
+      settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])),
+    )
     // What another call has failed to embed is this one's to embed.
     await compute(waited.filter((text) => !vectors.has(text)))
     // A model that gives vectors of another length than before is another model under the same name.

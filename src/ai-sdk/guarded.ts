@@ -126,7 +126,7 @@ async function begin(model: LanguageModelV4, params: LanguageModelV4CallOptions)
   }
   const held: LanguageModelV4StreamPart[] = []
   try {
-    for (let isPrelude = true; isPrelude; ) {
+    for (let isPrelude = true; isPrelude;) {
       const { done, value } = await orAborted(reader.read(), signal)
       if (done) break
       if (value.type === 'error') throw value.error

@@ -8,7 +8,8 @@ import type {
 import { partitionOf, type Cache, type CacheEntry } from '../cache/cache.ts'
 import type { Codec } from '../cache/codec.ts'
 import type { Call } from '../kernel/call.ts'
-import { currentCall, inSharedCall, needCurrentCall } from '../kernel/current-call.ts'
+import { currentCall, inCall, needCurrentCall } from '../kernel/current-call.ts'
+import { SharedCall } from '../kernel/shared-call.ts'
 import { callKey } from './call-key.ts'
 import { generate, stream } from './guarded.ts'
 import { LiveStream } from './live-stream.ts'
@@ -150,7 +151,7 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
     const compute = async (flight: AbortSignal): Promise<Recording> => {
       const signal = AbortSignal.any([flight, into.signal])
       try {
-        return await inSharedCall(of.call, signal, () => streamNow(of, model, params, signal, into))
+        return await inCall(new SharedCall(of.call, signal), () => streamNow(of, model, params, signal, into))
       } catch (error) {
         failure = { error }
         throw error
@@ -202,7 +203,7 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
       const caller = callerSignal(call, params)
       if (entry === undefined) return (await generateNow(of, model, params, caller)).result
       const compute = (signal: AbortSignal): Promise<KeptResult> =>
-        inSharedCall(call!, signal, () => generateNow(of, model, params, signal))
+        inCall(new SharedCall(call!, signal), () => generateNow(of, model, params, signal))
       const { value, from } = await call!.services.cache.through(entry, compute, RESULTS, caller && { signal: caller })
       if (from === 'computed') return value.result
       tell(

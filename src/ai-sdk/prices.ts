@@ -45,7 +45,6 @@ export function costOf(prices: PriceTable | undefined, modelId: string, tokens: 
   if (table === undefined || !Object.hasOwn(table, modelId)) return undefined
   const { input, output = 0, cachedInput = input, cacheWrite = input } = table[modelId]!
   const plain = Math.max(0, tokens.input - tokens.cacheRead - tokens.cacheWrite)
-  const sum =
-    plain * input + tokens.cacheRead * cachedInput + tokens.cacheWrite * cacheWrite + tokens.output * output
+  const sum = plain * input + tokens.cacheRead * cachedInput + tokens.cacheWrite * cacheWrite + tokens.output * output
   return sum / 1_000_000
 }

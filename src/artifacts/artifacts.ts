@@ -5,7 +5,16 @@ import type { KeyRing } from '../kernel/key-ring.ts'
 import type { Clock } from '../ports/clock.ts'
 import { LINK_TTL_MS, openLink, sealLink } from './links.ts'
 import { wholeOf } from './read.ts'
-import { keyOfUri, newArtifactKey, newValueKey, readKey, uriOfKey, type ArtifactPlace } from './keys.ts'
+import {
+  keyOfUri,
+  newArtifactKey,
+  newValueKey,
+  readKey,
+  uriOfKey,
+  type ArtifactPlace,
+  type KeyFacts,
+  type ValuePlace,
+} from './keys.ts'
 
 /** How {@link Artifacts} is made. */
 export interface ArtifactsOptions {
@@ -13,7 +22,7 @@ export interface ArtifactsOptions {
   open(): Promise<ArtifactStore>
   /** Bytes of one artifact, at most. */
   readonly maxArtifactBytes: number
-  /** Seals links to downloads. */
+  /** Seals links to downloads; opens what is sealed in keys. */
   readonly keys: KeyRing
   readonly clock: Clock
   /**
@@ -21,6 +30,8 @@ export interface ArtifactsOptions {
    * none, so that nothing can be downloaded but what the store itself serves.
    */
   endpoint(): string | undefined
+  /** Told when the store has been opened: by this process, or by one of its isolates; see {@link Artifacts.used}. */
+  onUsed(): void
 }
 
 /** An artifact, as its URI names it. */
@@ -44,7 +55,10 @@ export class Artifacts {
    */
   store(): Promise<ArtifactStore> {
     if (this.#isClosed) return Promise.reject(new HoldfastError('closed', 'Artifacts were used after close().'))
-    this.#opened ??= this.#options.open()
+    this.#opened ??= this.#options.open().then((store) => {
+      this.used()
+      return store
+    })
     const opened = this.#opened
     opened.catch(() => {
       if (this.#opened === opened) this.#opened = undefined // the next who asks may be luckier
@@ -110,7 +124,7 @@ export class Artifacts {
    * is collected.
    * @returns the key
    */
-  async putValue(place: Extract<ArtifactPlace, { taskId: string }>, value: Uint8Array): Promise<string> {
+  async putValue(place: ValuePlace, value: Uint8Array): Promise<string> {
     const key = newValueKey(place)
     const written = await (await this.store()).put(key, [value], { maxBytes: value.length })
     if (typeof written === 'string')
@@ -123,10 +137,20 @@ export class Artifacts {
    * @throws {HoldfastError} `backend_failed` where it is gone: a record names it, so it must be there.
    */
   async getValue(key: string): Promise<Uint8Array> {
-    const found = readKey(key)?.kind === 'value' ? await (await this.store()).get(key) : undefined
+    const found = key.startsWith('value/') ? await (await this.store()).get(key) : undefined
     if (found === undefined || found === 'beyond')
       throw new HoldfastError('backend_failed', `The artifact store has no value ${key}, which a task's records name.`)
     return wholeOf(found)
+  }
+
+  /** The store is open, here or in an isolate of this process, so that there may be something to collect. */
+  used(): void {
+    this.#options.onUsed()
+  }
+
+  /** What a key of the store says; see {@link readKey}. */
+  factsOf(key: string): KeyFacts | undefined {
+    return readKey(key, this.#options.keys)
   }
 
   /** Closes the store, if it was opened. */

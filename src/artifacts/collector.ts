@@ -4,7 +4,7 @@ import type { StateStore } from '../ports/state-store.ts'
 import type { TaskAdmin, TaskStore } from '../ports/task-store.ts'
 import type { Telemetry } from '../ports/telemetry.ts'
 import type { Artifacts } from './artifacts.ts'
-import { readKey, type KeyFacts } from './keys.ts'
+import type { KeyFacts } from './keys.ts'
 
 /** What a collector works with. */
 export interface CollectorParts {
@@ -41,7 +41,8 @@ const LOCK_MS = 10 * 60_000
  * 2. What an attempt at a task wrote goes when it is older than the longest attempt, and no record of the task names it:
  *    a step, or the result. A task that is gone names nothing.
  * 3. But never while the attempt that wrote it still has the task: a record of it may be on its way.
- * 4. Where the task store does not answer nothing of tasks goes; and what has a key of another make is left alone.
+ * 4. Where the task store does not answer nothing of tasks goes; and what has a key of another make, or of a ring that was
+ *    thrown away, is left alone.
  */
 export class Collector {
   readonly #parts: CollectorParts
@@ -52,6 +53,7 @@ export class Collector {
     this.#parts = parts
   }
 
+  /** Begins to look about once an hour; called when this process has come to use artifacts at all. May be called again. */
   start(): void {
     this.#running ??= this.#run()
   }
@@ -100,11 +102,11 @@ export class Collector {
   }
 
   async #orphansAmong(objects: readonly ListedArtifact[]): Promise<string[]> {
-    const { tasks, callTtlMs, clock } = this.#parts
+    const { artifacts, tasks, callTtlMs, clock } = this.#parts
     const nowMs = clock.now()
     const old: (KeyFacts & { readonly key: string })[] = []
     for (const { key, writtenMs } of objects) {
-      const facts = readKey(key)
+      const facts = artifacts.factsOf(key)
       if (facts === undefined || (facts.taskId !== undefined && tasks === undefined)) continue
       const keptMs = facts.taskId === undefined ? callTtlMs : tasks!.longestAttemptMs + MARGIN_MS
       if (nowMs - writtenMs > keptMs) old.push({ ...facts, key })

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import type { WorkerOptions } from '../compose/worker.ts'
+import type { WorkerOptions } from '../compose/worker-options.ts'
 
 /** What a command knows of its worker, beside what is set: the module, and what to do where the worker is stuck. */
 export function toWorkerOptions<Given extends boolean | WorkerOptions>(

@@ -16,13 +16,6 @@ export async function work(path: string, flags: WorkerFlags): Promise<void> {
       'invalid_option',
       `No tool of ${JSON.stringify(server.name)} runs as a task, so a worker has nothing to do. Give a tool the option \`task\`.`,
     )
-  const known = new Set(tools.map(({ task }) => task!.queue))
-  const unknown = flags.queues?.find((queue) => !known.has(queue))
-  if (unknown !== undefined)
-    throw new HoldfastError(
-      'invalid_option',
-      `No tool of ${JSON.stringify(server.name)} uses the queue ${JSON.stringify(unknown)}; there are ${[...known].join(', ')}.`,
-    )
   const given = { adminPort: flags.adminPort } as RuntimeOptions
   const resolved = resolveOptions(code, process.env, given)
   const stuck = Promise.withResolvers<void>()
@@ -36,7 +29,7 @@ export async function work(path: string, flags: WorkerFlags): Promise<void> {
   const stopped = stopOnSignal(runtime, stuck.promise)
   const adminPort = await runtime.listenAdmin()
   const admin = adminPort === undefined ? undefined : `http://${options.host}:${adminPort}`
-  const queues = worker.queues ?? [...known]
+  const queues = worker.queues ?? [...new Set(tools.map(({ task }) => task!.queue))]
   const concurrency = worker.concurrency ?? 10
   const { dataDir } = options
   process.stdout.write(

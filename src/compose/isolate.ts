@@ -37,7 +37,7 @@ async function load({
 }
 
 /** The store that the worker has too, by a connection of its own. Links to downloads are sealed by nodes alone. */
-function createArtifacts({ artifacts }: IsolateSetup): Artifacts | undefined {
+function createArtifacts({ artifacts }: IsolateSetup, onUsed: () => void): Artifacts | undefined {
   if (artifacts === undefined) return undefined
   const { url, maxArtifactBytes } = artifacts
   return new Artifacts({
@@ -48,6 +48,7 @@ function createArtifacts({ artifacts }: IsolateSetup): Artifacts | undefined {
       throw new Error('No links are sealed in an isolate.')
     },
     open: () => openArtifactStore(url, systemClock),
+    onUsed,
   })
 }
 
@@ -105,7 +106,12 @@ async function openCache(
   return cache
 }
 
-serveIsolate(wayOut(), async (setup, telemetry) => {
+const out = wayOut()
+serveIsolate(out, async (setup, telemetry) => {
   const { server, ...loaded } = await load(setup)
-  return { ...loaded, artifacts: createArtifacts(setup), cache: await openCache(server, setup, telemetry) }
+  return {
+    ...loaded,
+    artifacts: createArtifacts(setup, () => out.tell({ kind: 'artifacts-used' })),
+    cache: await openCache(server, setup, telemetry),
+  }
 })

@@ -16,7 +16,7 @@ import { checkArtifactsUrl } from './artifacts.ts'
 import { nearest } from './nearest.ts'
 import { checkQueueUrl, STORE_QUEUE } from './task-queue.ts'
 import { checkTasksUrl, isTasksUrl } from './task-store.ts'
-import type { WorkerOptions } from './worker.ts'
+import { checkWorkerOptions, type WorkerOptions } from './worker-options.ts'
 import { isRedisUrl } from '../backends/redis/url.ts'
 
 export { generateKeys } from '../kernel/key-ring.ts'
@@ -351,6 +351,7 @@ function check(option: keyof ResolvedOptions, value: unknown, name: string): voi
     if (typeof value === 'string' && option === 'tasks' && value !== '') checkTasksUrl(value, name)
   } else if (option === 'worker') {
     if (typeof value !== 'boolean' && (typeof value !== 'object' || value === null)) refuse('true, false, or options')
+    if (typeof value === 'object') checkWorkerOptions(value!)
   } else if (option === 'publicUrl') {
     if (value !== undefined && !isEndpointUrl(value)) refuse('an http or https URL without query and fragment')
   } else if (option === 'stdioCredential') {

@@ -31,7 +31,8 @@ import { createAuth, stdioPrincipal } from './auth.ts'
 import { isSharedUrl, MEMORY_URL, openBackends } from './backends.ts'
 import { openKeyRing } from './keys.ts'
 import { hasRemoteTasks, openTasks, type RuntimeTasks } from './tasks.ts'
-import type { RunningWorker, WorkerOptions } from './worker.ts'
+import type { RunningWorker } from './worker.ts'
+import type { WorkerOptions } from './worker-options.ts'
 import { isLoopback, resolveOptions, type ResolvedOptions, type RuntimeOptions } from './options.ts'
 
 const TICK_MS = 500
@@ -78,14 +79,6 @@ export interface Runtime {
   close(): Promise<void>
 }
 
-/** The dependencies that a runtime has used. */
-export interface RuntimeDependencies {
-  /** Each that was used at least once. */
-  list(): readonly DependencyState[]
-  /** Calls `listener` whenever the breaker of one opens, lets a probe through, or closes; the returned function ends that. */
-  subscribe(listener: (state: DependencyState) => void): () => void
-}
-
 /** What code outside the tools may do with cached values. */
 export interface RuntimeCache {
   /**
@@ -93,6 +86,14 @@ export interface RuntimeCache {
    * @throws {HoldfastError} `invalid_cache` for what are no tags; `state_unavailable` where the store can't be told: try again then
    */
   invalidate(tags: readonly string[]): Promise<void>
+}
+
+/** The dependencies that a runtime has used. */
+export interface RuntimeDependencies {
+  /** Each that was used at least once. */
+  list(): readonly DependencyState[]
+  /** Calls `listener` whenever the breaker of one opens, lets a probe through, or closes; the returned function ends that. */
+  subscribe(listener: (state: DependencyState) => void): () => void
 }
 
 /** Where a runtime listens. */
@@ -204,8 +205,8 @@ export async function wire(
     keys,
     clock,
     endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
+    onUsed: () => collector?.start(),
   })
-  const guards = new Guards({ clock, telemetry })
   // What runs apart has a cache of its own, and reaches ours by the store.
   const isCacheShared = isShared || server.tools.some(({ task }) => task?.isolation !== undefined)
   const cache = new TieredCache({
@@ -215,6 +216,7 @@ export async function wire(
     maxBytes: options.maxCacheBytes,
     shared: isCacheShared ? { state, bus } : undefined,
   })
+  const guards = new Guards({ clock, telemetry })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple).catch(async (error: unknown) => {
@@ -253,7 +255,6 @@ export async function wire(
   await kernel.start()
   await members?.start()
   await cache.start()
-  collector?.start()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
     if (worker !== undefined) workers.add(worker)

@@ -14,7 +14,8 @@ import { Topology, watchQueue } from '../tasks/topology.ts'
 import type { ResolvedOptions } from './options.ts'
 import { openTaskQueue } from './task-queue.ts'
 import { openTaskStore, tasksUrlOf } from './task-store.ts'
-import { startWorker, type RunningWorker, type WorkerOptions, type WorkerPlace } from './worker.ts'
+import { startWorker, type RunningWorker, type WorkerPlace } from './worker.ts'
+import type { WorkerOptions } from './worker-options.ts'
 
 /** A task that code of the server's own starts. */
 export interface CreateTaskOptions {

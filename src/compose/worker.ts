@@ -27,45 +27,8 @@ import { MEMORY_URL } from './backends.ts'
 import { openLeaseKeeper } from './lease-keeper.ts'
 import { openMessageSource } from './message-sources.ts'
 import type { ResolvedOptions } from './options.ts'
+import { resolveWorkerOptions, type ResolvedWorkerOptions, type WorkerOptions } from './worker-options.ts'
 
-/** How a worker works. */
-export interface WorkerOptions {
-  /** Tasks at once. Default 10. */
-  concurrency?: number
-  /** Queues that it serves. Default: those of the server's tools. */
-  queues?: readonly string[]
-  /** A task whose worker has been silent for so long goes to another. Default 30,000. */
-  leaseMs?: number
-  /** A worker whose event loop has stood still for so long is taken for dead. Default 20,000. */
-  hungAfterMs?: number
-  /** How often it looks for tasks that no bell rang for. Default 2,000. */
-  pollMs?: number
-  /**
-   * The module that exports the server by default, as a path or a URL (`import.meta.url` in it): tools with `isolation` are
-   * loaded from it again. `holdfast serve` and `holdfast worker` know it.
-   */
-  definition?: string | URL
-  /**
-   * Called when handlers that ignore `ctx.signal` have held half of the slots for 10 seconds, and when the worker has drained
-   * because the thread that keeps its leases has died: close the runtime, and start the process anew. `holdfast serve` and
-   * `holdfast worker` end with the exit code 1 after an orderly close. Default: it is logged.
-   */
-  onStuck?: () => void
-  /** Whether it runs the server's triggers, too. Default true. */
-  triggers?: boolean
-}
-
-type Undefaulted = 'queues' | 'definition' | 'onStuck'
-/** {@link WorkerOptions} with every default filled in. */
-type ResolvedWorkerOptions = Required<Omit<WorkerOptions, Undefaulted>> & Pick<WorkerOptions, Undefaulted>
-
-const WORKER_DEFAULTS: ResolvedWorkerOptions = {
-  concurrency: 10,
-  leaseMs: 30_000,
-  hungAfterMs: 20_000,
-  pollMs: 2_000,
-  triggers: true,
-}
 /** Beside this file; once built, in a folder beside that of the chunks. */
 const ISOLATE_ENTRY = new URL(
   import.meta.url.endsWith('.ts') ? './isolate.ts' : '../threads/isolate.js',
@@ -116,7 +79,7 @@ const isTaskTool = (tool: ToolDefinition): tool is TaskTool => tool.task !== und
 
 /**
  * Starts a worker.
- * @throws {HoldfastError} `invalid_option` for a trigger or a tool with isolation that can't run here; where the thread that keeps
+ * @throws {HoldfastError} `unknown_option`; `invalid_option` also for a trigger or a tool with isolation that can't run here; where the thread that keeps
  * leases can't reach the store.
  */
 export async function startWorker(
@@ -124,7 +87,7 @@ export async function startWorker(
   services: Services,
   given: WorkerOptions,
 ): Promise<RunningWorker> {
-  const settings = { ...WORKER_DEFAULTS, queues: place.queues, ...given }
+  const settings = resolveWorkerOptions(given, place.queues)
   const { server, options, store, queue, topology, engine, requestId, onError } = place
   const { clock, bus, telemetry } = services
   const tools = server.tools.filter(isTaskTool)

@@ -1,7 +1,7 @@
 import type { ContextArtifacts } from './artifact.ts'
 import type { Asking } from './ask.ts'
-import type { Use } from './dependency.ts'
 import type { CacheOptions } from './cache.ts'
+import type { Use } from './dependency.ts'
 
 /** Severity of a log message (RFC 5424, as in MCP "Logging"), from the least to the most severe. */
 export const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const

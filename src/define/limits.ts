@@ -81,7 +81,11 @@ function checkLimit(at: string, limit: ToolLimit, hasCost: boolean): void {
   if (limit.unit !== undefined && limit.unit !== 'requests' && limit.unit !== 'llm-tokens')
     invalid(at, `\`unit\` is ${quote(limit.unit)}.`, 'It is "requests" or "llm-tokens".')
   if (limit.unit === 'llm-tokens' && limit.cost !== undefined)
-    invalid(at, 'it has `unit: "llm-tokens"` and a `cost`.', 'Take `cost` away: the tokens that models use are counted.')
+    invalid(
+      at,
+      'it has `unit: "llm-tokens"` and a `cost`.',
+      'Take `cost` away: the tokens that models use are counted.',
+    )
   if (typeof cost === 'function') return
   if (!Number.isSafeInteger(cost) || cost < 1)
     invalid(at, `\`cost\` is ${quote(cost)}.`, 'It must be a whole number, 1 or more, or a function of the arguments.')

@@ -3,10 +3,11 @@ import { textOf, type Codec } from '../cache/codec.ts'
 import { ARTIFACT_URI_PREFIX } from '../define/content.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { ToolError } from '../errors/holdfast-error.ts'
+import type { Call } from './call.ts'
 import { canonical, sha256 } from './digest.ts'
 import type { Invocation, Outcome } from './invocation.ts'
-import type { JsonObject } from './protocol.ts'
-import { isPromise } from './protocol.ts'
+import { isPromise, type JsonObject } from './protocol.ts'
+import { SharedCall } from './shared-call.ts'
 
 /** Outcomes that others may wait for, but nobody may find later. */
 const passing = new WeakSet<Outcome>()
@@ -44,7 +45,7 @@ function shapeOf(tool: ToolDefinition): string {
 
 /**
  * A call of a tool with `cache`: its result may be that of an earlier call.
- * @param run runs the handler; the signal is that of the computing, which may have other callers
+ * @param run runs the handler, for a call that may be others' too
  * @param onThrown told what the handler throws
  */
 export function callThroughCache(
@@ -52,10 +53,7 @@ export function callThroughCache(
   tool: ToolDefinition,
   given: JsonObject,
   args: unknown,
-  run: (
-    signal: AbortSignal | undefined,
-    onThrown: (error: unknown, outcome: Outcome) => Outcome,
-  ) => Outcome | PromiseLike<Outcome>,
+  run: (call: Call, onThrown: (error: unknown, outcome: Outcome) => Outcome) => Outcome | PromiseLike<Outcome>,
 ): Outcome | PromiseLike<Outcome> {
   const { services, principal, facts } = invocation
   const options = tool.cache!
@@ -67,7 +65,8 @@ export function callThroughCache(
       return outcome
     }
     // What a handler did not mean to tell says nothing of the next call.
-    const outcome = run(signal, (error, failed) => {
+    const call = signal === undefined ? invocation : new SharedCall(invocation, signal)
+    const outcome = run(call, (error, failed) => {
       if (!(error instanceof ToolError)) passing.add(failed)
       return failed
     })

@@ -4,7 +4,9 @@ import { cacheProblem, tagsProblem, type CacheOptions } from '../define/cache.ts
 import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Call } from './call.ts'
+import { inCall } from './current-call.ts'
 import { within } from './replay.ts'
+import { SharedCall } from './shared-call.ts'
 
 const NAME = /^[A-Za-z0-9_./:-]{1,64}$/
 
@@ -20,7 +22,8 @@ export async function cached<T>(
   const problem = problemOf(name, compute, options)
   if (problem !== undefined) throw new HoldfastError('invalid_cache', `${what}: ${problem}`)
   const { cache, telemetry } = call.services
-  const run = (signal: AbortSignal): T | PromiseLike<T> => within(what, () => compute(signal))
+  const run = (signal: AbortSignal): T | PromiseLike<T> =>
+    inCall(new SharedCall(call, signal), () => within(what, () => compute(signal)))
   const codec = anyCodec as Codec<T>
   const partition = partitionOf(call.principal, options.scope)
   if (partition === undefined) {

@@ -75,9 +75,9 @@ function runTool(
   const runInPlace = (): Outcome | PromiseLike<Outcome> =>
     tool.cache === undefined
       ? runHandler(invocation, tool, args, contextOf(invocation))
-      : callThroughCache(invocation, tool, given, args, (signal, onThrown) =>
-          runHandler(invocation, tool, args, contextOf(invocation, signal), (call, of, error) =>
-            onThrown(error, failed(call, of, error)),
+      : callThroughCache(invocation, tool, given, args, (call, onThrown) =>
+          runHandler(call, tool, args, contextOf(invocation, call), (of, failing, error) =>
+            onThrown(error, failed(of, failing, error)),
           ),
         )
   const run = (): Outcome | PromiseLike<Outcome> =>

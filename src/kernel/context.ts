@@ -19,20 +19,15 @@ import type { Replay } from './replay.ts'
 export class HandlerContext implements Context {
   readonly #call: Call
   readonly #openReplay: () => Replay
-  readonly #signal: AbortSignal | undefined
   #log: ContextLog | undefined
 
-  /**
-   * @param openReplay gives the call's steps and questions, made on first use.
-   * @param signal takes the place of the call's: others may wait for the handler too.
-   */
-  constructor(call: Call, openReplay: () => Replay, signal?: AbortSignal) {
+  /** @param openReplay gives the call's steps and questions, made on first use. */
+  constructor(call: Call, openReplay: () => Replay) {
     this.#call = call
-    this.#signal = signal
     this.#openReplay = openReplay
   }
   get signal(): AbortSignal {
-    return this.#signal ?? this.#call.signal
+    return this.#call.signal
   }
   get log(): ContextLog {
     return (this.#log ??= createLog(this.#call))
@@ -70,14 +65,14 @@ export class HandlerContext implements Context {
       },
     }
   }
-  get use(): Context['use'] {
-    return (dependency, work, options = {}) => this.#call.services.guards.use(dependency, work, options, this.#call)
-  }
   get cache(): Context['cache'] {
     return (name, key, compute, options) => cached(this.#call, name, key, compute, options)
   }
   get invalidate(): Context['invalidate'] {
     return (tags) => this.#call.services.cache.invalidate(tags)
+  }
+  get use(): Context['use'] {
+    return (dependency, work, options = {}) => this.#call.services.guards.use(dependency, work, options, this.#call)
   }
   get closeStream(): Context['closeStream'] {
     return (retryMs = 1000) => this.#call.closeStream(retryMs)

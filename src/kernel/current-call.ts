@@ -21,27 +21,3 @@ export function currentCall(): Call | undefined {
 export function inCall<T>(call: Call, fn: () => T): T {
   return storage === undefined ? fn() : storage.run(call, fn)
 }
-
-/**
- * Runs `fn` as part of the call, but for its end: for what others wait for, too, after the call that began it.
- * @param signal what ends it, in place of the call's
- */
-export function inSharedCall<T>(call: Call, signal: AbortSignal, fn: () => T): T {
-  const { services, facts, principal, caller, requestId, operation, artifacts } = call
-  const shared: Call = {
-    services,
-    facts,
-    principal,
-    caller,
-    requestId,
-    operation,
-    artifacts,
-    signal,
-    isDone: false,
-    onPutAside: undefined,
-    log: (level, message, fields) => call.log(level, message, fields),
-    progress: (done, total, message) => call.progress(done, total, message),
-    closeStream: (retryMs) => call.closeStream(retryMs),
-  }
-  return inCall(shared, fn)
-}

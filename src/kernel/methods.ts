@@ -9,13 +9,14 @@ import type { Complete, ListedResource, ResourceDefinition, ResourceReturn } fro
 import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { callTool } from './call-tool.ts'
-import { inCall } from './current-call.ts'
 import { cacheHints, readThroughCache, type ReadContents } from './cached-resource.ts'
+import { inCall } from './current-call.ts'
 import type { Catalog, ListKind } from './catalog.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { ownerOf } from './owner.ts'
 import { mayUse, requireScopes } from './scopes.ts'
 import { describe, stringParam } from './params.ts'
+import { SharedCall } from './shared-call.ts'
 import { forRevision } from './tool-result.ts'
 import { isModern, isObject, MODERN, TASKS_EXTENSION, type JsonObject } from './protocol.ts'
 import { contextOf, replayable, suspendable } from './request-replay.ts'
@@ -147,7 +148,8 @@ async function readNow(invocation: Invocation): Promise<Outcome> {
   if (found === undefined) throw missing()
   const { resource, target } = found
   const read = async (signal?: AbortSignal): Promise<ReadContents> => {
-    const value = await inCall(invocation, () => resource.read(target as never, contextOf(invocation, signal)))
+    const call = signal === undefined ? invocation : new SharedCall(invocation, signal)
+    const value = await inCall(call, () => resource.read(target as never, contextOf(invocation, call)))
     if (value === undefined || value === null) throw missing()
     return {
       json: JSON.stringify(toContents(uri, value, resource)),

@@ -53,9 +53,7 @@ export class Limiter implements Limits {
   constructor(parts: LimiterParts) {
     this.#parts = parts
     const compile = (tool: string | undefined, limits: readonly RequestLimit[], ofTokens: boolean): CompiledLimit[] =>
-      limits
-        .filter(({ unit }) => (unit === 'llm-tokens') === ofTokens)
-        .map((limit) => new CompiledLimit(limit, tool))
+      limits.filter(({ unit }) => (unit === 'llm-tokens') === ofTokens).map((limit) => new CompiledLimit(limit, tool))
     const ofTools = (ofTokens: boolean): Map<string, CompiledLimit[]> =>
       new Map(
         parts.tools

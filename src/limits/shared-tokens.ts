@@ -98,11 +98,7 @@ export class SharedTokens {
    * Gives back, or takes beyond what was taken: `wants` say how much (`cost`, less than 0 to give back), `outcome` what was
    * decided before. Never rejects: where the store is lost meanwhile, some callers have lost a few, or won.
    */
-  async settle(
-    buckets: readonly Bucket[],
-    wants: readonly TokenBucket[],
-    outcome: Verdict['outcome'],
-  ): Promise<void> {
+  async settle(buckets: readonly Bucket[], wants: readonly TokenBucket[], outcome: Verdict['outcome']): Promise<void> {
     if (outcome === 'allowed_local') {
       this.#parts.local.takeTokensNow(this.#localWants(wants))
       return

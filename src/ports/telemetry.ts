@@ -25,18 +25,18 @@ export interface Telemetry {
   queued(seconds: number): void
   /** The queue or topic that a trigger is fed from can be read, or, with an error, no longer. */
   sourceChanged(trigger: string, error: Error | undefined): void
-  /** A language or embedding model was called, or its answer taken from the cache. */
-  modelUsed(use: ModelUse): void
-  /** The broker that rings for tasks is reached (`up`), or `away`; or it has other queues than are needed (`differs`). */
-  queueChanged(state: QueueState, error: Error | undefined): void
+  /** What became of a request to a cache. */
+  cached(cache: string, event: CacheEvent): void
   /** A use of a dependency begins. `undefined`: nothing is traced. */
   startUse(operation: Operation | undefined, dependency: string): UseSpan | undefined
   /** It has ended. `outcome`: `ok`, `failed`, `error`, `timeout`, `open`, `full` or `cancelled`. */
   dependencyUsed(dependency: string, outcome: string, durationSeconds: number): void
   /** The breaker of a dependency has opened, lets a probe through, or has closed. */
   breakerChanged(dependency: string, state: 'closed' | 'open' | 'half_open'): void
-  /** What became of a request to a cache. */
-  cached(cache: string, event: CacheEvent): void
+  /** The broker that rings for tasks is reached (`up`), or `away`; or it has other queues than are needed (`differs`). */
+  queueChanged(state: QueueState, error: Error | undefined): void
+  /** A language or embedding model was called, or its answer taken from the cache. */
+  modelUsed(use: ModelUse): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -84,8 +84,25 @@ export type Counter =
   /** Openings that other nodes told of. */
   | 'breaker_hints'
 
+/** The span of one use of a dependency. */
+export interface UseSpan {
+  /** Runs what belongs to it. */
+  run<T>(fn: () => T): T
+  event(name: string, attributes: Readonly<Record<string, string | number>>): void
+  end(outcome: string, error: unknown): void
+}
+
 /** What is known of the broker that rings for tasks. */
 export type QueueState = 'up' | 'away' | 'differs'
+
+/**
+ * What became of a request to a cache: a value from the `memory` of this process, from the `store`, expired and computed anew
+ * meanwhile (`stale`) or in vain (`stale_if_error`); it `waited` for another's computing, was `computed`, has `failed`; was
+ * `missed` (by a batch, which computes by itself), or `bypassed` the cache, since the caller is anonymous, or was asked.
+ * `unled`: something was computed without asking whether another node does.
+ */
+export type CacheEvent =
+  'memory' | 'store' | 'stale' | 'stale_if_error' | 'waited' | 'computed' | 'failed' | 'missed' | 'bypassed' | 'unled'
 
 /** A call of a language or embedding model, or one that was spared. */
 export interface ModelUse {
@@ -100,23 +117,6 @@ export interface ModelUse {
   readonly cost: { readonly amount: number; readonly currency: string } | undefined
   readonly seconds: number
 }
-
-/** The span of one use of a dependency. */
-export interface UseSpan {
-  /** Runs what belongs to it. */
-  run<T>(fn: () => T): T
-  event(name: string, attributes: Readonly<Record<string, string | number>>): void
-  end(outcome: string, error: unknown): void
-}
-
-/**
- * What became of a request to a cache: a value from the `memory` of this process, from the `store`, expired and computed anew
- * meanwhile (`stale`) or in vain (`stale_if_error`); it `waited` for another's computing, was `computed`, has `failed`; was
- * `missed` (by a batch, which computes by itself), or `bypassed` the cache, since the caller is anonymous, or was asked.
- * `unled`: something was computed without asking whether another node does.
- */
-export type CacheEvent =
-  'memory' | 'store' | 'stale' | 'stale_if_error' | 'waited' | 'computed' | 'failed' | 'missed' | 'bypassed' | 'unled'
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {

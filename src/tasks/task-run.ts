@@ -37,6 +37,8 @@ export interface TaskRunParts {
   readonly tool: ToolDefinition
   readonly caller: TaskCaller
   readonly args: TaskArguments
+  /** What stands for the task in keys of its artifacts; see `sealTask`. */
+  readonly sealedTask: () => string
   /** Tells who waits for the task how far it is. */
   readonly onProgress: (done: number, total: number | undefined, message: string | undefined) => void
 }
@@ -122,8 +124,7 @@ export class TaskRun implements Call, ReplayHost {
     return this.#controller.signal
   }
   get artifacts(): PlacedArtifacts {
-    const { id, fence } = this.#attempt.task
-    const place = { owner: this.#owner, taskId: id, fence }
+    const place = { owner: this.#owner, sealedTask: this.#parts.sealedTask(), fence: this.#attempt.task.fence }
     return (this.#artifacts ??= new PlacedArtifacts(this.services.artifacts, place, () => this.signal))
   }
   get client(): Client {

@@ -1,3 +1,4 @@
+import { sealTask } from '../artifacts/keys.ts'
 import type { Services } from '../kernel/services.ts'
 import { openCaller } from './caller.ts'
 import type { StoredTaskEngine } from './engine.ts'
@@ -24,6 +25,7 @@ export function createTaskRunner(
         tool,
         caller: openCaller(services.keys, task.caller),
         args: fromArguments(task.args),
+        sealedTask: () => sealTask(services.keys, task.id),
         onProgress: (done, total, message) => engine.progressed(task.id, done, total, message),
       }
       if (tool.task!.isolation !== undefined) return await runApart(attempt, parts, isolates)

@@ -19,10 +19,10 @@ export interface Gauges {
   /** Decisions at limits since the start. */
   limitDecisions(): Iterable<{ limit: string; outcome: string; count: number }>
   isStateUp(): boolean
-  /** What lies outside, as far as it was used. */
-  dependencies(): Iterable<{ name: string; breaker: string | undefined; running: number; queued: number }>
   /** Cached values in memory. */
   cacheMemory(): { readonly bytes: number; readonly count: number; readonly evictions: number }
+  /** What lies outside, as far as it was used. */
+  dependencies(): Iterable<{ name: string; breaker: string | undefined; running: number; queued: number }>
 }
 
 /** What is counted: by the kernel, and by telemetry itself. */
@@ -104,11 +104,6 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
     help: 'Attempts at tasks that ended on this worker, by how.',
     label: 'outcome',
   },
-  queue_failures: {
-    name: 'holdfast_task_queue_failures_total',
-    help: 'Times that the broker which rings for tasks was found away, or with other queues than are needed (differs).',
-    label: 'reason',
-  },
   dependency_retries: {
     name: 'holdfast_dependency_retries_total',
     help: 'Attempts at dependencies that were made again.',
@@ -134,6 +129,11 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
     help: 'Openings of breakers that other nodes told of.',
     label: 'dependency',
   },
+  queue_failures: {
+    name: 'holdfast_task_queue_failures_total',
+    help: 'Times that the broker which rings for tasks was found away, or with other queues than are needed (differs).',
+    label: 'reason',
+  },
   dropped_log_lines: {
     name: 'holdfast_dropped_log_lines_total',
     help: 'Log lines lost because their reader was too slow, or could not be written to.',
@@ -141,9 +141,9 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
   },
 }
 
-const BREAKER_VALUES: Readonly<Record<string, number>> = { closed: 0, half_open: 0.5, open: 1 }
 /** Caches with labels of their own. */
 const MAX_CACHES = 200
+const BREAKER_VALUES: Readonly<Record<string, number>> = { closed: 0, half_open: 0.5, open: 1 }
 
 /** The metrics of one process as plain values. */
 export type MetricsSnapshot = readonly object[]
@@ -271,8 +271,6 @@ export class Metrics {
         labels: { limit, outcome },
       })),
     )
-    for (const family of this.models.families)
-      register(registry, family.name, family.help, 'counter', () => family.values())
     gauge('holdfast_cache_bytes', 'Bytes of cached values in memory.', () => gauges.cacheMemory().bytes)
     gauge('holdfast_cache_values', 'Cached values in memory.', () => gauges.cacheMemory().count)
     register(
@@ -287,6 +285,8 @@ export class Metrics {
         [...events].map(([event, value]) => ({ value, labels: { cache, event } })),
       ),
     )
+    for (const family of this.models.families)
+      register(registry, family.name, family.help, 'counter', () => family.values())
     const histogram = (name: string, help: string, series: Iterable<Series>): void =>
       register(registry, name, help, 'histogram', () => Array.from(series, (one) => histogramValues(name, one)).flat())
     histogram(

@@ -66,7 +66,11 @@ describe('the key of a call', () => {
   })
 
   it.each([
-    ['a function', { providerOptions: { one: { transform: () => 1 } } }, '`params.3.providerOptions.one.transform` is a function'],
+    [
+      'a function',
+      { providerOptions: { one: { transform: () => 1 } } },
+      '`params.3.providerOptions.one.transform` is a function',
+    ],
     ['a Map', { providerOptions: { one: { settings: new Map() } } }, 'is a Map'],
     ['a symbol', { providerOptions: { one: { mark: Symbol('x') } } }, 'is a symbol'],
   ])('can not be made of %s, and says where it stands', (_what, changes, message) => {

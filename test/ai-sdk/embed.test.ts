@@ -63,7 +63,10 @@ describe('embeddings', () => {
       tokens: 9,
     })
     expect(await called(client, { texts: ['four', 'one'] })).toEqual({ vectors: rounded(['four', 'one']), tokens: 0 })
-    expect(asked).toEqual([['one', 'two'], ['three', 'four']])
+    expect(asked).toEqual([
+      ['one', 'two'],
+      ['three', 'four'],
+    ])
   })
 
   it('are found by another node', async () => {
@@ -104,7 +107,9 @@ describe('embeddings', () => {
     expect(await first).toMatchObject({ vectors: rounded(['a', 'b']) })
     expect(await second).toMatchObject({ vectors: rounded(['b', 'c']) })
     expect(asked).toEqual([['a', 'b'], ['c']])
-    expect((await metricsOf(client, 'holdfast_llm_calls')).map((line) => /outcome="(\w+)"} (\d)/.exec(line)!.slice(1))).toEqual([
+    expect(
+      (await metricsOf(client, 'holdfast_llm_calls')).map((line) => /outcome="(\w+)"} (\d)/.exec(line)!.slice(1)),
+    ).toEqual([
       ['called', '2'],
       ['waited', '1'],
     ])

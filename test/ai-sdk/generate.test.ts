@@ -11,7 +11,10 @@ import { answer, called, clientOf, finished, metricsOf, usageOf } from './suppor
 const HOUR_MS = 3_600_000
 const prices = { currency: 'USD', perMillionTokens: { small: { input: 1, output: 10 } } }
 
-type Answers = (options: LanguageModelV4CallOptions, call: number) => LanguageModelV4GenerateResult | Promise<LanguageModelV4GenerateResult>
+type Answers = (
+  options: LanguageModelV4CallOptions,
+  call: number,
+) => LanguageModelV4GenerateResult | Promise<LanguageModelV4GenerateResult>
 
 function modelOf(answers: Answers, options: LanguageModelOptions = { cache: { ttlMs: HOUR_MS } }) {
   const mock: MockLanguageModelV4 = new MockLanguageModelV4({
@@ -40,7 +43,10 @@ describe('a cached answer', () => {
     })
     const { mock, model } = modelOf(() => structuredClone(first))
     const given: LanguageModelV4GenerateResult[] = []
-    const params = { prompt: [{ role: 'user' as const, content: [{ type: 'text' as const, text: 'Q' }] }], temperature: 0 }
+    const params = {
+      prompt: [{ role: 'user' as const, content: [{ type: 'text' as const, text: 'Q' }] }],
+      temperature: 0,
+    }
     const client = await clientOf(async () => void given.push(await model.doGenerate(params)))
     for (let time = 0; time < 3; time++) await called(client)
     expect(mock.doGenerateCalls.length).toBe(1)
@@ -247,7 +253,10 @@ describe('the middleware refuses', () => {
     [{ cache: { ttlMs: 5, timing: 'slow' } }, '`cache.timing` is "slow"'],
     [{ cache: { ttlMs: 5, temperature: 1 } }, 'temperature'],
     [{ dependency: { name: 'llm' } }, 'defineDependency'],
-    [{ prices: { currency: 'USD', perMillionTokens: { m: { input: '1' } } } }, '`prices.perMillionTokens["m"].input` is "1"'],
+    [
+      { prices: { currency: 'USD', perMillionTokens: { m: { input: '1' } } } },
+      '`prices.perMillionTokens["m"].input` is "1"',
+    ],
   ])('%j', (options, message) => {
     expect(() => languageModelMiddleware(options)).toThrow(message)
   })

@@ -85,7 +85,10 @@ describe('a guarded call', () => {
   })
 
   it('ends when its time is up, though the model heeds no signal, in words that a model can read', async () => {
-    const model = modelOf(generating(() => never), { timeoutMs: 30, retry: false })
+    const model = modelOf(
+      generating(() => never),
+      { timeoutMs: 30, retry: false },
+    )
     const client = await clientOf(async () => (await generateText({ model, prompt: 'a' })).text)
     await expect(called(client)).rejects.toThrow('llm did not answer within 30 ms.')
   })

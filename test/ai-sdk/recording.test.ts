@@ -19,7 +19,13 @@ describe('an answer', () => {
     providerMetadata: { one: { logprobs: [1] } },
     structuredOutputText: '',
     request: { body: { huge: true } },
-    response: { id: 'r1', modelId: 'm', timestamp: new Date(5), headers: { 'set-cookie': 'secret' }, body: { huge: 1 } },
+    response: {
+      id: 'r1',
+      modelId: 'm',
+      timestamp: new Date(5),
+      headers: { 'set-cookie': 'secret' },
+      body: { huge: 1 },
+    },
   }
 
   it('is kept with its tool calls, usage, finish reason, warnings and metadata; without bodies and headers', () => {
@@ -30,9 +36,12 @@ describe('an answer', () => {
     })
   })
 
-  it.each(['error', 'interrupted', 'content-filter', 'other'] as const)('that ended with "%s" is not kept', (reason) => {
-    expect(isLasting({ result: { ...result, finishReason: finished(reason) }, ms: 7 })).toBe(false)
-  })
+  it.each(['error', 'interrupted', 'content-filter', 'other'] as const)(
+    'that ended with "%s" is not kept',
+    (reason) => {
+      expect(isLasting({ result: { ...result, finishReason: finished(reason) }, ms: 7 })).toBe(false)
+    },
+  )
 
   it('that asks for an approval is not kept', () => {
     const content = [{ type: 'tool-approval-request' as const, approvalId: 'a', toolCallId: 'c1' }]

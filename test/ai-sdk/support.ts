@@ -63,7 +63,9 @@ export const answer = (
 })
 
 /** A stream of these parts, each when it is asked for. */
-export function streamOf(parts: Iterable<LanguageModelV4StreamPart> | AsyncIterable<LanguageModelV4StreamPart>): LanguageModelV4StreamResult {
+export function streamOf(
+  parts: Iterable<LanguageModelV4StreamPart> | AsyncIterable<LanguageModelV4StreamPart>,
+): LanguageModelV4StreamResult {
   return { stream: ReadableStream.from(parts) as ReadableStream<LanguageModelV4StreamPart> }
 }
 

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { Artifacts } from '../../src/artifacts/artifacts.ts'
 import { Collector } from '../../src/artifacts/collector.ts'
+import { sealTask } from '../../src/artifacts/keys.ts'
 import { MemoryArtifactStore } from '../../src/backends/memory/artifact-store.ts'
 import { MemoryStateStore } from '../../src/backends/memory/state-store.ts'
-import { createKeyRing, generateKeys } from '../../src/kernel/key-ring.ts'
+import { createKeyRing, generateKeys, type KeyRing } from '../../src/kernel/key-ring.ts'
 import type { ClaimedTask } from '../../src/ports/task-store.ts'
-import { FakeClock } from '../../src/testing/index.ts'
+import { defineServer, defineTool } from '../../src/index.ts'
+import { connect, FakeClock } from '../../src/testing/index.ts'
 import { ReferenceTaskStore } from '../../src/testing/reference-task-store.ts'
 
 const HOUR_MS = 3_600_000
@@ -17,16 +19,26 @@ let artifacts: Artifacts
 let tasks: ReferenceTaskStore
 let state: MemoryStateStore
 let failures: string[]
+let used: number
 let collectors: Collector[]
+let keys: KeyRing
 beforeEach(() => {
   clock = new FakeClock()
   store = new MemoryArtifactStore(clock)
   tasks = new ReferenceTaskStore(clock)
   state = new MemoryStateStore(clock)
   failures = []
+  used = 0
   collectors = []
-  const keys = createKeyRing(generateKeys())
-  artifacts = new Artifacts({ open: async () => store, maxArtifactBytes: 1000, keys, clock, endpoint: () => undefined })
+  keys = createKeyRing(generateKeys())
+  artifacts = new Artifacts({
+    open: async () => store,
+    maxArtifactBytes: 1000,
+    keys,
+    clock,
+    endpoint: () => undefined,
+    onUsed: () => used++,
+  })
 })
 afterEach(async () => {
   await Promise.all(collectors.map((collector) => collector.close()))
@@ -79,7 +91,7 @@ const claim = async (queue: string, leaseMs = 1000 * HOUR_MS): Promise<ClaimedTa
       leaseMs,
     })
   )[0]!
-const placeOf = ({ id, fence }: ClaimedTask) => ({ owner, taskId: id, fence })
+const placeOf = ({ id, fence }: ClaimedTask) => ({ owner, sealedTask: sealTask(keys, id), fence })
 
 test('what a call wrote is kept for its time, and goes then', async () => {
   const key = await put({ owner, requestId: 'r' })
@@ -95,7 +107,7 @@ test('what a call wrote is kept for its time, and goes then', async () => {
 test('what a task names lives as long as its records, whichever attempt wrote it; the rest goes once it is older than any attempt', async () => {
   const first = await claimed()
   const step = await put(placeOf(first))
-  const value = await artifacts.putValue(placeOf(first), Buffer.from('x'))
+  const value = await artifacts.putValue({ owner, taskId: first.id, fence: first.fence }, Buffer.from('x'))
   const dropped = await put(placeOf(first))
   await tasks.recordStep({ ...first, name: 'a', value: Buffer.from('1'), leaseMs: HOUR_MS, artifacts: [step, value] })
   await tasks.retry(first.id, first.fence, 0)
@@ -194,4 +206,38 @@ test('runs about once an hour, one of many at a time, goes on after a failure, a
   const after = runs
   await clock.advance(10 * HOUR_MS)
   expect(runs).toBe(after)
+})
+
+test('a process that has come to use artifacts is told so once, and is none that was refused', async () => {
+  const unlucky = new Artifacts({
+    open: () => Promise.reject(new Error('away')),
+    maxArtifactBytes: 1,
+    keys,
+    clock,
+    endpoint: () => undefined,
+    onUsed: () => used++,
+  })
+  await expect(unlucky.store()).rejects.toThrow('away')
+  expect(used).toBe(0)
+  await put({ owner, requestId: 'r' })
+  await put({ owner, requestId: 'r' })
+  expect(used).toBe(1)
+})
+
+test('a runtime in which nobody uses artifacts never opens their store; from the first use on it collects', async () => {
+  const lists = vi.spyOn(store, 'list')
+  const write = defineTool({
+    name: 'write',
+    description: 'Writes',
+    run: (_args, ctx) => ctx.artifacts.put('x', { name: 'x' }),
+  })
+  await using client = await connect(defineServer({ name: 's', version: '1', tools: [write] }), {
+    runtime: { artifacts: store, clock },
+  })
+  await clock.advance(10 * HOUR_MS)
+  expect(lists).not.toHaveBeenCalled()
+  await client.callTool('write')
+  await clock.advance(26 * HOUR_MS)
+  expect(lists).toHaveBeenCalled()
+  expect(await kept()).toEqual([])
 })

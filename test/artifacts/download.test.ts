@@ -168,6 +168,7 @@ describe('an artifact that is too big to be read at once', () => {
       keys: createKeyRing(generateKeys()),
       clock,
       endpoint: () => '',
+      onUsed: () => undefined,
     })
     const info = await artifacts.put({ owner: 'o', requestId: 'r' }, '', { name: 'empty', mimeType: 'text/plain' })
     const link = (await artifacts.urlOf(info))!.url.replace('/artifacts/', '')

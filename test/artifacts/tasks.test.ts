@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { readKey } from '../../src/artifacts/keys.ts'
+import { createKeyRing, generateKeys } from '../../src/kernel/key-ring.ts'
 import { openSqlite } from '../../src/backends/sqlite/task-store.ts'
 import { MemoryArtifactStore } from '../../src/backends/memory/artifact-store.ts'
 import { defineServer, defineTool } from '../../src/index.ts'
@@ -21,6 +22,9 @@ afterEach(async () => {
   await tasks.close()
   rmSync(dir, { recursive: true })
 })
+
+const ring = generateKeys()
+const factsOf = (key: string) => readKey(key, createKeyRing(ring))!
 
 let runs = 0
 const report = defineTool({
@@ -58,7 +62,7 @@ test('the artifacts of a task are named on its record, whichever attempt wrote t
   const store = new MemoryArtifactStore(systemClock)
   await using client = await connect(server, {
     principal: { subject: 'ann' },
-    runtime: { artifacts: store, tasks },
+    runtime: { artifacts: store, tasks, keys: ring },
   })
   const [one, two] = (await client.callTool('report')).content as unknown as [Link, Link]
   expect([one.name, two.name]).toEqual(['one.txt', 'two.txt'])
@@ -66,17 +70,18 @@ test('the artifacts of a task are named on its record, whichever attempt wrote t
   expect(await client.readResource(two.uri)).toMatchObject([{ text: 'two' }])
   const keys = (await store.list('')).objects.map(({ key }) => key)
   const written = await Promise.all(
-    keys.map(async (key) => ({ key, ...readKey(key)!, name: (await store.head(key))!.name })),
+    keys.map(async (key) => ({ key, ...factsOf(key), name: (await store.head(key))!.name })),
   )
   expect(written.map(({ name }) => name).toSorted()).toEqual(['dropped.txt', 'dropped.txt', 'one.txt', 'two.txt'])
   const [id] = [...new Set(written.map(({ taskId }) => taskId!))] as [string]
+  expect(`${one.uri} ${two.uri} ${keys.join(' ')}`).not.toContain(id)
   const named = written.filter(({ name }) => name !== 'dropped.txt')
   expect([...new Set(await tasks.namedArtifacts([id]))].toSorted()).toEqual(named.map(({ key }) => key).toSorted())
   const [fenceOfOne, fenceOfTwo] = ['one.txt', 'two.txt'].map((name) => named.find((one) => one.name === name)!.fence!)
   expect(fenceOfOne).toBeLessThan(fenceOfTwo!)
   await using other = await connect(server, {
     principal: { subject: 'bob' },
-    runtime: { artifacts: store, worker: false },
+    runtime: { artifacts: store, worker: false, keys: ring },
   })
   await expect(other.readResource(one.uri)).rejects.toMatchObject({ data: { code: 'resource_not_found' } })
 })
@@ -102,10 +107,10 @@ test('an artifact that a question alone names is named by the record of its task
 
 test('a big result of a task is offloaded under its task, and named by its record', async () => {
   const store = new MemoryArtifactStore(systemClock)
-  await using client = await connect(server, { runtime: { artifacts: store, tasks } })
+  await using client = await connect(server, { runtime: { artifacts: store, tasks, keys: ring } })
   const [, link] = (await client.callTool('big')).content as unknown as [unknown, Link]
   expect(link.size).toBe(300 * 1024)
   const { key } = (await store.list('task/')).objects[0]!
-  expect(await tasks.namedArtifacts([readKey(key)!.taskId!])).toEqual([key])
+  expect(await tasks.namedArtifacts([factsOf(key).taskId!])).toEqual([key])
   expect(((await client.readResource(link.uri))[0] as { text: string }).text).toHaveLength(300 * 1024)
 })

@@ -4,12 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Artifacts } from '../../src/artifacts/artifacts.ts'
-import { artifactsNamedIn, keyOfUri, newArtifactKey, readKey, uriOfKey } from '../../src/artifacts/keys.ts'
+import { artifactsNamedIn, keyOfUri, newArtifactKey, readKey, sealTask, uriOfKey } from '../../src/artifacts/keys.ts'
 import { openFileArtifacts } from '../../src/backends/filesystem/artifact-store.ts'
 import { ANONYMOUS } from '../../src/define/context.ts'
 import { HoldfastError } from '../../src/errors/holdfast-error.ts'
 import { createKeyRing, generateKeys } from '../../src/kernel/key-ring.ts'
 import { ownerOf } from '../../src/kernel/owner.ts'
+import { isArtifactKey } from '../../src/ports/artifact-store.ts'
 import { systemClock } from '../../src/ports/clock.ts'
 
 const parts = {
@@ -17,6 +18,7 @@ const parts = {
   keys: createKeyRing(generateKeys()),
   clock: systemClock,
   endpoint: () => undefined,
+  onUsed: () => undefined,
 }
 let dir: string
 let artifacts: Artifacts
@@ -37,12 +39,13 @@ afterEach(async () => {
   rmSync(dir, { recursive: true })
 })
 const place = { owner: ownerOf(ANONYMOUS), taskId: randomUUID(), fence: 7 }
+const artifactPlace = { owner: place.owner, sealedTask: sealTask(parts.keys, place.taskId), fence: 7 }
 
 test('a value of a task is read back by its key, which names the owner, the task and the fence', async () => {
   const value = Buffer.alloc(300_000, 'x')
   const key = await artifacts.putValue(place, value)
   expect(key).toMatch(new RegExp(`^value/${place.owner}/${place.taskId}/7/[\\w-]{22}$`))
-  expect(readKey(key)).toEqual({ kind: 'value', owner: place.owner, taskId: place.taskId, fence: 7 })
+  expect(readKey(key, parts.keys)).toEqual({ kind: 'value', owner: place.owner, taskId: place.taskId, fence: 7 })
   expect(Buffer.from(await artifacts.getValue(key))).toEqual(value)
   expect(Buffer.from(await artifacts.getValue(await artifacts.putValue(place, Buffer.alloc(0))))).toEqual(
     Buffer.alloc(0),
@@ -53,8 +56,29 @@ test('a value that is gone, and a key of something else, are errors that name th
   const key = await artifacts.putValue(place, Buffer.from('x'))
   await (await artifacts.store()).delete([key])
   await expect(artifacts.getValue(key)).rejects.toThrow(key)
-  const artifact = await artifacts.put(place, 'x', { name: 'x', mimeType: 'text/plain' })
+  const artifact = await artifacts.put(artifactPlace, 'x', { name: 'x', mimeType: 'text/plain' })
   await expect(artifacts.getValue(artifact.key)).rejects.toThrow(HoldfastError)
+})
+
+test('neither the key nor the URI of a task’s artifact shows the task, which whoever has the ring reads from it', () => {
+  const { owner, taskId } = place
+  const key = newArtifactKey(artifactPlace)
+  const uri = uriOfKey(key)
+  expect(keyOfUri(uri, owner)).toBe(key)
+  for (const shown of [key, uri])
+    for (const part of [taskId, taskId.replaceAll('-', ''), Buffer.from(taskId).toString('base64url').slice(0, 10)])
+      expect(shown).not.toContain(part)
+  expect(sealTask(parts.keys, taskId)).not.toBe(artifactPlace.sealedTask)
+  expect(readKey(key, parts.keys)).toEqual({ kind: 'task', owner, taskId, fence: 7 })
+  expect(readKey(key, createKeyRing(generateKeys()))).toBeUndefined()
+  expect(readKey(key.replace(/\/7\//, 'x/7/'), parts.keys)).toBeUndefined()
+})
+
+test('with the longest id of a ring’s key its URI is found, too', () => {
+  const keys = createKeyRing(generateKeys('12345678'))
+  const key = newArtifactKey({ ...artifactPlace, sealedTask: sealTask(keys, place.taskId) })
+  expect(keyOfUri(uriOfKey(key), place.owner)).toBe(key)
+  expect(isArtifactKey(key)).toBe(true)
 })
 
 test('no URI leads to a value of a task', async () => {
@@ -80,7 +104,7 @@ test('nothing is opened or made before it is needed, and an opening that failed 
 })
 
 test('the artifacts that a record names are found wherever their URIs stand, once each, as keys of the owner', () => {
-  const task = newArtifactKey(place)
+  const task = newArtifactKey(artifactPlace)
   const call = newArtifactKey({ owner: place.owner, requestId: 'n0de-1a' })
   const json = JSON.stringify({
     content: [

@@ -149,7 +149,9 @@ describe('embeddings of an endpoint', () => {
   })
 
   it('sends title and headings with each passage, and gives vectors of length 1', async () => {
-    const { baseUrl, received } = await startEndpoint(({ body }) => embeddingsAnswer((body['input'] as string[]).length))
+    const { baseUrl, received } = await startEndpoint(({ body }) =>
+      embeddingsAnswer((body['input'] as string[]).length),
+    )
     const embedder = embedderOf(baseUrl)
     const vectors = await embedder.embedPassages([passage('one'), passage('two')])
     expect(received[0]).toMatchObject({
@@ -165,25 +167,23 @@ describe('embeddings of an endpoint', () => {
 
   it('fails where the endpoint gives too few vectors, an error, or nothing in time', async () => {
     const few = await startEndpoint(() => embeddingsAnswer(1))
-    await expect(
-      embedderOf(few.baseUrl).embedPassages([passage('a'), passage('b')]),
-    ).rejects.toThrow('Expected 2 embeddings')
+    await expect(embedderOf(few.baseUrl).embedPassages([passage('a'), passage('b')])).rejects.toThrow(
+      'Expected 2 embeddings',
+    )
     const failing = await startEndpoint((_request, response) => {
       response.statusCode = 401
       return { error: { message: 'Wrong key.' } }
     })
-    await expect(
-      embedderOf(failing.baseUrl).embedQuery('a'),
-    ).rejects.toThrow('Wrong key.')
+    await expect(embedderOf(failing.baseUrl).embedQuery('a')).rejects.toThrow('Wrong key.')
     const silent = await startEndpoint(() => undefined)
-    await expect(
-      embedderOf(silent.baseUrl, 50).embedQuery('a'),
-    ).rejects.toThrow('did not answer within 50 ms')
+    await expect(embedderOf(silent.baseUrl, 50).embedQuery('a')).rejects.toThrow('did not answer within 50 ms')
   })
 
   it('embeds all passages anew where the endpoint serves vectors of another length under the same name', async () => {
     let dimensions = 3
-    const { baseUrl } = await startEndpoint(({ body }) => embeddingsAnswer((body['input'] as string[]).length, dimensions))
+    const { baseUrl } = await startEndpoint(({ body }) =>
+      embeddingsAnswer((body['input'] as string[]).length, dimensions),
+    )
     const desk = openTestDesk({}, embedderOf(baseUrl))
     await desk.ingest({ title: 'One', text: 'First.' })
     dimensions = 5

@@ -105,39 +105,42 @@ async function openDesk(
 const median = (all: readonly number[]): number => all.toSorted((a, b) => a - b)[Math.floor(all.length / 2)]!
 
 describe('while its endpoint is dead, Docs desk', () => {
-  it.each(['dead', 'silent'] as const)('(%s) answers with passages, quickly, says so, and answers again when it is back', async (how) => {
-    const endpoint = await startEndpoint()
-    const { client, ask } = await openDesk(endpoint)
-    expect(await ask('How often is the coffee machine descaled?')).toMatchObject({ kind: 'answer', warnings: [] })
+  it.each(['dead', 'silent'] as const)(
+    '(%s) answers with passages, quickly, says so, and answers again when it is back',
+    async (how) => {
+      const endpoint = await startEndpoint()
+      const { client, ask } = await openDesk(endpoint)
+      expect(await ask('How often is the coffee machine descaled?')).toMatchObject({ kind: 'answer', warnings: [] })
 
-    if (how === 'dead') await endpoint.die()
-    else endpoint.state = 'silent'
-    const first = [await ask('Who descales the coffee machine?'), await ask('Why descale the coffee machine?')]
-    for (const { kind } of first) expect(kind).toBe('passages')
-    // Refused connections are found out at once; of silence each of the two models takes its time.
-    expect(Math.max(...first.map(({ ms }) => ms))).toBeLessThan(how === 'dead' ? TIMEOUT_MS : 2 * TIMEOUT_MS + 300)
+      if (how === 'dead') await endpoint.die()
+      else endpoint.state = 'silent'
+      const first = [await ask('Who descales the coffee machine?'), await ask('Why descale the coffee machine?')]
+      for (const { kind } of first) expect(kind).toBe('passages')
+      // Refused connections are found out at once; of silence each of the two models takes its time.
+      expect(Math.max(...first.map(({ ms }) => ms))).toBeLessThan(how === 'dead' ? TIMEOUT_MS : 2 * TIMEOUT_MS + 300)
 
-    const later: Asked[] = []
-    for (let index = 0; index < 9; index++) later.push(await ask(`Question ${index} on the coffee machine?`))
-    for (const { kind } of later) expect(kind).toBe('passages')
-    // All but those who try whether it is back.
-    expect(median(later.map(({ ms }) => ms))).toBeLessThan(QUICK_MS)
-    const refused = later.filter(({ reason }) => reason?.includes('docs-desk-chat is not available now'))
-    expect(refused.length).toBeGreaterThan(4)
-    expect(refused[0]!.reason).toMatch(/^The language model did not answer: .* Try again in \d s\.$/)
-    expect(refused.at(-1)!.warnings.join()).toContain('Searched by words alone')
-    expect(client.runtime.dependencies.list().map(({ breaker }) => breaker)).not.toContain('closed')
+      const later: Asked[] = []
+      for (let index = 0; index < 9; index++) later.push(await ask(`Question ${index} on the coffee machine?`))
+      for (const { kind } of later) expect(kind).toBe('passages')
+      // All but those who try whether it is back.
+      expect(median(later.map(({ ms }) => ms))).toBeLessThan(QUICK_MS)
+      const refused = later.filter(({ reason }) => reason?.includes('docs-desk-chat is not available now'))
+      expect(refused.length).toBeGreaterThan(4)
+      expect(refused[0]!.reason).toMatch(/^The language model did not answer: .* Try again in \d s\.$/)
+      expect(refused.at(-1)!.warnings.join()).toContain('Searched by words alone')
+      expect(client.runtime.dependencies.list().map(({ breaker }) => breaker)).not.toContain('closed')
 
-    // What was answered before is answered still.
-    expect(await ask('How often is the coffee machine descaled?')).toMatchObject({ kind: 'answer', warnings: [] })
+      // What was answered before is answered still.
+      expect(await ask('How often is the coffee machine descaled?')).toMatchObject({ kind: 'answer', warnings: [] })
 
-    if (how === 'dead') await endpoint.comeBack()
-    else endpoint.state = 'up'
-    let count = 0
-    await expect
-      .poll(async () => (await ask(`Is the coffee machine back? ${count++}`)).kind, { timeout: 10 * TIMEOUT_MS })
-      .toBe('answer')
-  })
+      if (how === 'dead') await endpoint.comeBack()
+      else endpoint.state = 'up'
+      let count = 0
+      await expect
+        .poll(async () => (await ask(`Is the coffee machine back? ${count++}`)).kind, { timeout: 10 * TIMEOUT_MS })
+        .toBe('answer')
+    },
+  )
 })
 
 describe('what Docs desk has asked its endpoint before', () => {
@@ -168,9 +171,14 @@ describe('a limit on tokens', () => {
     const { ask } = await openDesk(endpoint, { tokensPerHour: 1_500 })
     // Of each answer's 1,000 tokens 2 are used, so that the third question is asked as well; but not two at once.
     expect((await ask('When is the coffee machine descaled?')).kind).toBe('answer')
-    const both = await Promise.all([ask('Who descales the coffee machine?'), ask('Why is the coffee machine descaled?')])
+    const both = await Promise.all([
+      ask('Who descales the coffee machine?'),
+      ask('Why is the coffee machine descaled?'),
+    ])
     const refused = both.find(({ kind }) => kind === 'passages')
-    expect(refused?.reason).toContain('The limit "principal-3600s-llm-tokens" (1500 in 3600 s for each principal) is used up.')
+    expect(refused?.reason).toContain(
+      'The limit "principal-3600s-llm-tokens" (1500 in 3600 s for each principal) is used up.',
+    )
     expect(both.filter(({ kind }) => kind === 'answer').length).toBe(1)
     expect((await ask('When is the coffee machine descaled?')).kind).toBe('answer')
   })

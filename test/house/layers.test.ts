@@ -22,7 +22,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     packages: ['@ai-sdk/provider', 'node:crypto', 'node:os'],
   },
   kernel: {
-    folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts', 'resilience', 'cache'],
+    folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts', 'cache', 'resilience'],
     packages: ['lru-cache', 'node:async_hooks', 'node:buffer', 'node:crypto', 'node:util'],
   },
   resilience: {

@@ -103,7 +103,10 @@ test('nothing is asked, and no estimate made, where no limit counts tokens', () 
 test('two nodes share the tokens of a principal', async () => {
   const clock = new FakeClock()
   const shared = new StoreUnderTest(clock)
-  const [one, two] = [limiterOf({ clock, shared, limits: [PER_HOUR] }), limiterOf({ clock, shared, limits: [PER_HOUR] })]
+  const [one, two] = [
+    limiterOf({ clock, shared, limits: [PER_HOUR] }),
+    limiterOf({ clock, shared, limits: [PER_HOUR] }),
+  ]
   const first = await taken(one, 3_600)
   expect(await take(two, 1)).toBe('rate_limited')
   await first.settle(600)

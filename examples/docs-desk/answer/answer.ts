@@ -72,7 +72,10 @@ export async function answerFrom(
  */
 function buildPrompt(question: string, passages: readonly FoundPassage[]): string {
   const contents = passages.map(({ title, headingPath, text }) => [title, headingPath, text])
-  const mark = createHash('sha256').update(JSON.stringify([question, contents])).digest('base64url').slice(0, 22)
+  const mark = createHash('sha256')
+    .update(JSON.stringify([question, contents]))
+    .digest('base64url')
+    .slice(0, 22)
   const quoted = passages.map(
     (passage, index) =>
       `<passage-${mark} number="${index + 1}">\n${JSON.stringify({

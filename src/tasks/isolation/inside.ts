@@ -75,12 +75,10 @@ function serveAttempts(
       }
     },
   }
-  // It learns by itself what is down: what its worker has learnt stays there.
-  const guards = new Guards({ clock: systemClock, telemetry })
-  const services: CallServices = { telemetry, ...createServices(out, setup), ...opened, tasks, guards, limits }
+  const services: CallServices = { telemetry, ...createServices(out, setup, telemetry), ...opened, tasks, limits }
   let current: AbortController | undefined
 
-  const run = async ({ task, caller, args }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
+  const run = async ({ task, caller, args, sealedTask }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
     const controller = (current = new AbortController())
     let isIdle = true
     const attempt: Attempt<AttemptTask> = {
@@ -93,7 +91,14 @@ function serveAttempts(
     }
     const onProgress = (done: number, total: number | undefined, message: string | undefined): void =>
       out.tell({ kind: 'progress', done, total, message })
-    const outcome = await new TaskRun(attempt, { services, tool, caller, args, onProgress }).run()
+    const outcome = await new TaskRun(attempt, {
+      services,
+      tool,
+      caller,
+      args,
+      sealedTask: () => sealedTask,
+      onProgress,
+    }).run()
     current = undefined
     calls.clear()
     out.tell({ kind: 'ended', outcome, isIdle, heapBytes: getHeapStatistics().used_heap_size })
@@ -127,11 +132,11 @@ function createTelemetry(out: WayOut): Telemetry {
       out.tell({ kind: 'log', level, message, fields: fields && toCloneable(fields) }),
     count: (counter, label) => out.tell({ kind: 'count', counter, label }),
     modelUsed: (use) => out.tell({ kind: 'model', use }),
+    cached: (cache, event) => out.tell({ kind: 'cached', cache, event }),
     startUse: () => undefined,
     dependencyUsed: (dependency, outcome, durationSeconds) =>
       out.tell({ kind: 'used', dependency, outcome, durationSeconds }),
     breakerChanged: (dependency, state) => out.tell({ kind: 'breaker', dependency, state }),
-    cached: (cache, event) => out.tell({ kind: 'cached', cache, event }),
     ...NOTHING_SERVED,
   }
 }
@@ -139,14 +144,17 @@ function createTelemetry(out: WayOut): Telemetry {
 function createServices(
   out: WayOut,
   { questionTtlMs }: IsolateSetup,
-): Pick<CallServices, 'clock' | 'changes' | 'options'> {
+  telemetry: Telemetry,
+): Pick<CallServices, 'clock' | 'changes' | 'options' | 'guards'> {
   const notify: Notify = Object.freeze({
     toolsChanged: () => out.tell({ kind: 'notify', what: 'tools' }),
     promptsChanged: () => out.tell({ kind: 'notify', what: 'prompts' }),
     resourcesChanged: () => out.tell({ kind: 'notify', what: 'resources' }),
     resourceUpdated: (uri: string) => out.tell({ kind: 'notify', what: 'resource', uri }),
   })
-  return { clock: systemClock, changes: { notify }, options: { questionTtlMs } }
+  // It learns by itself what is down: what its worker has learnt stays there.
+  const guards = new Guards({ clock: systemClock, telemetry })
+  return { clock: systemClock, changes: { notify }, options: { questionTtlMs }, guards }
 }
 
 const notHere = (): never => {

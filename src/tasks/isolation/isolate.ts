@@ -23,6 +23,7 @@ export interface IsolatedRun {
   readonly caller: TaskCaller
   readonly args: TaskArguments
   readonly operation: Operation
+  readonly sealedTask: string
   readonly timeoutMs: number
   readonly graceMs: number
   /** Starts a task of another tool; resolves to its id. */
@@ -47,6 +48,8 @@ export interface IsolateParts {
   readonly clock: Clock
   readonly telemetry: Telemetry
   readonly notify: Notify
+  /** It has opened the store of artifacts. */
+  readonly onArtifactsUsed: () => void
 }
 
 /** A thread or a process that runs attempts of one tool, one at a time. */
@@ -107,7 +110,7 @@ export class Isolate {
   /** Runs an attempt; never rejects. What does not stop in time is ended. */
   async run(run: IsolatedRun): Promise<IsolatedEnd> {
     const { clock } = this.#parts
-    const { attempt, caller, args, timeoutMs, graceMs } = run
+    const { attempt, caller, args, sealedTask, timeoutMs, graceMs } = run
     const { signal } = attempt
     const over = new AbortController()
     const end = Promise.withResolvers<IsolatedEnd>()
@@ -124,7 +127,7 @@ export class Isolate {
     this.#run = run
     this.#onEnded = (outcome) => end.resolve({ kind: 'ended', outcome })
     this.#onDied = (why) => end.resolve({ kind: 'died', why })
-    this.#host.tell({ kind: 'run', task: toIsolated(attempt), caller, args })
+    this.#host.tell({ kind: 'run', task: toIsolated(attempt), caller, args, sealedTask })
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, { once: true })
     killAfter(timeoutMs + graceMs + ANSWER_MS, () =>
@@ -147,7 +150,7 @@ export class Isolate {
   }
 
   #onMessage(message: FromIsolate): void {
-    const { telemetry, notify } = this.#parts
+    const { telemetry, notify, onArtifactsUsed } = this.#parts
     const run = this.#run
     switch (message.kind) {
       case 'ready':
@@ -195,6 +198,8 @@ export class Isolate {
         return telemetry.dependencyUsed(message.dependency, message.outcome, message.durationSeconds)
       case 'breaker':
         return telemetry.breakerChanged(message.dependency, message.state)
+      case 'artifacts-used':
+        return onArtifactsUsed()
       case 'notify':
         if (message.what === 'resource') notify.resourceUpdated(message.uri)
         else notify[`${message.what}Changed`]()

@@ -11,7 +11,7 @@ const IDLE_MS = 60_000
 
 /** What isolates are made of. */
 export interface IsolatesParts {
-  readonly services: Pick<Services, 'clock' | 'telemetry' | 'changes' | 'options'>
+  readonly services: Pick<Services, 'clock' | 'telemetry' | 'changes' | 'options' | 'artifacts'>
   /** Module of a thread or a process. */
   readonly entry: URL
   /** URL of the module that exports the server by default; `undefined`: nobody knows. */
@@ -91,6 +91,7 @@ export class Isolates {
       clock: services.clock,
       telemetry: services.telemetry,
       notify: services.changes.notify,
+      onArtifactsUsed: () => services.artifacts?.used(),
     })
   }
 

@@ -23,7 +23,14 @@ export interface IsolateSetup {
 export type ToIsolate =
   /** The first message. */
   | { readonly kind: 'setup'; readonly setup: IsolateSetup }
-  | { readonly kind: 'run'; readonly task: AttemptTask; readonly caller: TaskCaller; readonly args: TaskArguments }
+  | {
+      readonly kind: 'run'
+      readonly task: AttemptTask
+      readonly caller: TaskCaller
+      readonly args: TaskArguments
+      /** See {@link TaskRunParts}. */
+      readonly sealedTask: string
+    }
   /** To `record`: what became of it; to `start`: the task's id. */
   | { readonly kind: 'answer'; readonly call: number; readonly value: string }
   | { readonly kind: 'refusal'; readonly call: number; readonly error: PortableError }
@@ -63,6 +70,8 @@ export type FromIsolate =
       readonly durationSeconds: number
     }
   | { readonly kind: 'breaker'; readonly dependency: string; readonly state: 'closed' | 'open' | 'half_open' }
+  /** It has opened the store of artifacts. */
+  | { readonly kind: 'artifacts-used' }
   | { readonly kind: 'notify'; readonly what: 'tools' | 'prompts' | 'resources' }
   | { readonly kind: 'notify'; readonly what: 'resource'; readonly uri: string }
   | {

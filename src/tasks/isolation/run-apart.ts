@@ -11,7 +11,7 @@ import type { Isolates } from './isolates.ts'
  */
 export async function runApart(
   attempt: Attempt,
-  { services, tool, caller, args, onProgress }: TaskRunParts,
+  { services, tool, caller, args, sealedTask, onProgress }: TaskRunParts,
   isolates: Isolates,
 ): Promise<AttemptOutcome> {
   const { telemetry, clock } = services
@@ -44,7 +44,16 @@ export async function runApart(
     services.limits?.takeModelTokens(limited, tool.name, () => tokens)
   const startedMs = clock.monotonic()
   const run = async (): Promise<AttemptOutcome> => {
-    const end = await isolates.run(tool, { attempt, caller, args, operation, onProgress, start, takeTokens })
+    const end = await isolates.run(tool, {
+      attempt,
+      caller,
+      args,
+      operation,
+      sealedTask: sealedTask(),
+      onProgress,
+      start,
+      takeTokens,
+    })
     if (end.kind === 'ended') return end.outcome
     const what = `The ${tool.task!.isolation} of the tool "${tool.name}"`
     if (end.kind === 'killed') {
