@@ -1,5 +1,5 @@
 import type { EmbeddingModelV4, EmbeddingModelV4Middleware, EmbeddingModelV4Result } from '@ai-sdk/provider'
-import { partitionOf, type Cache, type CacheEntry, type CacheSlot } from '../cache/cache.ts'
+import { partitionOf, type Cache, type CacheEntry } from '../cache/cache.ts'
 import type { Codec } from '../cache/codec.ts'
 import type { Call } from '../kernel/call.ts'
 import { currentCall, needCurrentCall } from '../kernel/current-call.ts'

@@ -119,11 +119,8 @@ async function begin(model: LanguageModelV4, params: LanguageModelV4CallOptions)
   const signal = params.abortSignal!
   const { stream: parts, ...head } = await orAborted(model.doStream(params), signal)
   const reader = parts.getReader()
-  const leave = (error: unknown): never => {
-    // It need not hear of it any more: the request ends with its signal.
-    reader.cancel(error).catch(() => undefined)
-    throw error
-  }
+  // What comes of it nobody need hear: the request ends with its signal.
+  const leave = (reason: unknown): void => void reader.cancel(reason).catch(() => undefined)
   const held: LanguageModelV4StreamPart[] = []
   try {
     for (let isPrelude = true; isPrelude;) {
@@ -135,6 +132,7 @@ async function begin(model: LanguageModelV4, params: LanguageModelV4CallOptions)
     }
   } catch (error) {
     leave(error)
+    throw error
   }
   return {
     async drain(sink, attempt, own) {
@@ -152,6 +150,7 @@ async function begin(model: LanguageModelV4, params: LanguageModelV4CallOptions)
         }
       } catch (error) {
         leave(error)
+        throw error
       }
       // It was told in a part of the stream; the breaker hears of it, too.
       if (broken !== undefined) attempt?.release(broken.error)

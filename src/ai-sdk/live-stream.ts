@@ -75,12 +75,12 @@ export class LiveStream {
   async read(signal: AbortSignal | undefined): Promise<LanguageModelV4StreamResult> {
     signal?.throwIfAborted()
     this.#readers++
-    let hasLeft = false
+    const reader = { hasLeft: false }
     const left = Promise.withResolvers<never>()
     left.promise.catch(() => undefined)
     const leave = (): void => {
-      if (hasLeft) return
-      hasLeft = true
+      if (reader.hasLeft) return
+      reader.hasLeft = true
       signal?.removeEventListener('abort', onAbort)
       if (--this.#readers === 0 && this.#end === undefined)
         this.#abort.abort(signal?.reason ?? new DOMException('Nobody reads the stream any more.', 'AbortError'))
@@ -97,7 +97,7 @@ export class LiveStream {
       const stream = new ReadableStream<LanguageModelV4StreamPart>(
         {
           pull: async (controller) => {
-            while (next === this.#parts.length && this.#end === undefined && !hasLeft) await this.#change()
+            while (next === this.#parts.length && this.#end === undefined && !reader.hasLeft) await this.#change()
             if (signal?.aborted === true) return controller.error(signal.reason)
             if (next < this.#parts.length) return controller.enqueue(this.#parts[next++]!)
             leave()

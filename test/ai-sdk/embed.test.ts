@@ -157,7 +157,7 @@ describe('embeddings', () => {
       try {
         return await batchOf(model)(ctx, args)
       } catch (error) {
-        failures.push((error as Error).message)
+        return failures.push((error as Error).message)
       }
     })
     await called(client, { texts: ['a', 'b'] })
