@@ -130,7 +130,7 @@ export async function createRuntime(server: ServerDefinition, options: RuntimeOp
   return wire(server, resolveOptions(options, process.env))
 }
 
-/** Renders the metrics where they are not this process's alone. */
+/** Renders the metrics where they are not this process's alone: it is one of several that share a port. */
 export type RenderMetrics = () => Promise<{ contentType: string; body: string }>
 
 /** {@link createRuntime} with options that are resolved already. */
@@ -146,7 +146,11 @@ export async function wire(
     )
   const clock = options.clock ?? systemClock
   const hasTasks = server.tools.some(({ task }) => task !== undefined)
-  const isMultiple = isSharedUrl(options.state) || (hasTasks && hasRemoteTasks(options.tasks))
+  const isMultiple =
+    isSharedUrl(options.state) ||
+    (hasTasks && hasRemoteTasks(options.tasks)) ||
+    // One of several processes, which have no data folder in common.
+    (renderMetrics !== undefined && options.dataDir === false)
   const keys = openKeyRing(options.keys, options.dataDir, isMultiple)
   let isOpen = true
   let isInputOver = false

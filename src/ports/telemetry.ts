@@ -13,6 +13,8 @@ export interface Telemetry {
   end(operation: Operation, end: OperationEnd): void
   /** Runs a handler so that what it does belongs to the operation's trace. */
   run<T>(operation: Operation, fn: () => T): T
+  /** Trace context of an operation, for what belongs to it and runs in another thread or process; `undefined`: it is not traced. */
+  traceOf(operation: Operation): TraceContext | undefined
   /** A message was refused before it became an operation. */
   refused(requestId: string, code: string, httpStatus: number, from: Origin): void
   /** A 2025 session has ended, whose start is known. */
@@ -166,6 +168,9 @@ export interface AttemptStart {
   /** W3C trace context of who made the task: the attempt is a trace of its own, linked to it. */
   readonly traceparent: string | undefined
 }
+
+/** A place in a trace, as the registered propagators write it (W3C: `traceparent`, `tracestate`). */
+export type TraceContext = Readonly<Record<string, string>>
 
 /** How an attempt ended. */
 export interface AttemptEnd {

@@ -109,8 +109,9 @@ export class Isolate {
 
   /** Runs an attempt; never rejects. What does not stop in time is ended. */
   async run(run: IsolatedRun): Promise<IsolatedEnd> {
-    const { clock } = this.#parts
+    const { clock, telemetry } = this.#parts
     const { attempt, caller, args, sealedTask, timeoutMs, graceMs } = run
+    const trace = telemetry.traceOf(run.operation)
     const { signal } = attempt
     const over = new AbortController()
     const end = Promise.withResolvers<IsolatedEnd>()
@@ -127,7 +128,7 @@ export class Isolate {
     this.#run = run
     this.#onEnded = (outcome) => end.resolve({ kind: 'ended', outcome })
     this.#onDied = (why) => end.resolve({ kind: 'died', why })
-    this.#host.tell({ kind: 'run', task: toIsolated(attempt), caller, args, sealedTask })
+    this.#host.tell({ kind: 'run', task: toIsolated(attempt), caller, args, sealedTask, trace })
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, { once: true })
     killAfter(timeoutMs + graceMs + ANSWER_MS, () =>

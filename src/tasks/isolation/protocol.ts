@@ -1,4 +1,4 @@
-import type { CacheEvent, Counter, ModelUse } from '../../ports/telemetry.ts'
+import type { CacheEvent, Counter, ModelUse, TraceContext } from '../../ports/telemetry.ts'
 import type { TaskCaller, TaskStart } from '../../kernel/task-engine.ts'
 import type { TaskArguments } from '../payload.ts'
 import type { PortableError } from '../../errors/portable-error.ts'
@@ -30,6 +30,8 @@ export type ToIsolate =
       readonly args: TaskArguments
       /** See {@link TaskRunParts}. */
       readonly sealedTask: string
+      /** What it does belongs to this trace. */
+      readonly trace: TraceContext | undefined
     }
   /** To `record`: what became of it; to `start`: the task's id. */
   | { readonly kind: 'answer'; readonly call: number; readonly value: string }
