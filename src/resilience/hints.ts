@@ -85,7 +85,7 @@ export class BreakerHints {
     const hint = parse(bytes)
     if (hint === undefined || hint.node === this.#parts.nodeId) return
     const { dependency, node, openMs } = hint
-    if (this.#count >= MAX_HINTS) for (const known of [...this.#hints.keys()]) this.count(known)
+    if (this.#count >= MAX_HINTS) for (const known of this.#hints.keys()) this.count(known)
     let nodes = this.#hints.get(dependency)
     if (nodes?.has(node) !== true) {
       if (this.#count >= MAX_HINTS) return

@@ -226,12 +226,14 @@ test('resilience: a note is added once though its first answer is lost, a score 
       const { url = '', headers } = request
       asked.push({ key: headers['idempotency-key'], url, body })
       const isFirst = asked.filter((one) => one.url === url).length === 1
-      if (isFirst && url.endsWith('/notes')) return void request.socket.resetAndDestroy()
-      if (isFirst && url.endsWith('/completions')) return void response.writeHead(503).end()
-      if (url.startsWith('/scores')) return void response.writeHead(500).end()
-      const choices = [{ index: 0, message: { role: 'assistant', content: 'Short.' }, finish_reason: 'stop' }]
-      response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify({ id: '1', object: 'chat.completion', created: 1, model: 'small', choices }))
+      if (isFirst && url.endsWith('/notes')) request.socket.resetAndDestroy()
+      else if (isFirst && url.endsWith('/completions')) response.writeHead(503).end()
+      else if (url.startsWith('/scores')) response.writeHead(500).end()
+      else {
+        const choices = [{ index: 0, message: { role: 'assistant', content: 'Short.' }, finish_reason: 'stop' }]
+        response.setHeader('content-type', 'application/json')
+        response.end(JSON.stringify({ id: '1', object: 'chat.completion', created: 1, model: 'small', choices }))
+      }
     })
   }).listen(0, '127.0.0.1')
   await once(api, 'listening')
