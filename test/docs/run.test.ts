@@ -503,6 +503,53 @@ test('caching: what is computed once is given to others; a step belongs to one t
   expect(counts).toEqual({ embedded: 1, sent: 2 })
 })
 
+use('docs/llm-cost.md', 'server.ts')
+test('LLM cost: what a model has answered is not asked again, and what that spares is counted', async () => {
+  const asked: string[] = []
+  const endpoint = createServer((request, response) => {
+    void (async () => {
+      const { input, messages } = (await new Response(request as unknown as ReadableStream).json()) as {
+        input?: string[]
+        messages?: { content: string }[]
+      }
+      asked.push(...(input ?? ['summary']))
+      response.setHeader('content-type', 'application/json')
+      const message = { role: 'assistant', content: `${messages?.[0]?.content.length} characters` }
+      const answer =
+        input === undefined
+          ? { choices: [{ index: 0, message, finish_reason: 'stop' }] }
+          : { data: input.map((text, index) => ({ index, embedding: [text.length, 1] })) }
+      response.end(
+        JSON.stringify({
+          model: 'm',
+          ...answer,
+          usage: { prompt_tokens: 400, completion_tokens: 20, total_tokens: 420 },
+        }),
+      )
+    })()
+  }).listen(0, '127.0.0.1')
+  await once(endpoint, 'listening')
+  process.env.LLM_URL = `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/v1`
+  try {
+    await using texts = await client('docs/llm-cost.md', 'server.ts', { principal: { subject: 'ada' } })
+    for (let time = 0; time < 3; time++)
+      expect((await texts.callTool('summarize', { text: 'a long text' })).text).toBe('34 characters')
+    const near = async (...all: string[]): Promise<string> =>
+      (await texts.callTool('nearest', { question: 'which?', texts: all })).text
+    expect(await near('ab', 'abcd')).toBe('abcd')
+    expect(await near('abcd', 'abc')).toBe('abcd')
+    expect(asked).toEqual(['summary', 'which?', 'ab', 'abcd', 'abc'])
+    const { body } = await texts.runtime.metrics()
+    // 400 tokens at 0.25 and 20 at 2 dollars a million, spared twice.
+    expect(body).toContain('holdfast_llm_cost_total{model="small",currency="USD",source="cached"} 0.00028')
+    expect(await texts.callTool('summarize', { text: 'x'.repeat(40_001) })).toMatchObject({ isError: true })
+  } finally {
+    delete process.env.LLM_URL
+    endpoint.closeAllConnections()
+    endpoint.close()
+  }
+})
+
 use('docs/isolation.md', 'server.ts')
 test('isolation: the handler runs in a thread, with steps and progress as elsewhere', async () => {
   const definition = pathToFileURL(pathOf('docs/isolation.md', 'server.ts')).href
