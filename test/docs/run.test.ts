@@ -1,8 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -84,28 +82,6 @@ test('definitions: a client of 2025-03-26 gets a link as text', async () => {
   await using served = await client('docs/definitions.md', 'server.ts', { revision: '2025-03-26' })
   const { content } = await served.callTool('report', { month: '2026-03-01' })
   expect(content[1]).toEqual({ type: 'text', text: 'Report of 2026-03-01: report://2026-03-01' })
-})
-
-use('docs/resilience.md', 'server.ts')
-test('resilience: a lookup is repeated, and its dependency is left alone while it is down', async () => {
-  const answers = [503, 200, 404]
-  const crm = createServer((request, response) => {
-    response.writeHead(answers.shift() ?? 500).end(`customer at ${request.url}`)
-  }).listen(0, '127.0.0.1')
-  await once(crm, 'listening')
-  process.env.CRM_URL = `http://127.0.0.1:${(crm.address() as AddressInfo).port}`
-  try {
-    await using served = await client('docs/resilience.md', 'server.ts')
-    const look = (): Promise<string> => served.callTool('customer', { number: '7/1' }).then(({ text }) => text)
-    expect(await look()).toBe('customer at /customers/7%2F1')
-    expect(await look()).toBe('There is no customer 7/1.')
-    for (let call = 0; call < 2; call++) expect(await look()).toContain('failed unexpectedly')
-    expect(await look()).toMatch(/^crm is not available now: too many calls of it have failed\. Try again in [45] s\./)
-  } finally {
-    delete process.env.CRM_URL
-    crm.closeAllConnections()
-    crm.close()
-  }
 })
 
 use('docs/definitions.md', 'schemas.ts')
@@ -244,74 +220,6 @@ test('artifacts: what a handler puts is linked to, read by its caller, and kept 
   expect((await orders.callTool('first-line', { uri: link.uri })).text).toBe('id,total (of 21 bytes)')
   await using drafts = await client('docs/artifacts.md', 'asking.ts', { answers: { keep: {} } })
   expect((await drafts.callTool('draft')).content).toMatchObject([{ type: 'resource_link', name: 'draft.txt' }])
-})
-
-use('docs/caching.md', 'server.ts', 'server.test.ts', 'both.ts')
-test('caching: what is computed once is given to others; a step belongs to one task', async () => {
-  await using shop = await client('docs/caching.md', 'server.ts')
-  const { api } = (await import(pathToFileURL(pathOf('docs/caching.md', 'server.ts')).href)) as {
-    api: { calls: number }
-  }
-  const before = api.calls
-  const summary = async (): Promise<string> => (await shop.callTool('summary', { customer: 'ada' })).text
-  expect([await summary(), await summary()]).toEqual(['1 orders, 120 in all', '1 orders, 120 in all'])
-  expect(api.calls - before).toBe(3) // the orders twice, the summary once
-  expect(await shop.request('resources/read', { uri: 'shop://terms' })).toMatchObject({ cacheScope: 'public' })
-  await using digests = await client('docs/caching.md', 'both.ts')
-  const send = async (reader: string): Promise<string> =>
-    (await digests.callTool('digest', { text: 'abc', reader })).text
-  expect([await send('ada'), await send('bob')]).toEqual(['ada: 1 3', 'bob: 1 3'])
-  const { counts } = (await import(pathToFileURL(pathOf('docs/caching.md', 'both.ts')).href)) as {
-    counts: { embedded: number; sent: number }
-  }
-  expect(counts).toEqual({ embedded: 1, sent: 2 })
-})
-
-use('docs/llm-cost.md', 'server.ts')
-test('LLM cost: what a model has answered is not asked again, and what that spares is counted', async () => {
-  const asked: string[] = []
-  const endpoint = createServer((request, response) => {
-    void (async () => {
-      const { input, messages } = (await new Response(request as unknown as ReadableStream).json()) as {
-        input?: string[]
-        messages?: { content: string }[]
-      }
-      asked.push(...(input ?? ['summary']))
-      response.setHeader('content-type', 'application/json')
-      const message = { role: 'assistant', content: `${messages?.[0]?.content.length} characters` }
-      const answer =
-        input === undefined
-          ? { choices: [{ index: 0, message, finish_reason: 'stop' }] }
-          : { data: input.map((text, index) => ({ index, embedding: [text.length, 1] })) }
-      response.end(
-        JSON.stringify({
-          model: 'm',
-          ...answer,
-          usage: { prompt_tokens: 400, completion_tokens: 20, total_tokens: 420 },
-        }),
-      )
-    })()
-  }).listen(0, '127.0.0.1')
-  await once(endpoint, 'listening')
-  process.env.LLM_URL = `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/v1`
-  try {
-    await using texts = await client('docs/llm-cost.md', 'server.ts', { principal: { subject: 'ada' } })
-    for (let time = 0; time < 3; time++)
-      expect((await texts.callTool('summarize', { text: 'a long text' })).text).toBe('34 characters')
-    const near = async (...all: string[]): Promise<string> =>
-      (await texts.callTool('nearest', { question: 'which?', texts: all })).text
-    expect(await near('ab', 'abcd')).toBe('abcd')
-    expect(await near('abcd', 'abc')).toBe('abcd')
-    expect(asked).toEqual(['summary', 'which?', 'ab', 'abcd', 'abc'])
-    const { body } = await texts.runtime.metrics()
-    // 400 tokens at 0.25 and 20 at 2 dollars a million, spared twice.
-    expect(body).toContain('holdfast_llm_cost_total{model="small",currency="USD",source="cached"} 0.00028')
-    expect(await texts.callTool('summarize', { text: 'x'.repeat(40_001) })).toMatchObject({ isError: true })
-  } finally {
-    delete process.env.LLM_URL
-    endpoint.closeAllConnections()
-    endpoint.close()
-  }
 })
 
 use('docs/isolation.md', 'server.ts')
