@@ -13,6 +13,7 @@ import { systemClock } from '../ports/clock.ts'
 import { serveIsolate, type Opened, type WayOut } from '../tasks/isolation/inside.ts'
 import type { IsolateSetup, ToIsolate } from '../tasks/isolation/protocol.ts'
 import type { Telemetry } from '../ports/telemetry.ts'
+import { createTraceEntry } from '../telemetry/tracing.ts'
 import { openArtifactStore } from './artifacts.ts'
 
 async function load({
@@ -113,5 +114,7 @@ serveIsolate(out, async (setup, telemetry) => {
     ...loaded,
     artifacts: createArtifacts(setup, () => out.tell({ kind: 'artifacts-used' })),
     cache: await openCache(server, setup, telemetry),
+    // The module may have registered an SDK.
+    inTrace: await createTraceEntry(),
   }
 })

@@ -17,6 +17,7 @@ import { NodeInbox } from '../sessions/node-inbox.ts'
 import { Admission } from '../limits/admission.ts'
 import { Limiter } from '../limits/limiter.ts'
 import { Guards, type DependencyState } from '../resilience/guards.ts'
+import { BreakerHints } from '../resilience/hints.ts'
 import type { Use } from '../define/dependency.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
@@ -130,7 +131,7 @@ export async function createRuntime(server: ServerDefinition, options: RuntimeOp
   return wire(server, resolveOptions(options, process.env))
 }
 
-/** Renders the metrics where they are not this process's alone. */
+/** Renders the metrics where they are not this process's alone: it is one of several that share a port. */
 export type RenderMetrics = () => Promise<{ contentType: string; body: string }>
 
 /** {@link createRuntime} with options that are resolved already. */
@@ -146,7 +147,11 @@ export async function wire(
     )
   const clock = options.clock ?? systemClock
   const hasTasks = server.tools.some(({ task }) => task !== undefined)
-  const isMultiple = isSharedUrl(options.state) || (hasTasks && hasRemoteTasks(options.tasks))
+  const isMultiple =
+    isSharedUrl(options.state) ||
+    (hasTasks && hasRemoteTasks(options.tasks)) ||
+    // One of several processes, which have no data folder in common.
+    (renderMetrics !== undefined && options.dataDir === false)
   const keys = openKeyRing(options.keys, options.dataDir, isMultiple)
   let isOpen = true
   let isInputOver = false
@@ -216,7 +221,8 @@ export async function wire(
     maxBytes: options.maxCacheBytes,
     shared: isCacheShared ? { state, bus } : undefined,
   })
-  const guards = new Guards({ clock, telemetry })
+  const hints = members && new BreakerHints({ bus, clock, telemetry, nodeId, nodeCount: () => members.all.length })
+  const guards = new Guards({ clock, telemetry, hints })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple).catch(async (error: unknown) => {
@@ -254,6 +260,7 @@ export async function wire(
   const kernel = new Kernel(services)
   await kernel.start()
   await members?.start()
+  await hints?.start()
   await cache.start()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
@@ -308,6 +315,7 @@ export async function wire(
     await collector?.close()
     await tasks?.close()
     limiter?.close()
+    await hints?.close()
     await members?.close()
     await cache.close()
     await artifacts?.close()

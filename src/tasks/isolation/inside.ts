@@ -8,7 +8,7 @@ import type { Notify } from '../../define/context.ts'
 import type { ToolDefinition } from '../../define/tool.ts'
 import type { CallServices } from '../../kernel/call.ts'
 import { systemClock } from '../../ports/clock.ts'
-import type { Operation, Telemetry } from '../../ports/telemetry.ts'
+import type { Operation, Telemetry, TraceContext } from '../../ports/telemetry.ts'
 import { fromPortable, toPortable } from '../../errors/portable-error.ts'
 import { Guards } from '../../resilience/guards.ts'
 import { TaskRun } from '../task-run.ts'
@@ -27,6 +27,8 @@ export interface Opened {
   readonly catalog: CallServices['catalog']
   readonly artifacts: CallServices['artifacts']
   readonly cache: CallServices['cache']
+  /** Runs what belongs to a trace of the worker. */
+  readonly inTrace: <T>(trace: TraceContext | undefined, fn: () => T) => T
 }
 
 /** Loads its tool as the first message says, then runs what the worker sends. */
@@ -49,7 +51,7 @@ function serveAttempts(
   out: WayOut,
   setup: IsolateSetup,
   telemetry: Telemetry,
-  { tool, ...opened }: Opened,
+  { tool, inTrace, ...opened }: Opened,
 ): (message: ToIsolate) => void {
   const calls = new Map<number, PromiseWithResolvers<string>>()
   let count = 0
@@ -65,10 +67,20 @@ function serveAttempts(
       id: await ask((call) => ({ kind: 'start', call, tool: name, start })),
     }),
   }
-  const services: CallServices = { telemetry, ...createServices(out, setup, telemetry), ...opened, tasks }
+  const limits: CallServices['limits'] = {
+    async takeModelTokens(_caller, _tool, estimate) {
+      const taken = await ask((call) => ({ kind: 'take_tokens', call, tokens: estimate() }))
+      return {
+        settle: async (usedTokens) => {
+          if (taken !== '') out.tell({ kind: 'settle_tokens', taken, usedTokens })
+        },
+      }
+    },
+  }
+  const services: CallServices = { telemetry, ...createServices(out, setup, telemetry), ...opened, tasks, limits }
   let current: AbortController | undefined
 
-  const run = async ({ task, caller, args, sealedTask }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
+  const run = async ({ task, caller, args, sealedTask, trace }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
     const controller = (current = new AbortController())
     let isIdle = true
     const attempt: Attempt<AttemptTask> = {
@@ -81,14 +93,8 @@ function serveAttempts(
     }
     const onProgress = (done: number, total: number | undefined, message: string | undefined): void =>
       out.tell({ kind: 'progress', done, total, message })
-    const outcome = await new TaskRun(attempt, {
-      services,
-      tool,
-      caller,
-      args,
-      sealedTask: () => sealedTask,
-      onProgress,
-    }).run()
+    const parts = { services, tool, caller, args, sealedTask: () => sealedTask, onProgress }
+    const outcome = await inTrace(trace, () => new TaskRun(attempt, parts).run())
     current = undefined
     calls.clear()
     out.tell({ kind: 'ended', outcome, isIdle, heapBytes: getHeapStatistics().used_heap_size })
@@ -117,10 +123,12 @@ function createTelemetry(out: WayOut): Telemetry {
     startAttempt: (start): Operation => ({ start }),
     endAttempt: () => undefined,
     run: (_operation, fn) => fn(),
+    traceOf: () => undefined,
     failure: (_operation, message, error) => out.tell({ kind: 'failure', message, error: toPortable(error) }),
     handlerLog: (_operation, level, message, fields) =>
       out.tell({ kind: 'log', level, message, fields: fields && toCloneable(fields) }),
     count: (counter, label) => out.tell({ kind: 'count', counter, label }),
+    modelUsed: (use) => out.tell({ kind: 'model', use }),
     cached: (cache, event) => out.tell({ kind: 'cached', cache, event }),
     startUse: () => undefined,
     dependencyUsed: (dependency, outcome, durationSeconds) =>
