@@ -128,9 +128,9 @@ async function check(acts: readonly Act[], seed: number, faultRate: number, stal
     }
     await all
   } finally {
-    let isClosed = false
-    const closed = Promise.all(nodes.map(({ cache }) => cache.close())).then(() => (isClosed = true))
-    for (let round = 0; !isClosed; round++) {
+    const closing = new Set(nodes.map(({ cache }) => cache.close()))
+    const closed = Promise.all(Array.from(closing, (one) => one.finally(() => closing.delete(one))))
+    for (let round = 0; closing.size > 0; round++) {
       expect(round, 'it does not close').toBeLessThan(400)
       await clock.advance(100)
     }

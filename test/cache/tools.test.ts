@@ -104,7 +104,7 @@ test('a handler that asks is never cached: not the question, not its later legs,
   for (const revision of ['2026-07-28', '2025-11-25'] as const) {
     const { server, count } = counting({ ttlMs: 60_000, scope: 'public' }, async (_, ctx) => {
       const { action } = await ctx.elicit('sure', { message: 'Sure?', schema: z.object({}) })
-      return `${action}`
+      return action
     })
     await using yes = await connect(server, { revision, answers: { sure: {} } })
     await using no = await connect(server, { revision, answers: { sure: 'decline' as never } })
