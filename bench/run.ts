@@ -16,7 +16,10 @@ import type { Results } from './lib/results.ts'
 import type { ServerCommand } from './lib/server-process.ts'
 import { allTargets, missing, selectTargets } from './lib/targets.ts'
 import type { Target } from './lib/targets.ts'
+import { cache } from './sections/cache.ts'
+import { cascade } from './sections/cascade.ts'
 import { fanOut } from './sections/fan-out.ts'
+import { guard } from './sections/guard.ts'
 import { idleStreams } from './sections/idle-streams.ts'
 import { nodes } from './sections/nodes.ts'
 import { limited } from './sections/limits.ts'
@@ -48,6 +51,9 @@ const sections: Record<string, (context: Context) => Promise<SectionReport | und
   overload: overloaded,
   'fan-out': fanOut,
   nodes,
+  guard,
+  cache,
+  cascade,
   tasks,
   'tasks-peers': taskPeers,
   'tasks-rows': taskRows,
@@ -95,12 +101,13 @@ function parseOptions(): Options {
     .opts<Options>()
 }
 
-/** Sections that measure no servers. */
-const isOfTasks = (section: string): boolean => section.startsWith('tasks')
+/** Sections that measure none of the servers. */
+const needsNoTargets = (section: string): boolean =>
+  section.startsWith('tasks') || section === 'guard' || section === 'cascade'
 
 /** The servers of this run; says which are left out and why, and installs the peers where they are wanted. */
 function chooseTargets(scratchDir: string): Target[] {
-  if (options.sections.every(isOfTasks)) return []
+  if (options.sections.every(needsNoTargets)) return []
   const all = allTargets(join(scratchDir, 'data'))
   let targets = options.only === undefined ? all : selectTargets(all, options.only)
   if (!options.peers) {

@@ -14,6 +14,7 @@ export type {
   SamplingContent,
   SamplingMessage,
 } from './define/ask.ts'
+export type { CacheOptions, ResourceCacheOptions, ToolCacheOptions } from './define/cache.ts'
 export { content } from './define/content.ts'
 export type {
   Annotations,
@@ -125,7 +126,7 @@ export type { TaskInfo } from './tasks/task-info.ts'
 export type { FetchHandler } from './transports/http/fetch-handler.ts'
 export type { NodeHandler } from './transports/http/node-handler.ts'
 export { createRuntime } from './compose/runtime.ts'
-export type { Listening, Runtime, RuntimeDependencies } from './compose/runtime.ts'
+export type { Listening, Runtime, RuntimeCache, RuntimeDependencies } from './compose/runtime.ts'
 export type { RuntimeOptions } from './compose/options.ts'
 export type { CreateTaskOptions, RuntimeTasks } from './compose/tasks.ts'
 export type { WorkerOptions } from './compose/worker-options.ts'

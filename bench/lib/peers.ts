@@ -35,6 +35,11 @@ export function installPeers(): void {
   writeFileSync(stampPath, lockHash())
 }
 
+/** Installs them where they are not there yet. Throws as {@link installPeers} does. */
+export function ensurePeers(): void {
+  if (!peersInstalled()) installPeers()
+}
+
 /** Installed version of each package that `bench/peers` names, by package name. */
 export function peerVersions(): Record<string, string> {
   const { dependencies } = JSON.parse(readFileSync(join(peersDir, 'package.json'), 'utf8')) as {

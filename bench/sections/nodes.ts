@@ -7,6 +7,7 @@ import type { RedisServer } from '../../test/servers/redis.ts'
 import type { Context, SectionReport } from '../lib/context.ts'
 import { cpuReading } from '../lib/process-figures.ts'
 import { clearProgress, progress } from '../lib/progress.ts'
+import { callTool, send } from '../lib/send.ts'
 import { startServer } from '../lib/server-process.ts'
 import type { ServerProcess } from '../lib/server-process.ts'
 import { table } from '../lib/table.ts'
@@ -18,12 +19,6 @@ const roundMs = 5000
 const rounds = 5
 const sessions = 200
 const questionsAtATime = 10
-
-interface Answer {
-  status: number
-  headers: Record<string, string | string[] | undefined>
-  body: string
-}
 
 /** Starts three nodes, each a process, on one Redis. */
 export async function nodes(context: Context): Promise<SectionReport> {
@@ -70,27 +65,6 @@ export async function nodes(context: Context): Promise<SectionReport> {
     agent.destroy()
     await Promise.all(servers.map((server) => server.stop()))
   }
-}
-
-function send(port: number, agent: Agent, body: object, headers: Record<string, string> = {}): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const bytes = JSON.stringify({ jsonrpc: '2.0', ...body })
-    const all = {
-      'content-type': 'application/json',
-      accept: 'application/json, text/event-stream',
-      'content-length': String(Buffer.byteLength(bytes)),
-      ...headers,
-    }
-    const sent = request({ host: '127.0.0.1', port, path: '/mcp', method: 'POST', agent, headers: all }, (response) => {
-      let text = ''
-      response.setEncoding('utf8')
-      response.on('data', (chunk: string) => (text += chunk))
-      response.on('end', () => resolve({ status: response.statusCode!, headers: response.headers, body: text }))
-      response.on('error', reject)
-    })
-    sent.on('error', reject)
-    sent.end(bytes)
-  })
 }
 
 async function openSession(port: number, agent: Agent): Promise<string> {
@@ -173,13 +147,6 @@ function callAndAnswer(here: number, there: number, agent: Agent, headers: Recor
   })
 }
 
-const META = {
-  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-  'io.modelcontextprotocol/clientCapabilities': {},
-}
-const CALL = { id: 1, method: 'tools/call', params: { name: 'add', arguments: { a: 1, b: 2 }, _meta: META } }
-const CALL_HEADERS = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'add' }
-
 /** Calls each node `ratePerNode` times a second; resolves to how many each answered. */
 async function load(ports: readonly number[], agent: Agent, durationMs: number): Promise<number[]> {
   const counts = ports.map(() => 0)
@@ -190,7 +157,7 @@ async function load(ports: readonly number[], agent: Agent, durationMs: number):
     if (early > 1) await wait(early)
     for (const [index, port] of ports.entries())
       open.push(
-        send(port, agent, CALL, CALL_HEADERS).then(({ status, body }) => {
+        callTool(port, agent, 'add', { a: 1, b: 2 }).then(({ status, body }) => {
           if (status !== 200 || !body.includes('"text":"3"')) throw new Error(`a node answered ${status}: ${body}`)
           counts[index]!++
         }),

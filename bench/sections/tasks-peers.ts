@@ -5,7 +5,7 @@ import { startRedis } from '../../test/servers/redis.ts'
 import type { Context, SectionReport } from '../lib/context.ts'
 import { onAllCores } from '../lib/cores.ts'
 import { loadNote } from '../lib/machine.ts'
-import { installPeers, peersInstalled, peerVersions } from '../lib/peers.ts'
+import { ensurePeers, peerVersions } from '../lib/peers.ts'
 import { clearProgress, progress } from '../lib/progress.ts'
 import { median, pairedRatio } from '../lib/stats.ts'
 import { ratio, table, whole } from '../lib/table.ts'
@@ -33,7 +33,7 @@ const peerModule = (name: string): string => new URL(`../peers/tasks/${name}.js`
 /** Holdfast on Postgres beside graphile-worker, pg-boss and BullMQ. */
 export async function taskPeers(context: Context): Promise<SectionReport | undefined> {
   if (!context.tasks.hasPeers) return undefined
-  if (!peersInstalled()) installPeers()
+  ensurePeers()
   return onAllCores(context.cores, () => measureAll(context))
 }
 

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { ANONYMOUS, type Principal } from '../define/context.ts'
-import { HoldfastError } from '../errors/holdfast-error.ts'
+import { HoldfastError, retrySoonMs } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
 import { ApiKeys, isApiKey } from './api-keys.ts'
 import type { Challenger, ChallengeError } from './challenge.ts'
@@ -185,7 +185,7 @@ export class Authenticator {
     if (pending === undefined) {
       if (this.#pending.size >= MAX_PENDING)
         throw new HoldfastError('auth_unavailable', 'Too many new tokens are being checked.', {
-          data: { retryAfterMs: 1000 },
+          data: { retryAfterMs: retrySoonMs() },
         })
       pending = this.#check(token, digest)
         .catch((error: unknown) => {

@@ -2,8 +2,10 @@ import { spawn } from 'node:child_process'
 import cluster from 'node:cluster'
 import { resolve } from 'node:path'
 import { generateKeys, resolveOptions, type ResolvedOptions, type RuntimeOptions } from '../compose/options.ts'
-import { isSharedUrl } from '../compose/backends.ts'
+import { isSharedUrl, MEMORY_URL } from '../compose/backends.ts'
 import { internalsOf, wire, type Listening } from '../compose/runtime.ts'
+import { isSharedTaskUrl, tasksUrlOf } from '../compose/task-store.ts'
+import type { ServerDefinition } from '../define/server.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { loadDefinition } from './load-definition.ts'
 import type { ServeFlags } from './run.ts'
@@ -59,6 +61,7 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
     }
   }
   if (flags.processes !== undefined && flags.processes > 1) {
+    checkShared(server, options, flags.processes)
     const { runProcesses } = await import('./processes.ts')
     // Without a data folder each worker would make keys of its own, and open no other's sessions.
     const env = options.keys === undefined && options.dataDir === false ? { HOLDFAST_KEYS: generateKeys() } : {}
@@ -72,6 +75,25 @@ export async function serve(path: string, flags: ServeFlags): Promise<void> {
   }
   print(await runtime.listen())
   await stopped
+}
+
+/**
+ * Refuses what each process would have of its own, and the others would not find.
+ * @throws {HoldfastError} `invalid_option`
+ */
+function checkShared({ name, tools }: ServerDefinition, options: ResolvedOptions, count: number): void {
+  const { tasks, dataDir, artifacts } = options
+  const hasTasks = tools.some(({ task }) => task !== undefined)
+  if (hasTasks && typeof tasks === 'string' && !isSharedTaskUrl(tasksUrlOf(tasks, dataDir)))
+    throw new HoldfastError(
+      'invalid_option',
+      `--processes ${count}: the tasks of ${JSON.stringify(name)} would lie in the memory of each process, where the others don't find them. Set HOLDFAST_TASKS_URL, or HOLDFAST_DATA_DIR to a folder for the processes to share, or leave --processes out.`,
+    )
+  if (artifacts === MEMORY_URL)
+    throw new HoldfastError(
+      'invalid_option',
+      `--processes ${count}: artifacts would lie in the memory of each process (memory:), where the others don't find them. Set HOLDFAST_ARTIFACTS_URL to a folder or a bucket, or leave --processes out.`,
+    )
 }
 
 /** Starts this command again under Node's own watch mode, which restarts it when a file that it imported changes. */

@@ -1,5 +1,10 @@
 // Module of the threads and processes that tools with `isolation` run in.
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
+import { IpcChannel, type IpcPort } from '../backends/ipc/channel.ts'
+import { IpcEventBus } from '../backends/ipc/event-bus.ts'
+import { IpcStateStore } from '../backends/ipc/state-store.ts'
+import type { Cache } from '../cache/cache.ts'
+import { TieredCache } from '../cache/tiered-cache.ts'
 import { Artifacts } from '../artifacts/artifacts.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { quote } from '../define/names.ts'
@@ -7,9 +12,15 @@ import { HoldfastError } from '../errors/holdfast-error.ts'
 import { systemClock } from '../ports/clock.ts'
 import { serveIsolate, type Opened, type WayOut } from '../tasks/isolation/inside.ts'
 import type { IsolateSetup, ToIsolate } from '../tasks/isolation/protocol.ts'
+import type { Telemetry } from '../ports/telemetry.ts'
+import { createTraceEntry } from '../telemetry/tracing.ts'
 import { openArtifactStore } from './artifacts.ts'
 
-async function load({ definition, tool: name, expected }: IsolateSetup): Promise<Omit<Opened, 'artifacts'>> {
+async function load({
+  definition,
+  tool: name,
+  expected,
+}: IsolateSetup): Promise<Pick<Opened, 'tool' | 'catalog'> & { server: string }> {
   const { default: server } = (await import(definition)) as { default?: Partial<ServerDefinition> }
   if (server?.kind !== 'server' || server.tools === undefined)
     throw new HoldfastError(
@@ -23,7 +34,7 @@ async function load({ definition, tool: name, expected }: IsolateSetup): Promise
       'invalid_module',
       `The server of the module ${definition} has no tool ${quote(missing)}. Is it another server than the worker's?`,
     )
-  return { tool: tools.get(name)!, catalog: { tools } }
+  return { tool: tools.get(name)!, catalog: { tools }, server: server.name! }
 }
 
 /** The store that the worker has too, by a connection of its own. Links to downloads are sealed by nodes alone. */
@@ -65,8 +76,45 @@ function wayOut(): WayOut {
   }
 }
 
+/** The store and the bus of the worker, over the way on which it talks to this isolate. */
+function statePort(): IpcPort {
+  const port = parentPort
+  if (!isMainThread && port !== null)
+    return {
+      send: (message) => port.postMessage(message),
+      onMessage: (listener) => void port.on('message', listener),
+      onClose: (listener) => void port.once('close', listener),
+    }
+  return {
+    send(message) {
+      if (process.connected) process.send!(message)
+    },
+    onMessage: (listener) => void process.on('message', listener),
+    onClose: (listener) => void process.once('disconnect', listener),
+  }
+}
+
+async function openCache(
+  server: string,
+  { maxCacheBytes: maxBytes }: IsolateSetup,
+  telemetry: Telemetry,
+): Promise<Cache> {
+  const bus = new IpcEventBus(() => channel)
+  const channel = new IpcChannel(statePort(), { message: bus.deliver })
+  const shared = { state: new IpcStateStore(channel), bus }
+  const cache = new TieredCache({ server, clock: systemClock, telemetry, maxBytes, shared })
+  await cache.start()
+  return cache
+}
+
 const out = wayOut()
-serveIsolate(out, async (setup) => ({
-  ...(await load(setup)),
-  artifacts: createArtifacts(setup, () => out.tell({ kind: 'artifacts-used' })),
-}))
+serveIsolate(out, async (setup, telemetry) => {
+  const { server, ...loaded } = await load(setup)
+  return {
+    ...loaded,
+    artifacts: createArtifacts(setup, () => out.tell({ kind: 'artifacts-used' })),
+    cache: await openCache(server, setup, telemetry),
+    // The module may have registered an SDK.
+    inTrace: await createTraceEntry(),
+  }
+})

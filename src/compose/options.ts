@@ -72,6 +72,8 @@ export interface RuntimeOptions
   maxArtifactBytes?: number
   /** How long an artifact of a call is kept; those of a task are kept as long as the task. Default a day. */
   artifactTtlMs?: number
+  /** Bytes of cached values in the memory of a process. Default 64 MiB. */
+  maxCacheBytes?: number
   /** How nodes tell each other of changes. Default: by what `state` names; within this process for a store of your own. */
   bus?: EventBus
   /**
@@ -110,6 +112,7 @@ export type ResolvedOptions = KernelOptions &
       | 'trustedProxies'
       | 'dataDir'
       | 'state'
+      | 'maxCacheBytes'
       | 'maxArtifactBytes'
       | 'artifactTtlMs'
       | 'tasks'
@@ -169,6 +172,7 @@ const DEFAULTS: ResolvedOptions = {
   resumeTtlMs: 5 * 60_000,
   idempotencyTtlMs: 24 * 3_600_000,
   questionTtlMs: 15 * 60_000,
+  maxCacheBytes: 64 * MEBIBYTE,
   maxArtifactBytes: 5 * 1024 * MEBIBYTE,
   maxArtifactReadBytes: 4 * MEBIBYTE,
   artifactTtlMs: 24 * 3_600_000,

@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
+import { TieredCache } from '../cache/tiered-cache.ts'
 import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import type { Notify } from '../define/context.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
+import { resourceTag } from '../kernel/cached-resource.ts'
 import { compileCatalog } from '../kernel/catalog.ts'
 import { ChangeHub } from '../kernel/changes.ts'
 import { Kernel } from '../kernel/kernel.ts'
@@ -43,6 +45,8 @@ const FLUSH_MS = 500
 export interface Runtime {
   /** Tells clients that something changed. */
   readonly notify: Notify
+  /** Cached values, for code outside the tools. */
+  readonly cache: RuntimeCache
   /** Durable tasks, for code outside the tools. @throws where no tool of the server runs as one */
   readonly tasks: RuntimeTasks
   /** What `ctx.use` does, for code outside the tools. @throws what `ctx.use` throws */
@@ -73,6 +77,15 @@ export interface Runtime {
    * May be called twice.
    */
   close(): Promise<void>
+}
+
+/** What code outside the tools may do with cached values. */
+export interface RuntimeCache {
+  /**
+   * Lets nothing be given out any more that is cached with one of these tags and was computed before, on any node.
+   * @throws {HoldfastError} `invalid_cache` for what are no tags; `state_unavailable` where the store can't be told: try again then
+   */
+  invalidate(tags: readonly string[]): Promise<void>
 }
 
 /** The dependencies that a runtime has used. */
@@ -117,7 +130,7 @@ export async function createRuntime(server: ServerDefinition, options: RuntimeOp
   return wire(server, resolveOptions(options, process.env))
 }
 
-/** Renders the metrics where they are not this process's alone. */
+/** Renders the metrics where they are not this process's alone: it is one of several that share a port. */
 export type RenderMetrics = () => Promise<{ contentType: string; body: string }>
 
 /** {@link createRuntime} with options that are resolved already. */
@@ -133,7 +146,11 @@ export async function wire(
     )
   const clock = options.clock ?? systemClock
   const hasTasks = server.tools.some(({ task }) => task !== undefined)
-  const isMultiple = isSharedUrl(options.state) || (hasTasks && hasRemoteTasks(options.tasks))
+  const isMultiple =
+    isSharedUrl(options.state) ||
+    (hasTasks && hasRemoteTasks(options.tasks)) ||
+    // One of several processes, which have no data folder in common.
+    (renderMetrics !== undefined && options.dataDir === false)
   const keys = openKeyRing(options.keys, options.dataDir, isMultiple)
   let isOpen = true
   let isInputOver = false
@@ -156,6 +173,7 @@ export async function wire(
       openStreams: () => kernel.openStreamCount,
       isReady,
       isStateUp: () => backends.isUp(),
+      cacheMemory: () => cache.memory,
       limitDecisions: () => limiter?.decisions() ?? [],
       dependencies: () => guards.list(),
     },
@@ -193,6 +211,15 @@ export async function wire(
     endpoint: () => (options.publicUrl ?? (httpServer && options.path))?.replace(/\/$/, ''),
     onUsed: () => collector?.start(),
   })
+  // What runs apart has a cache of its own, and reaches ours by the store.
+  const isCacheShared = isShared || server.tools.some(({ task }) => task?.isolation !== undefined)
+  const cache = new TieredCache({
+    server: server.name,
+    clock,
+    telemetry,
+    maxBytes: options.maxCacheBytes,
+    shared: isCacheShared ? { state, bus } : undefined,
+  })
   const guards = new Guards({ clock, telemetry })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
@@ -206,10 +233,18 @@ export async function wire(
   const services: Services = {
     ...shared,
     catalog,
+    cache,
     artifacts,
     guards,
     challenges,
-    changes: new ChangeHub(bus, (error) => telemetry.failure(undefined, 'A change could not be published.', error)),
+    changes: new ChangeHub(
+      bus,
+      (error) => telemetry.failure(undefined, 'A change could not be published.', error),
+      // Who is told that it has changed must not read what it was.
+      server.resources.some((resource) => resource.cache !== undefined)
+        ? (uri) => cache.invalidate([resourceTag(uri)])
+        : undefined,
+    ),
     limits: limiter,
     admission,
     running: new Set(),
@@ -223,6 +258,7 @@ export async function wire(
   const kernel = new Kernel(services)
   await kernel.start()
   await members?.start()
+  await cache.start()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
     if (worker !== undefined) workers.add(worker)
@@ -277,6 +313,7 @@ export async function wire(
     await tasks?.close()
     limiter?.close()
     await members?.close()
+    await cache.close()
     await artifacts?.close()
     await backends.close()
     // Last of what is reached from outside: it says until then that this process is not ready.
@@ -298,6 +335,7 @@ export async function wire(
 
   const runtime: Runtime = {
     notify: services.changes.notify,
+    cache: { invalidate: (tags) => cache.invalidate(tags) },
     get tasks() {
       if (tasks === undefined)
         throw new HoldfastError('invalid_option', 'No tool of this server runs as a task. Give one the option `task`.')

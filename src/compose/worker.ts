@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { serveState } from '../backends/ipc/primary.ts'
 import type { ServerDefinition } from '../define/server.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { resolveTrigger } from '../define/trigger.ts'
@@ -96,6 +97,8 @@ export async function startWorker(
     entry: ISOLATE_ENTRY,
     definition: definition === undefined ? undefined : toModuleUrl(definition),
     artifacts: reachableArtifacts(options, place.isMultiple),
+    maxCacheBytes: options.maxCacheBytes,
+    serveState: (port) => serveState(port, services.state, services.bus),
   })
   const name = `${hostname()}-${process.pid}-${services.nodeId}`
   /** Filled in below: the keeper is there first. */

@@ -1,5 +1,6 @@
 import type { ContextArtifacts } from './artifact.ts'
 import type { Asking } from './ask.ts'
+import type { CacheOptions } from './cache.ts'
 import type { Use } from './dependency.ts'
 
 /** Severity of a log message (RFC 5424, as in MCP "Logging"), from the least to the most severe. */
@@ -93,6 +94,28 @@ export interface Context extends Asking {
   readonly use: Use
   /** Big results: written as they come, and linked to. */
   readonly artifacts: ContextArtifacts
+  /**
+   * A value that is computed once: what was computed under this name and key before is given instead, on every node, and calls
+   * that want it at the same time wait for one of them.
+   *
+   * What is returned is what JSON makes of the value (bytes stay bytes), each time a copy of one's own.
+   * @param name of the cache: a label of metrics, and part of the key
+   * @param key all that the value depends on, of what JSON can say; the caller is part of it by itself (see `scope`)
+   * @param compute must not ask the client. Its signal aborts when no call waits for the value any more: use it in place of
+   * `ctx.signal`, which is that of one call alone
+   * @throws {HoldfastError} `invalid_cache` for a name, key, value or option that can't be; and what `compute` throws
+   */
+  readonly cache: <T>(
+    name: string,
+    key: unknown,
+    compute: (signal: AbortSignal) => T | PromiseLike<T>,
+    options: CacheOptions,
+  ) => Promise<T>
+  /**
+   * Lets nothing be given out any more that is cached with one of these tags and was computed before, on any node.
+   * @throws {HoldfastError} `state_unavailable` where the store can't be told; try again then
+   */
+  readonly invalidate: (tags: readonly string[]) => Promise<void>
   /**
    * Ends the connection of this call's stream, not the call: the client reconnects after `retryMs` (default 1000) and
    * finds what was sent meanwhile, the result included. For long calls behind proxies that cut long streams. Does

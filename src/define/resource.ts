@@ -1,3 +1,4 @@
+import { checkCache, type ResourceCacheOptions } from './cache.ts'
 import type { Annotations, Icon, ResourceContents } from './content.ts'
 import type { Context } from './context.ts'
 import { checkListedFields } from './listed-fields.ts'
@@ -16,7 +17,12 @@ interface ResourceCommon {
   annotations?: Annotations
   icons?: Icon[]
   _meta?: Record<string, unknown>
-  /** How long clients may keep what they read (`ttlMs` on the wire, 2026-07-28). Default 0. */
+  /**
+   * Gives what was read before, instead of reading again. Clients are told to keep it as long as it is fresh (`ttlMs` on the wire),
+   * and whether it is everybody's (`cacheScope`). {@link Notify.resourceUpdated} invalidates it. Default: each request reads.
+   */
+  cache?: ResourceCacheOptions
+  /** How long clients may keep what they read (`ttlMs` on the wire, 2026-07-28); with `cache`, at most. Default 0. */
   ttlMs?: number
   /** Whether what is read is the same for every caller (`public`), so that shared caches may keep it. Default `private`. */
   cacheScope?: 'public' | 'private'
@@ -99,6 +105,7 @@ const COMMON = [
   '_meta',
   'ttlMs',
   'cacheScope',
+  'cache',
   'scopes',
   'read',
 ]
@@ -134,6 +141,9 @@ export function defineResource(options: StaticResourceOptions | TemplateResource
     invalid(where, `\`ttlMs\` is ${quote(options.ttlMs)}.`, 'Use a whole number of milliseconds, 0 or more.')
   if (options.cacheScope !== undefined && options.cacheScope !== 'public' && options.cacheScope !== 'private')
     invalid(where, `\`cacheScope\` is ${quote(options.cacheScope)}.`, 'Use "public" or "private".')
+  checkCache(where, options.cache, [])
+  if (options.cache !== undefined && options.cacheScope !== undefined)
+    invalid(where, 'it has both `cache` and `cacheScope`.', 'Say it by `cache.scope`.')
   if (options.cacheScope === 'public' && options.scopes !== undefined)
     invalid(
       where,

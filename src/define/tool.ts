@@ -1,4 +1,5 @@
 import { NEEDS, type Need } from './ask.ts'
+import { checkCache, type ToolCacheOptions } from './cache.ts'
 import { compileSchema, type CompiledSchema } from './compile-schema.ts'
 import type { ContentBlock, Icon, ToolResult } from './content.ts'
 import type { Context } from './context.ts'
@@ -53,6 +54,11 @@ export interface ToolOptions<Input extends Schema | undefined, Output extends Sc
   /** Runs the tool's calls as durable tasks, on workers. Default: they run within the request, on the node that has it. */
   task?: TaskOptions | true
   /**
+   * Gives the results of earlier calls, instead of running again: for tools that only read. Limits count such a call like any
+   * other. Not together with `task` or `needs`. Default: every call runs.
+   */
+  cache?: ToolCacheOptions<InferInput<Input>>
+  /**
    * Content of a result beyond so many bytes is put into the artifact store, the biggest blocks first, and linked to; a text keeps
    * its beginning. `false`: never. Never touched is `structuredContent`, and what goes to clients of 2025-03-26, which knows no
    * links. Default 262,144.
@@ -91,6 +97,7 @@ export interface ToolDefinition {
   readonly icons?: Icon[]
   readonly concurrency?: number
   readonly task?: ResolvedTaskOptions
+  readonly cache?: ToolCacheOptions<never>
   readonly offloadBytes?: number | false
   readonly _meta?: Record<string, unknown>
   readonly limits?: readonly ToolLimit[]
@@ -110,6 +117,7 @@ const FIELDS = [
   'concurrency',
   'limits',
   'task',
+  'cache',
   'offloadBytes',
   '_meta',
   'run',
@@ -160,6 +168,13 @@ export function defineTool<Input extends Schema | undefined = undefined, Output 
     !(Number.isSafeInteger(offloadBytes) && offloadBytes >= 0)
   )
     invalid(where, `\`offloadBytes\` is ${quote(offloadBytes)}.`, 'It must be a whole number, 0 or more, or false.')
+  checkCache(where, options.cache, ['key'])
+  if (options.cache !== undefined && (options.task !== undefined || options.needs !== undefined))
+    invalid(
+      where,
+      `it has both \`cache\` and \`${options.task === undefined ? 'needs' : 'task'}\`.`,
+      'Cache its expensive parts by ctx.cache instead: the whole belongs to one caller.',
+    )
   const { input, output, task, ...rest } = options
   const compiled = input === undefined ? NO_ARGUMENTS : asObject(compileSchema(input, 'input', where), where)
   return Object.freeze({

@@ -93,7 +93,10 @@ export function protocolError(message: string, { code, data, cause }: ProtocolEr
   })
 }
 
+/** Wait that clients are told who are refused together, in milliseconds: about a second, so that they do not come back together. */
+export const retrySoonMs = (): number => Math.round(1000 * (0.5 + Math.random()))
+
 /** What a client is told where a backend that its request needs could not answer. */
 export function stateUnavailable(cause?: unknown): HoldfastError {
-  return new HoldfastError('state_unavailable', undefined, { data: { retryAfterMs: 1000 }, cause })
+  return new HoldfastError('state_unavailable', undefined, { data: { retryAfterMs: retrySoonMs() }, cause })
 }

@@ -371,6 +371,10 @@ export const ERRORS = {
     'A handler asks for something that cannot be asked, or uses a name twice in one call.',
     'The message names the question or step, and what is wrong with it.',
   ),
+  invalid_cache: config(
+    'A value is cached under a key, with options or tags that it cannot be cached with, or is one that JSON cannot say.',
+    'The message names the cache, and what is wrong.',
+  ),
   replay_diverged: config(
     'A handler that ran again after a question did not ask the same things under the same names.',
     'Make names depend on the arguments and on recorded steps alone, not on time or chance.',

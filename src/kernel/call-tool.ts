@@ -5,6 +5,7 @@ import { quote } from '../define/names.ts'
 import { HoldfastError, ToolError } from '../errors/holdfast-error.ts'
 import type { Context } from '../define/context.ts'
 import type { Call } from './call.ts'
+import { callThroughCache } from './cached-tool.ts'
 import { callAsTask } from './call-task.ts'
 import { inCall } from './current-call.ts'
 import type { RequestHead } from './exchange.ts'
@@ -71,7 +72,14 @@ function runTool(
   }
   const args = checked.value
   // A leg after one that was answered nothing is a call like the first: else a client could have the handler run for ever.
-  const runInPlace = (): Outcome | PromiseLike<Outcome> => runHandler(invocation, tool, args, contextOf(invocation))
+  const runInPlace = (): Outcome | PromiseLike<Outcome> =>
+    tool.cache === undefined
+      ? runHandler(invocation, tool, args, contextOf(invocation))
+      : callThroughCache(invocation, tool, given, args, (call, onThrown) =>
+          runHandler(call, tool, args, contextOf(invocation, call), (of, failing, error) =>
+            onThrown(error, failed(of, failing, error)),
+          ),
+        )
   const run = (): Outcome | PromiseLike<Outcome> =>
     tool.task === undefined ? runInPlace() : callAsTask(invocation, tool, given, runInPlace)
   if (invocation.isPaid) return run()

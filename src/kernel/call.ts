@@ -1,3 +1,4 @@
+import type { Cache } from '../cache/cache.ts'
 import type { PlacedArtifacts } from '../artifacts/placed.ts'
 import type { Principal } from '../define/context.ts'
 import type { Operation } from '../ports/telemetry.ts'
@@ -12,6 +13,7 @@ export interface CallServices extends Pick<Services, 'telemetry' | 'clock' | 'ar
   readonly changes: Pick<Services['changes'], 'notify'>
   readonly options: Pick<KernelOptions, 'questionTtlMs'>
   readonly catalog: Pick<Services['catalog'], 'tools'>
+  readonly cache: Cache
   /** `undefined`: no tool of this server runs as a task. */
   readonly tasks: TaskStarter<Pick<TaskView, 'id'>> | undefined
   /** Around everything outside that handlers use. */

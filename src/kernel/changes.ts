@@ -35,7 +35,8 @@ export class ChangeHub {
   readonly #channels = new Map<string, Followed>()
   readonly notify: Notify
 
-  constructor(bus: EventBus, onError: (error: unknown) => void) {
+  /** @param beforeUpdate done before anybody is told that a resource was updated. Default: nothing. */
+  constructor(bus: EventBus, onError: (error: unknown) => void, beforeUpdate?: (uri: string) => Promise<void>) {
     this.#bus = bus
     this.#onError = onError
     const publish = (channel: string, text: string): void => {
@@ -46,7 +47,11 @@ export class ChangeHub {
       toolsChanged: () => publish(LISTS_CHANNEL, 'tools'),
       promptsChanged: () => publish(LISTS_CHANNEL, 'prompts'),
       resourcesChanged: () => publish(LISTS_CHANNEL, 'resources'),
-      resourceUpdated: (uri: string) => publish(resourceChannel(uri), uri),
+      resourceUpdated(uri: string) {
+        const tell = (): void => publish(resourceChannel(uri), uri)
+        if (beforeUpdate === undefined) tell()
+        else void beforeUpdate(uri).catch(onError).then(tell)
+      },
     })
   }
 

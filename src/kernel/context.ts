@@ -9,6 +9,7 @@ import {
   type Principal,
 } from '../define/context.ts'
 import type { Call } from './call.ts'
+import { cached } from './cached.ts'
 import { createTask } from './create-task.ts'
 import { sha256 } from './digest.ts'
 import { elicitQuestion, rootsQuestion, sampleQuestion, urlQuestion } from './question.ts'
@@ -63,6 +64,12 @@ export class HandlerContext implements Context {
         })
       },
     }
+  }
+  get cache(): Context['cache'] {
+    return (name, key, compute, options) => cached(this.#call, name, key, compute, options)
+  }
+  get invalidate(): Context['invalidate'] {
+    return (tags) => this.#call.services.cache.invalidate(tags)
   }
   get use(): Context['use'] {
     return (dependency, work, options = {}) => this.#call.services.guards.use(dependency, work, options, this.#call)

@@ -8,6 +8,7 @@ const RETRY_MS = 1000
  * start while it is away.
  *
  * @param onFailure told of the first failure.
+ * @param onGap told whenever messages may have been lost. Default: nobody minds.
  * @returns resolves after the first attempt, to a function that ends the subscription or the attempts.
  */
 export async function keepSubscribed(
@@ -16,10 +17,10 @@ export async function keepSubscribed(
   onMessage: (message: Uint8Array) => void,
   clock: Clock,
   onFailure: (error: unknown) => void,
+  onGap: () => void = () => undefined,
 ): Promise<Unsubscribe> {
   const ended = new AbortController()
-  // What is missed while the bus is away is lost: whoever needs more listens for gaps.
-  const subscribe = (): Promise<Unsubscribe> => bus.subscribe(channel, onMessage, () => undefined)
+  const subscribe = (): Promise<Unsubscribe> => bus.subscribe(channel, onMessage, onGap)
   const tryAgain = async (): Promise<Unsubscribe | undefined> => {
     for (;;) {
       try {

@@ -22,6 +22,12 @@ export const answerKey = (sid: string, requestId: string): string => `answer:{${
 export const limitKey = (tag: string, limit: string, subject: string): string => `limit:{${tag}}:${limit}:${subject}`
 /** What the bucket of a global limit has in braces: each lies where it falls. */
 export const globalLimitTag = (limit: string): string => `global:${limit}`
+/** A cached value, by the digest of all that it is named by. */
+export const cacheValueKey = (digest: string): string => `cache:value:${digest}`
+/** The generation of a tag of cached values. */
+export const cacheTagKey = (digest: string): string => `cache:tag:${digest}`
+/** Stands while a node computes a value. */
+export const cacheFlightKey = (flight: string): string => `cache:flight:${flight}`
 
 /** What a node is told in person. */
 export const inboxChannel = (nodeId: string): string => `inbox:${nodeId}`
@@ -37,5 +43,7 @@ export const taskChannel = (id: string): string => `task:${id}`
 export const TASK_CANCEL_CHANNEL = 'task-cancels'
 /** Which tasks have changed, for who follows all of them. */
 export const TASK_EVENTS_CHANNEL = 'task-events'
+/** What was invalidated in the cache, and what was computed. */
+export const CACHE_CHANNEL = 'cache'
 /** Requests that some node may have to cancel. */
 export const CANCEL_CHANNEL = 'cancel'

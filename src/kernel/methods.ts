@@ -9,12 +9,14 @@ import type { Complete, ListedResource, ResourceDefinition, ResourceReturn } fro
 import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { callTool } from './call-tool.ts'
+import { cacheHints, readThroughCache, type ReadContents } from './cached-resource.ts'
 import { inCall } from './current-call.ts'
 import type { Catalog, ListKind } from './catalog.ts'
 import type { Invocation, Outcome } from './invocation.ts'
 import { ownerOf } from './owner.ts'
 import { mayUse, requireScopes } from './scopes.ts'
 import { describe, stringParam } from './params.ts'
+import { SharedCall } from './shared-call.ts'
 import { forRevision } from './tool-result.ts'
 import { isModern, isObject, MODERN, TASKS_EXTENSION, type JsonObject } from './protocol.ts'
 import { contextOf, replayable, suspendable } from './request-replay.ts'
@@ -141,15 +143,25 @@ async function readNow(invocation: Invocation): Promise<Outcome> {
   if (uri.startsWith(ARTIFACT_URI_PREFIX)) return readArtifact(invocation, uri)
   const found = findResource(invocation.services.catalog, uri)
   if (found !== undefined) requireScopes(invocation, found.resource, `The resource ${quote(uri)}`)
-  const value =
-    found && (await inCall(invocation, () => found.resource.read(found.target as never, contextOf(invocation))))
-  if (found === undefined || value === undefined || value === null)
-    throw new HoldfastError('resource_not_found', `There is no resource ${quote(uri)}.`, { data: { uri } })
-  const contents = toContents(uri, value, found.resource)
-  // What a user's answer has shaped is for this call alone.
-  const { ttlMs = 0, cacheScope = 'private' } = invocation.replay?.hasAsked === true ? {} : found.resource
-  const hints = isModern(facts.revision) ? `,"ttlMs":${ttlMs},"cacheScope":"${cacheScope}"` : ''
-  return { members: `"contents":${JSON.stringify(contents)}${hints}` }
+  const missing = (): HoldfastError =>
+    new HoldfastError('resource_not_found', `There is no resource ${quote(uri)}.`, { data: { uri } })
+  if (found === undefined) throw missing()
+  const { resource, target } = found
+  const read = async (signal?: AbortSignal): Promise<ReadContents> => {
+    const call = signal === undefined ? invocation : new SharedCall(invocation, signal)
+    const value = await inCall(call, () => resource.read(target as never, contextOf(invocation, call)))
+    if (value === undefined || value === null) throw missing()
+    return {
+      json: JSON.stringify(toContents(uri, value, resource)),
+      isPersonal: invocation.replay?.hasAsked === true,
+    }
+  }
+  const contents =
+    resource.cache === undefined
+      ? { value: await read(), from: 'computed' as const, freshForMs: 0 }
+      : await readThroughCache(invocation, resource, uri, read)
+  const hints = isModern(facts.revision) ? cacheHints(resource, contents) : ''
+  return { members: `"contents":${contents.value.json}${hints}` }
 }
 
 /** Of an artifact nothing ever changes but that it goes. */

@@ -1,9 +1,9 @@
-import { HoldfastError } from '../errors/holdfast-error.ts'
+import { HoldfastError, retrySoonMs } from '../errors/holdfast-error.ts'
 import { LEGACY, MODERN } from './protocol.ts'
 
 /** The node stops: another one is to be asked. */
 export const draining = (): HoldfastError =>
-  new HoldfastError('draining', 'The node is shutting down.', { data: { retryAfterMs: 1000 } })
+  new HoldfastError('draining', 'The node is shutting down.', { data: { retryAfterMs: retrySoonMs() } })
 
 /** A revision that nobody here speaks. */
 export const unsupported = (version: string): HoldfastError =>

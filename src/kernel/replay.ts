@@ -29,6 +29,9 @@ export const isOwnName = (name: string): boolean => name.includes(OWN)
 /** What runs as part of a step, or of the check of a page. */
 const working = new AsyncLocalStorage<string>()
 
+/** Runs what may take no questions: it may run for others too, or not at all. */
+export const within = <T>(what: string, fn: () => T): T => working.run(what, fn)
+
 /** Never settles; garbage once nobody holds it. */
 export const never = <T>(): Promise<T> => new Promise<T>(() => undefined)
 

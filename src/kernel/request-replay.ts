@@ -1,6 +1,7 @@
 import type { Context } from '../define/context.ts'
 import { HoldfastError, stateUnavailable } from '../errors/holdfast-error.ts'
 import { tellUrlComplete } from '../sessions/client-requests.ts'
+import type { Call } from './call.ts'
 import { HandlerContext } from './context.ts'
 import { canonical, sha256 } from './digest.ts'
 import { toInputRequired } from './input-required.ts'
@@ -99,9 +100,9 @@ class RequestHost implements ReplayHost {
   }
 }
 
-/** What a handler that runs in a request gets. */
-export function contextOf(invocation: Invocation): Context {
-  return new HandlerContext(invocation, () => (invocation.replay ??= new Replay(new RequestHost(invocation))))
+/** What a handler that runs in a request gets. @param call takes the request's place, where others wait for it too */
+export function contextOf(invocation: Invocation, call: Call = invocation): Context {
+  return new HandlerContext(call, () => (invocation.replay ??= new Replay(new RequestHost(invocation))))
 }
 
 /**

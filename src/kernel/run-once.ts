@@ -33,6 +33,11 @@ type Run = () => Outcome | PromiseLike<Outcome>
 const CLAIM_TTL_MS = 30_000
 const RENEW_MS = 10_000
 const LOOK_AGAIN_MS = 2_000
+/** Between two attempts to take a claim back; it doubles. */
+const TAKE_BACK_MS = 250
+const LONGEST_TAKE_BACK_MS = 4_000
+/** Claims that this process tries to take back at once; further ones run out by themselves. */
+const MAX_TAKEN_BACK = 1000
 
 /**
  * Runs something at most once per key: a repeat gets the first outcome.
@@ -52,6 +57,7 @@ export async function runOnce(invocation: Invocation, once: Once, run: Run): Pro
   try {
     isFirst = await services.state.set(once.key, claim, { ttlMs: CLAIM_TTL_MS, onlyIf: 'absent' })
   } catch (error) {
+    void takeBack(invocation, once, claim)
     const refusal = once.onStoreLost()
     if (refusal === undefined) return run()
     services.telemetry.failure(invocation.operation, 'A claim could not be stored.', error)
@@ -130,6 +136,31 @@ async function runAndKeep(invocation: Invocation, once: Once, claim: Buffer, run
     await renewal
     await told(invocation, bus.publish(key, Buffer.of(1)))
   }
+}
+
+let takenBack = 0
+
+/**
+ * The store did not say whether it has the claim of a run that will not be. It may have it, or get it yet: whoever repeats the
+ * request would wait for a run that nobody makes until the claim runs out.
+ */
+async function takeBack(invocation: Invocation, once: Once, claim: Buffer): Promise<void> {
+  if (takenBack >= MAX_TAKEN_BACK) return
+  takenBack++
+  const { clock, bus } = invocation.services
+  const untilMs = clock.monotonic() + CLAIM_TTL_MS
+  for (let attempt = 0; clock.monotonic() < untilMs; attempt++) {
+    // With jitter: an outage of the store leaves many of these.
+    await clock.sleep(Math.min(LONGEST_TAKE_BACK_MS, TAKE_BACK_MS * 2 ** attempt) * (0.5 + Math.random() / 2))
+    try {
+      if (await drop(invocation, once, claim)) await bus.publish(once.key, Buffer.of(1))
+      break
+    } catch (error) {
+      if ((error as { code?: unknown }).code === 'closed') break
+      // The store is still away: tried again.
+    }
+  }
+  takenBack--
 }
 
 /** Gives a claim back, if it is still there: whoever waits, runs. */

@@ -1,3 +1,4 @@
+import type { Cache } from '../cache/cache.ts'
 import type { Artifacts } from '../artifacts/artifacts.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { EventBus } from '../ports/event-bus.ts'
@@ -57,6 +58,7 @@ export interface Services {
   /** Absent where nobody can authenticate. */
   readonly challenges: Challenges | undefined
   readonly ticker: Ticker
+  readonly cache: Cache
   readonly changes: ChangeHub
   /** `undefined`: nothing is limited. */
   readonly limits: Limits | undefined

@@ -37,6 +37,8 @@ export interface StateStore {
    * holder may outlive it. Resolves to what {@link release} needs, or to `undefined` where another holds it.
    */
   acquire(name: string, ttlMs: number): Promise<string | undefined>
+  /** Gives a lock `ttlMs` from now on; `false` where it was no longer the caller's. */
+  extend(name: string, token: string, ttlMs: number): Promise<boolean>
   /** Gives a lock back; `false` where it was no longer the caller's. */
   release(name: string, token: string): Promise<boolean>
   close(): Promise<void>

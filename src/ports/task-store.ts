@@ -216,6 +216,8 @@ export interface TaskEnd {
   readonly error?: Uint8Array
   readonly dead?: DeadReason
   readonly artifacts?: readonly string[]
+  /** What its owner was told last; `undefined`: as before. */
+  readonly statusMessage?: string | undefined
 }
 
 /** See {@link TaskStore.sweep}. */

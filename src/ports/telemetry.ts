@@ -13,6 +13,8 @@ export interface Telemetry {
   end(operation: Operation, end: OperationEnd): void
   /** Runs a handler so that what it does belongs to the operation's trace. */
   run<T>(operation: Operation, fn: () => T): T
+  /** Trace context of an operation, for what belongs to it and runs in another thread or process; `undefined`: it is not traced. */
+  traceOf(operation: Operation): TraceContext | undefined
   /** A message was refused before it became an operation. */
   refused(requestId: string, code: string, httpStatus: number, from: Origin): void
   /** A 2025 session has ended, whose start is known. */
@@ -25,6 +27,8 @@ export interface Telemetry {
   queued(seconds: number): void
   /** The queue or topic that a trigger is fed from can be read, or, with an error, no longer. */
   sourceChanged(trigger: string, error: Error | undefined): void
+  /** What became of a request to a cache. */
+  cached(cache: string, event: CacheEvent): void
   /** A use of a dependency begins. `undefined`: nothing is traced. */
   startUse(operation: Operation | undefined, dependency: string): UseSpan | undefined
   /** It has ended. `outcome`: `ok`, `failed`, `error`, `timeout`, `open`, `full` or `cancelled`. */
@@ -91,6 +95,15 @@ export interface UseSpan {
 /** What is known of the broker that rings for tasks. */
 export type QueueState = 'up' | 'away' | 'differs'
 
+/**
+ * What became of a request to a cache: a value from the `memory` of this process, from the `store`, expired and computed anew
+ * meanwhile (`stale`) or in vain (`stale_if_error`); it `waited` for another's computing, was `computed`, has `failed`; was
+ * `missed` (by a batch, which computes by itself), or `bypassed` the cache, since the caller is anonymous, or was asked.
+ * `unled`: something was computed without asking whether another node does.
+ */
+export type CacheEvent =
+  'memory' | 'store' | 'stale' | 'stale_if_error' | 'waited' | 'computed' | 'failed' | 'missed' | 'bypassed' | 'unled'
+
 /** Where a message came from, as far as that is known. */
 export interface Origin {
   readonly transport?: 'http' | 'stdio' | 'memory'
@@ -139,6 +152,9 @@ export interface AttemptStart {
   /** W3C trace context of who made the task: the attempt is a trace of its own, linked to it. */
   readonly traceparent: string | undefined
 }
+
+/** A place in a trace, as the registered propagators write it (W3C: `traceparent`, `tracestate`). */
+export type TraceContext = Readonly<Record<string, string>>
 
 /** How an attempt ended. */
 export interface AttemptEnd {

@@ -54,6 +54,8 @@ export class Attempt extends Timed {
   /** Time that it has in its stage. */
   #ms = 0
   #settle: Settle | undefined
+  /** What guards within it have given up on. */
+  #givenUp: Set<unknown> | undefined
 
   constructor(host: AttemptHost, number: number, caller: AbortSignal | undefined) {
     super()
@@ -82,14 +84,20 @@ export class Attempt extends Timed {
       try {
         value = running === undefined ? work(this) : running.run(this, work, this)
       } catch (error) {
-        return this.#end(this.host.classify(error))
+        return this.#end(this.#failed(error))
       }
       if (!isPromise(value)) return this.#end(succeeded(value) as Settled<never>)
       value.then(
         (result) => this.#end(succeeded(result) as Settled<never>),
-        (error: unknown) => this.#end(this.host.classify(error)),
+        (error: unknown) => this.#end(this.#failed(error)),
       )
     })
+  }
+
+  /** A guard within it will not try again; then nobody does. */
+  giveUp(error: unknown): void {
+    this.#givenUp ??= new Set()
+    this.#givenUp.add(error)
   }
 
   /** The work says: its place is not free when it has ended, but when {@link release} is called. */
@@ -144,6 +152,11 @@ export class Attempt extends Timed {
       default:
         return this.#free()
     }
+  }
+
+  #failed(error: unknown): Settled<never> {
+    const settled = this.host.classify(error)
+    return this.#givenUp?.has(error) === true ? { ...settled, isFinal: true } : settled
   }
 
   #watch(): void {

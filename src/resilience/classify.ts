@@ -46,14 +46,6 @@ const UNCLEAR = new Set([
 ])
 const MOST_CAUSES = 5
 
-/** Errors that a guard has given up on: whatever guard is around it, nobody tries again. */
-const givenUp = new WeakSet<object>()
-/** One layer retries: this one has. */
-export function giveUp(error: unknown): void {
-  if (typeof error === 'object' && error !== null) givenUp.add(error)
-}
-export const isGivenUp = (error: unknown): boolean => typeof error === 'object' && error !== null && givenUp.has(error)
-
 type Verdict = Pick<Settled<never>, 'isFailure' | 'repeatable' | 'retryAfterMs'> & { readonly outcome: Outcome }
 
 const ANSWERED: Verdict = { outcome: 'error', isFailure: false, repeatable: 'never' }

@@ -17,7 +17,7 @@ import { Attempt, currentAttempt, type AttemptHost } from './attempt.ts'
 import { createBackoff } from './backoff.ts'
 import { Breaker, type BreakerChange, type BreakerState } from './breaker.ts'
 import { Bulkhead } from './bulkhead.ts'
-import { classify, giveUp, isGivenUp } from './classify.ts'
+import { classify } from './classify.ts'
 import { RetryBudget } from './retry-budget.ts'
 import { cancelled, refused, timedOut, type Settled } from './settled.ts'
 import { Timers } from './timers.ts'
@@ -99,7 +99,7 @@ export class Guard implements AttemptHost {
       telemetry?.count('dependency_fallbacks', name)
       return (await fallback(error)) as F
     }
-    if (this.#backoff !== undefined) giveUp(error)
+    if (this.#backoff !== undefined || settled.isFinal === true) outer?.giveUp(error)
     throw error
   }
 
@@ -122,7 +122,9 @@ export class Guard implements AttemptHost {
       if (backoff === undefined || !this.#mayRepeat(settled, number, use)) return settled
       // What a server asks for is waited for in full, and on top of it so that not everybody comes back together.
       const waitMs = (settled.retryAfterMs ?? 0) + backoff.duration
-      if (this.clock.monotonic() + waitMs >= untilMs || !this.#payRetry()) return settled
+      if (this.clock.monotonic() + waitMs >= untilMs) return settled
+      // It would be refused: whoever waits is told at once.
+      if ((this.#breaker?.refusalMs ?? 0) > waitMs || !this.#payRetry()) return settled
       span?.event('retry', { attempt: number, waitMs, error: String(settled.error) })
       try {
         await this.clock.sleep(waitMs, signal)
@@ -166,10 +168,14 @@ export class Guard implements AttemptHost {
     })
   }
 
-  #mayRepeat({ repeatable, error, outcome }: Settled<unknown>, number: number, use: GuardedUse<unknown>): boolean {
+  #mayRepeat(
+    { repeatable, error, outcome, isFinal }: Settled<unknown>,
+    number: number,
+    use: GuardedUse<unknown>,
+  ): boolean {
     const { retry, idempotent } = this.dependency
     if (retry === false || number >= retry.maxAttempts || use.isRepeatable === false) return false
-    if (outcome === 'cancelled' || outcome === 'open' || outcome === 'full' || isGivenUp(error)) return false
+    if (outcome === 'cancelled' || outcome === 'open' || outcome === 'full' || isFinal === true) return false
     if (retry.retryable !== undefined) return retry.retryable(error)
     return repeatable === 'always' || (repeatable === 'if_idempotent' && (use.idempotent ?? idempotent))
   }

@@ -26,11 +26,6 @@ export class RetryBudget {
     this.#filledMs = clock.monotonic()
   }
 
-  /** How many retries may follow each other before the bucket is empty. */
-  get most(): number {
-    return this.#most
-  }
-
   /** A use begins. */
   deposit(): void {
     this.#tokens = Math.min(this.#most, this.#tokens + this.#options.ratio)

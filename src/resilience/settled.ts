@@ -21,6 +21,8 @@ export interface Settled<T> {
   readonly repeatable: Repeatable
   /** The dependency wants to be left alone for so long. */
   readonly retryAfterMs?: number | undefined
+  /** A guard within it has given up on this error already. */
+  readonly isFinal?: boolean
 }
 
 export const succeeded = <T>(value: T): Settled<T> => ({

@@ -1,5 +1,5 @@
 import { quote } from '../define/names.ts'
-import { HoldfastError, stateUnavailable } from '../errors/holdfast-error.ts'
+import { HoldfastError, retrySoonMs, stateUnavailable } from '../errors/holdfast-error.ts'
 import type { Invocation } from '../kernel/invocation.ts'
 import { answerKey, inboxChannel, sessionKey } from '../kernel/keys.ts'
 import { isObject, OWN_META, type JsonObject } from '../kernel/protocol.ts'
@@ -49,6 +49,9 @@ export class ClientRequests implements Ticking {
   /** By the key of the answer. */
   readonly #waiting = new Map<string, Waiting>()
   #lookedMs = 0
+  /** Answers may wait in a store that could not be read: looked for again at the next tick. */
+  #isBehind = false
+  #isLooking = false
 
   constructor(services: AskingServices, inbox: NodeInbox) {
     this.#services = services
@@ -78,7 +81,7 @@ export class ClientRequests implements Ticking {
     signal.throwIfAborted()
     if (this.#waiting.size >= MAX_WAITING)
       throw new HoldfastError('overloaded', `${MAX_WAITING} questions wait for answers on this node.`, {
-        data: { retryAfterMs: 1000 },
+        data: { retryAfterMs: retrySoonMs() },
       })
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
     const expiresMs = clock.monotonic() + options.questionTtlMs
@@ -139,7 +142,7 @@ export class ClientRequests implements Ticking {
       if (waiting.invocation.isDone) this.#forget(key)
       else if (nowMs > waiting.expiresMs) expire(waiting)
     }
-    if (nowMs - this.#lookedMs < LOOK_EVERY_MS) return
+    if (this.#isLooking || (!this.#isBehind && nowMs - this.#lookedMs < LOOK_EVERY_MS)) return
     this.#lookedMs = nowMs
     const shared = this.#shared()
     this.#look(shared)
@@ -169,10 +172,16 @@ export class ClientRequests implements Ticking {
   #look(keys: readonly string[]): void {
     const open = keys.filter((key) => this.#waiting.has(key))
     if (open.length === 0) return
-    this.#read(open).catch((error: unknown) => {
-      this.#services.telemetry.count('degraded', 'answer')
-      this.#services.telemetry.failure(undefined, 'The answers of clients could not be read.', error)
-    })
+    this.#isLooking = true
+    this.#read(open)
+      .then(() => (this.#isBehind = false))
+      .catch((error: unknown) => {
+        const { telemetry } = this.#services
+        telemetry.count('degraded', 'answer')
+        if (!this.#isBehind) telemetry.failure(undefined, 'The answers of clients could not be read.', error)
+        this.#isBehind = true
+      })
+      .finally(() => (this.#isLooking = false))
   }
 
   async #read(keys: readonly string[]): Promise<void> {

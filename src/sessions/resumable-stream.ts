@@ -1,3 +1,4 @@
+import { retrySoonMs } from '../errors/holdfast-error.ts'
 import type { Exchange } from '../kernel/exchange.ts'
 import { streamKey } from '../kernel/keys.ts'
 import type { Services } from '../kernel/services.ts'
@@ -9,7 +10,6 @@ import type { HeldWaiting } from './waiting-calls.ts'
 export const LOG_BOUNDS = { maxEntries: 1000, maxBytes: 4 * 1024 * 1024 }
 /** Messages that wait for the store. */
 const MAX_QUEUED = 1000
-const RETRY_MS = 1000
 
 /** Longest wait for a client to take what it asked to be told again. */
 const DRAIN_MS = 30_000
@@ -93,7 +93,7 @@ export class ResumableStream {
     this.#connect(exchange, onDetach)
     exchange.openStream()
     // A priming event with empty data, which clients before 2025-11-25 fail on.
-    if (this.session.revision >= '2025-11-25') exchange.writeRetry(RETRY_MS, `${this.id}.${this.#last}`)
+    if (this.session.revision >= '2025-11-25') exchange.writeRetry(retrySoonMs(), `${this.id}.${this.#last}`)
   }
 
   /** A later connection takes the place of the present one, and gets what followed `after`. */
@@ -185,7 +185,7 @@ export class ResumableStream {
     this.#isEnding = true
     this.#enqueue(async () => {
       await this.#flush(false)
-      this.#exchange?.writeRetry(RETRY_MS)
+      this.#exchange?.writeRetry(retrySoonMs())
       this.#disconnect()
       this.#onEnd(this)
     })

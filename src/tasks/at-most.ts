@@ -1,7 +1,7 @@
 import type { Clock } from '../ports/clock.ts'
 
 /** A start waits for a broker so long, and no longer: whatever it is needed for comes later then. */
-export const START_WAIT_MS = 5_000
+export const START_WAIT_MS = 3_000
 
 /**
  * Waits for something that goes on by itself, at most so long.

@@ -12,7 +12,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { systemClock, type Clock } from '../ports/clock.ts'
 import type { TaskStore } from '../ports/task-store.ts'
 import { LoopLeaseKeeper, type Lease, type LeaseLoss, type LeaseTimes } from './lease-keeper.ts'
-import { toPortable, type PortableError } from './portable-error.ts'
+import { toPortable, type PortableError } from '../errors/portable-error.ts'
 
 /** What the thread is started with. */
 export interface LeaseThreadData {

@@ -10,7 +10,7 @@ import {
   type LeaseTimes,
 } from './lease-keeper.ts'
 import { sharedMs, WORDS, type FromLeaseThread, type LeaseThreadData, type ToLeaseThread } from './lease-thread.ts'
-import { fromPortable } from './portable-error.ts'
+import { fromPortable } from '../errors/portable-error.ts'
 
 /** The worker's loop says this often that it turns. */
 const STAMP_MS = 100

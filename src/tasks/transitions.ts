@@ -226,9 +226,10 @@ export interface End {
   readonly result?: string | undefined
   readonly error?: string | undefined
   readonly dead?: DeadReason | undefined
+  readonly statusMessage?: string | undefined
 }
 
-function end(row: Row, doneFence: number, { state, result, error, dead }: End, nowMs: number): Row {
+function end(row: Row, doneFence: number, { state, result, error, dead, statusMessage }: End, nowMs: number): Row {
   return {
     ...row,
     ...free,
@@ -238,6 +239,7 @@ function end(row: Row, doneFence: number, { state, result, error, dead }: End, n
     result,
     error,
     dead,
+    statusMessage: statusMessage ?? row.statusMessage,
     version: row.version + 1,
     purgeMs: nowMs + row.retentionMs,
   }

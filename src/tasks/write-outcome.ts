@@ -15,7 +15,7 @@ export interface OutcomeWriter extends Pick<
 
 /**
  * Writes what became of an attempt. What is lost on the way is another's to end.
- * @param statusMessage the last that the handler reported: a task that is put aside shows it.
+ * @param statusMessage the last that the handler reported: a task that is put aside, or has ended, shows it.
  */
 export async function writeOutcome(
   { id, owner, fence, queue: queueName }: ClaimedTask,
@@ -24,7 +24,7 @@ export async function writeOutcome(
   { name, store, queue, keeper, onChanged, onDue, finishing, write }: OutcomeWriter,
 ): Promise<void> {
   const finish = async (end: TaskEnd): Promise<void> => {
-    const done = await write(() => finishing.add(end))
+    const done = await write(() => finishing.add({ ...end, statusMessage }))
     // A first try whose reply was lost has ended it: then the fence of the end is ours.
     if (done === 'lost' && (await write(() => store.get(id, owner)))?.doneFence !== fence) return
     onChanged(id)

@@ -1,5 +1,5 @@
 import type { Metric, Registry } from 'prom-client'
-import type { Counter } from '../ports/telemetry.ts'
+import type { CacheEvent, Counter } from '../ports/telemetry.ts'
 import { DURATION_BUCKETS_SECONDS, OperationTable, Series } from './operation-series.ts'
 
 /** Values that are read when somebody looks. */
@@ -18,6 +18,8 @@ export interface Gauges {
   /** Decisions at limits since the start. */
   limitDecisions(): Iterable<{ limit: string; outcome: string; count: number }>
   isStateUp(): boolean
+  /** Cached values in memory. */
+  cacheMemory(): { readonly bytes: number; readonly count: number; readonly evictions: number }
   /** What lies outside, as far as it was used. */
   dependencies(): Iterable<{ name: string; breaker: string | undefined; running: number; queued: number }>
 }
@@ -138,6 +140,8 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
   },
 }
 
+/** Caches with labels of their own. */
+const MAX_CACHES = 200
 const BREAKER_VALUES: Readonly<Record<string, number>> = { closed: 0, half_open: 0.5, open: 1 }
 
 /** The metrics of one process as plain values. */
@@ -153,6 +157,7 @@ export class Metrics {
   readonly #sessions = new Map<string, Series>()
   readonly #dependencies = new Map<string, Map<string, Series>>()
   readonly #counters = new Map<OwnCounter, Map<string, number>>()
+  readonly #cached = new Map<string, Map<CacheEvent, number>>()
   readonly #gauges: Gauges
   #registry: Promise<Registry> | undefined
 
@@ -164,6 +169,17 @@ export class Metrics {
     let values = this.#counters.get(counter)
     if (values === undefined) this.#counters.set(counter, (values = new Map()))
     values.set(label, (values.get(label) ?? 0) + by)
+  }
+
+  /** Names of caches beyond so many are one: they are the server's own, but may be made of data by mistake. */
+  cached(cache: string, event: CacheEvent): void {
+    let values = this.#cached.get(cache)
+    if (values === undefined) {
+      const name = this.#cached.size < MAX_CACHES ? cache : '_other'
+      values = this.#cached.get(name) ?? new Map<CacheEvent, number>()
+      this.#cached.set(name, values)
+    }
+    values.set(event, (values.get(event) ?? 0) + 1)
   }
 
   /** The series of attempts at the tasks of a tool that ended so. */
@@ -252,6 +268,20 @@ export class Metrics {
         value: count,
         labels: { limit, outcome },
       })),
+    )
+    gauge('holdfast_cache_bytes', 'Bytes of cached values in memory.', () => gauges.cacheMemory().bytes)
+    gauge('holdfast_cache_values', 'Cached values in memory.', () => gauges.cacheMemory().count)
+    register(
+      registry,
+      'holdfast_cache_evictions_total',
+      'Cached values that left the memory because others needed the room.',
+      'counter',
+      () => [{ value: gauges.cacheMemory().evictions, labels: {} }],
+    )
+    register(registry, 'holdfast_cache_requests_total', 'Requests to caches, by what became of them.', 'counter', () =>
+      [...this.#cached].flatMap(([cache, events]) =>
+        [...events].map(([event, value]) => ({ value, labels: { cache, event } })),
+      ),
     )
     const histogram = (name: string, help: string, series: Iterable<Series>): void =>
       register(registry, name, help, 'histogram', () => Array.from(series, (one) => histogramValues(name, one)).flat())

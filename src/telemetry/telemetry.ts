@@ -2,6 +2,7 @@ import type { Context, Span } from '@opentelemetry/api'
 import type {
   AttemptEnd,
   AttemptStart,
+  CacheEvent,
   Counter,
   Operation,
   OperationEnd,
@@ -10,12 +11,15 @@ import type {
   QueueState,
   SessionEnd,
   Telemetry,
+  TraceContext,
   UseSpan,
 } from '../ports/telemetry.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
 import { toLogError, toLogText, toLogValue } from './log-values.ts'
 import { Logger, type Level, type LoggerOptions } from './logger.ts'
 import { Metrics, type Gauges } from './metrics.ts'
 import { networkAttributes, type OperationSeries } from './operation-series.ts'
+import { Repeats } from './repeats.ts'
 import { createTracing, type Tracing } from './tracing.ts'
 
 class RunningOperation implements Operation {
@@ -60,6 +64,8 @@ export class RuntimeTelemetry implements Telemetry {
     const log = new Logger(options, (lines, reason) => metrics.count('dropped_log_lines', reason, lines))
     return new RuntimeTelemetry(log, metrics, await createTracing((message) => log.log('warn', {}, message)))
   }
+
+  readonly #repeats = new Repeats()
 
   constructor(log: Logger, metrics: Metrics, tracing: Tracing | undefined) {
     this.metrics = metrics
@@ -115,6 +121,11 @@ export class RuntimeTelemetry implements Telemetry {
     return context === undefined ? fn() : this.#tracing!.run(context, fn)
   }
 
+  traceOf(operation: Operation): TraceContext | undefined {
+    const { context } = operation as RunningOperation
+    return context && this.#tracing!.carry(context)
+  }
+
   end(operation: Operation, end: OperationEnd): void {
     const { start, span } = operation as RunningOperation
     const series = this.metrics.operations.find(start as OperationStart, end)
@@ -153,7 +164,10 @@ export class RuntimeTelemetry implements Telemetry {
     const err = toLogError(error)
     const span = (operation as RunningOperation | undefined)?.span
     if (span !== undefined) this.#tracing!.exception(span, err)
-    this.#log.log('error', { ...contextOf(operation), err }, message)
+    const isAway = error instanceof HoldfastError && error.code === 'backend_failed'
+    const keptBack = isAway ? this.#repeats.pass(message, performance.now()) : 0
+    if (keptBack === undefined) return
+    this.#log.log('error', { ...contextOf(operation), err, ...(keptBack > 0 && { repeated: keptBack }) }, message)
   }
 
   /** A shared store was reached, or lost. */
@@ -199,6 +213,10 @@ export class RuntimeTelemetry implements Telemetry {
 
   count(counter: Counter, label?: string): void {
     this.metrics.count(counter, label)
+  }
+
+  cached(cache: string, event: CacheEvent): void {
+    this.metrics.cached(cache, event)
   }
 
   queued(seconds: number): void {

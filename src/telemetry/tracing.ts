@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import type { Context, Histogram, Span, SpanOptions, TextMapGetter, Tracer } from '@opentelemetry/api'
-import type { AttemptStart, OperationEnd, OperationStart, UseSpan } from '../ports/telemetry.ts'
+import type { AttemptStart, OperationEnd, OperationStart, TraceContext, UseSpan } from '../ports/telemetry.ts'
 import { toLogError, type LoggedError } from './log-values.ts'
 import { DURATION_BUCKETS_SECONDS, operationAttributes, type Attributes, type Series } from './operation-series.ts'
 
@@ -18,6 +18,23 @@ type Registered = { version?: string; trace?: unknown; metrics?: unknown } | und
  * @see https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/mcp.md
  */
 export async function createTracing(warn: (message: string) => void): Promise<Tracing | undefined> {
+  const api = await loadApi(warn)
+  return api && new Tracing(api)
+}
+
+/**
+ * Runs what belongs to an operation of another thread or process in its trace, where an SDK is registered here, too. One that
+ * can't be used is warned of where the operation began.
+ */
+export async function createTraceEntry(): Promise<<T>(trace: TraceContext | undefined, fn: () => T) => T> {
+  const api = await loadApi(() => undefined)
+  return (trace, fn) =>
+    api === undefined || trace === undefined
+      ? fn()
+      : api.context.with(api.propagation.extract<Carrier>(api.ROOT_CONTEXT, trace, getter), fn)
+}
+
+async function loadApi(warn: (message: string) => void): Promise<Api | undefined> {
   const registered = (globalThis as { [REGISTRY]?: Registered })[REGISTRY]
   if (registered?.trace === undefined && registered?.metrics === undefined) return undefined
   const api = await import('@opentelemetry/api')
@@ -29,7 +46,7 @@ export async function createTracing(warn: (message: string) => void): Promise<Tr
     warn(
       `No spans: an OpenTelemetry SDK is registered through @opentelemetry/api ${registered.version ?? '(version unknown)'}, which the newer version that holdfast has loaded can't use. Make both use one version (npm ls @opentelemetry/api).`,
     )
-  return new Tracing(api)
+  return api
 }
 
 type Carrier = Readonly<Record<string, string | undefined>>
@@ -167,6 +184,13 @@ export class Tracing {
   /** Notes on the span what went wrong inside. */
   exception(span: Span, { type, message, stack }: LoggedError): void {
     span.recordException({ name: type, message, ...(stack === undefined ? {} : { stack }) })
+  }
+
+  /** For {@link createTraceEntry}. */
+  carry(context: Context): TraceContext {
+    const carrier: Record<string, string> = {}
+    this.#api.propagation.inject(context, carrier)
+    return carrier
   }
 
   run<T>(context: Context, fn: () => T): T {

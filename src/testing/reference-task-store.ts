@@ -156,12 +156,13 @@ export class ReferenceTaskStore implements TaskStore, TaskAdmin {
   }
 
   async finish(ends: readonly TaskEnd[]): Promise<readonly ('done' | 'lost')[]> {
-    return ends.map(({ id, fence, state, result, error, dead, artifacts = [] }) => {
+    return ends.map(({ id, fence, state, result, error, dead, artifacts = [], statusMessage }) => {
       const how = {
         state,
         result: result === undefined ? undefined : text(result),
         error: error === undefined ? undefined : text(error),
         dead,
+        statusMessage,
       }
       const outcome = this.#apply(id, (row, nowMs) => transitions.finish(row, fence, how, nowMs)) ?? 'lost'
       if (outcome === 'done') this.#tasks.get(id)!.artifacts.push(...artifacts)

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -136,6 +136,16 @@ describe('the command line', () => {
   ])('refuses a definition that %s', async (_what, name, text, message) => {
     const result = await runCli(['serve', definition(name, text), '--port', '0'])
     expect(result).toMatchObject({ code: 1, stderr: expect.stringMatching(message) as string })
+  })
+})
+
+describe('a definition', () => {
+  test('that is an ES module where `npm init` wrote CommonJS is refused, with what to change', async () => {
+    mkdirSync(join(folder, 'commonjs'))
+    const manifest = definition('commonjs/package.json', '{ "type": "commonjs" }')
+    const result = await runCli(['serve', definition('commonjs/server.ts', 'import "node:fs"\nexport default 1')])
+    expect(result).toMatchObject({ code: 1, stderr: expect.stringContaining(`${manifest} says`) as string })
+    expect(result.stderr).toContain('npm pkg set type=module')
   })
 })
 

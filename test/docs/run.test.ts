@@ -420,6 +420,27 @@ test('artifacts: what a handler puts is linked to, read by its caller, and kept 
   expect((await drafts.callTool('draft')).content).toMatchObject([{ type: 'resource_link', name: 'draft.txt' }])
 })
 
+use('docs/caching.md', 'server.ts', 'server.test.ts', 'both.ts')
+test('caching: what is computed once is given to others; a step belongs to one task', async () => {
+  await using shop = await client('docs/caching.md', 'server.ts')
+  const { api } = (await import(pathToFileURL(pathOf('docs/caching.md', 'server.ts')).href)) as {
+    api: { calls: number }
+  }
+  const before = api.calls
+  const summary = async (): Promise<string> => (await shop.callTool('summary', { customer: 'ada' })).text
+  expect([await summary(), await summary()]).toEqual(['1 orders, 120 in all', '1 orders, 120 in all'])
+  expect(api.calls - before).toBe(3) // the orders twice, the summary once
+  expect(await shop.request('resources/read', { uri: 'shop://terms' })).toMatchObject({ cacheScope: 'public' })
+  await using digests = await client('docs/caching.md', 'both.ts')
+  const send = async (reader: string): Promise<string> =>
+    (await digests.callTool('digest', { text: 'abc', reader })).text
+  expect([await send('ada'), await send('bob')]).toEqual(['ada: 1 3', 'bob: 1 3'])
+  const { counts } = (await import(pathToFileURL(pathOf('docs/caching.md', 'both.ts')).href)) as {
+    counts: { embedded: number; sent: number }
+  }
+  expect(counts).toEqual({ embedded: 1, sent: 2 })
+})
+
 use('docs/isolation.md', 'server.ts')
 test('isolation: the handler runs in a thread, with steps and progress as elsewhere', async () => {
   const definition = pathToFileURL(pathOf('docs/isolation.md', 'server.ts')).href

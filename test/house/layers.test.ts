@@ -13,8 +13,12 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     folders: ['errors'],
     packages: ['@standard-schema/spec', 'ajv', 'ajv-formats', 'croner', 'lru-cache', 'node:module'],
   },
+  cache: {
+    folders: ['errors', 'ports', 'define', 'kernel'],
+    packages: ['lru-cache', 'node:util', 'node:zlib'],
+  },
   kernel: {
-    folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts', 'resilience'],
+    folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts', 'cache', 'resilience'],
     packages: ['lru-cache', 'node:async_hooks', 'node:buffer', 'node:crypto', 'node:util'],
   },
   resilience: {
@@ -89,6 +93,7 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
       'backends/filesystem',
       'backends/s3',
       'artifacts',
+      'cache',
       'backends/sqlite',
       'backends/postgres',
       'backends/dynamodb',

@@ -70,6 +70,35 @@ const goOn = (node: Node, answer: Answered, inputResponses: Json): Promise<Answe
   callModern(node, 'order', {}, { requestState: answer.result!.requestState, inputResponses })
 const asked = (answer: Answered): string[] => Object.keys(answer.result!.inputRequests!)
 
+describe('a call whose claim was stored, though the node was not told so', () => {
+  test('is refused, and a repeat of it need not wait until the claim runs out', async () => {
+    one.faults.losesAnswers = true
+    const refused = await keyed(one, {}, 'work')
+    expect(refused).toMatchObject({ status: 503, error: { data: { code: 'state_unavailable', retryable: true } } })
+    one.faults.losesAnswers = false
+    const sinceMs = nodes.clock.monotonic()
+    expect(textOf(await nodes.settled(keyed(two, {}, 'work')))).toBe('worked')
+    expect(nodes.clock.monotonic() - sinceMs).toBeLessThan(3000)
+    expect(effects).toEqual(['work'])
+  })
+
+  test('leaves the claim that a repeat has made meanwhile alone', async () => {
+    gate = Promise.withResolvers()
+    one.faults.isStoreDown = true // nothing was stored
+    expect(await keyed(one, {}, 'work')).toMatchObject({ status: 503 })
+    one.faults.isStoreDown = false
+    const repeat = keyed(two, {}, 'work')
+    await entered.promise
+    await nodes.clock.advance(20_000)
+    const another = keyed(one, {}, 'work')
+    await nodes.clock.advance(20_000)
+    gate.resolve()
+    expect(textOf(await nodes.settled(repeat))).toBe('worked')
+    expect(textOf(await nodes.settled(another))).toBe('worked')
+    expect(effects).toEqual(['work'])
+  })
+})
+
 describe('a repeat of the first call', () => {
   test('gets the same question with the same state, from any node', async () => {
     const first = await keyed(one)

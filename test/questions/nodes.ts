@@ -13,9 +13,13 @@ export type Json = Record<string, unknown>
 /** What is wrong, from one node's side, with what the nodes share. */
 export interface Faults {
   isStoreDown: boolean
+  /** The store does what it is asked to, and its answer is lost on the way. */
+  losesAnswers: boolean
   losesMessages: boolean
   cannotSubscribe: boolean
 }
+
+const WELL: Faults = { isStoreDown: false, losesAnswers: false, losesMessages: false, cannotSubscribe: false }
 
 export interface Node {
   readonly runtime: Runtime
@@ -42,7 +46,7 @@ export class Nodes {
   }
 
   async start(options: RuntimeOptions = {}): Promise<Node> {
-    const faults: Faults = { isStoreDown: false, losesMessages: false, cannotSubscribe: false }
+    const faults: Faults = { ...WELL }
     const runtime = await createRuntime(this.#server, {
       dataDir: false,
       logLevel: 'silent',
@@ -93,8 +97,7 @@ export class Nodes {
   }
 
   async close(): Promise<void> {
-    for (const { faults } of this.#nodes)
-      Object.assign(faults, { isStoreDown: false, losesMessages: false, cannotSubscribe: false })
+    for (const { faults } of this.#nodes) Object.assign(faults, WELL)
     await this.settled(Promise.all(this.#nodes.map(({ runtime }) => runtime.close())))
     await this.memory.close()
     await this.bus.close()
@@ -111,7 +114,8 @@ function faultyStore(store: () => StateStore, faults: Faults, onWrite: (key: str
         if (faults.isStoreDown) return down()
         if (name === 'set' || name === 'compareAndSet') onWrite(args[0] as string)
         const member = Reflect.get(store(), name) as (...args: unknown[]) => unknown
-        return Reflect.apply(member, store(), args)
+        const answer = Reflect.apply(member, store(), args)
+        return faults.losesAnswers ? Promise.resolve(answer).then(down) : answer
       },
   })
 }

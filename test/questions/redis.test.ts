@@ -38,7 +38,7 @@ const nodes: Node[] = []
 const keys = generateKeys()
 const start = async (options: RuntimeOptions = {}): Promise<Node> => {
   const runtime = await createRuntime(server, { dataDir: false, logLevel: 'silent', keys, state: url, ...options })
-  const faults = { isStoreDown: false, losesMessages: false, cannotSubscribe: false }
+  const faults = { isStoreDown: false, losesAnswers: false, losesMessages: false, cannotSubscribe: false }
   const node = { runtime, faults, url: (await runtime.listen({ port: 0 })).url }
   nodes.push(node)
   return node

@@ -280,6 +280,23 @@ describe('with something broken between the nodes', () => {
   })
 })
 
+describe('an answer', () => {
+  test('that could not be read is looked for again at once, and not when it would have been anyway', async () => {
+    await start()
+    const client = await LegacyClient.open(two)
+    const stream = await client.call(one, 'greet')
+    const { id } = await stream.question()
+    two.faults.losesMessages = one.faults.isStoreDown = true
+    await client.answer(two, id, ANN)
+    const isFailed = async (): Promise<boolean> => (await metrics(one)).includes('{feature="answer"}')
+    while (!(await isFailed())) await nodes.clock.advance(100)
+    one.faults.isStoreDown = false
+    await nodes.clock.advance(600)
+    await expect.poll(() => outcomes).toHaveLength(1)
+    expect(textIn(await stream.answer())).toBe('Hello Ann')
+  })
+})
+
 describe('a question', () => {
   test('of a node that died ends, for who resumes its stream, with an error that says to call again', async () => {
     await start()

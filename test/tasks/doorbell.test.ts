@@ -72,12 +72,12 @@ test('a broker that goes away between is told once, and listened to when it is b
   await bell.close()
 })
 
-test('a broker that does not answer holds a start up for five seconds, and an end not at all', async () => {
+test('a broker that does not answer holds a start up for three seconds, and an end not at all', async () => {
   const answer = Promise.withResolvers<QueueListener>()
   const bell = make([() => answer.promise])
   let isOver = false
   const started = bell.start().then(() => (isOver = true))
-  await clock.advance(4999)
+  await clock.advance(2999)
   expect(isOver).toBe(false)
   await clock.advance(1)
   await started

@@ -138,6 +138,14 @@ describe('time', () => {
     expect(seen).toEqual(['first', 'woken'])
   })
 
+  test('what was told of progress just before the end is what a task shows that has ended', async () => {
+    const { until } = await start((_args, ctx) => {
+      ctx.progress(3, 3, 'all of it')
+      return 'done'
+    })
+    expect(await until('completed')).toMatchObject({ statusMessage: 'all of it' })
+  })
+
   test('what was told of progress just before a sleep or a question is what the task shows meanwhile', async () => {
     const { until, task, row, client, id } = await start(async (_args, ctx) => {
       ctx.progress(1, 3, 'waiting for the night')

@@ -67,13 +67,13 @@ test.each([away, new Error('socket hang up')])(
   },
 )
 
-test('a broker that does not answer holds a start up for five seconds, and counts when it does answer', async () => {
+test('a broker that does not answer holds a start up for three seconds, and counts when it does answer', async () => {
   const clock = new FakeClock()
   const answer = Promise.withResolvers<void>()
   const { attempts } = make(clock, [() => answer.promise])
   let isOver = false
   const started = topology.start().then(() => (isOver = true))
-  await clock.advance(4999)
+  await clock.advance(2999)
   expect(isOver).toBe(false)
   await clock.advance(1)
   await started

@@ -15,6 +15,7 @@ export const IDLE: Gauges = {
   openStreams: () => 0,
   isReady: () => true,
   limitDecisions: () => [],
+  cacheMemory: () => ({ bytes: 0, count: 0, evictions: 0 }),
   isStateUp: () => true,
   dependencies: () => [],
 }

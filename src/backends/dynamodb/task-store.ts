@@ -188,7 +188,7 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
   }
 
   async finish(ends: readonly TaskEnd[]): Promise<readonly ('done' | 'lost')[]> {
-    return parallel(ends, async ({ id, fence, state, result, error, dead, artifacts }) => {
+    return parallel(ends, async ({ id, fence, state, result, error, dead, artifacts, statusMessage }) => {
       const nowMs = this.#clock.now()
       const written = await this.#table.update(taskKey(id), ROW, {
         ...held(fence),
@@ -199,6 +199,7 @@ export class DynamodbTaskStore implements TaskStore, TaskAdmin {
           error: error && (await toAttribute(this.#table, id, error)),
           dead: dead === undefined ? undefined : S(dead),
           artifacts: artifacts && { L: artifacts.map(S) },
+          ...(statusMessage === undefined ? {} : { statusMessage: S(statusMessage) }),
           worker: undefined,
           token: undefined,
           updated: N(nowMs),

@@ -30,6 +30,7 @@ export function serveState(
     takeTokens: (...args: Parameters<StateStore['takeTokens']>) => state.takeTokens(...args),
     acquire: (...args: Parameters<StateStore['acquire']>) => state.acquire(...args),
     release: (...args: Parameters<StateStore['release']>) => state.release(...args),
+    extend: (...args: Parameters<StateStore['extend']>) => state.extend(...args),
     publish: (...args: Parameters<EventBus['publish']>) => bus.publish(...args),
     async subscribe(name: string) {
       if (subscriptions.has(name)) return

@@ -38,6 +38,9 @@ export class IpcStateStore implements StateStore {
   release(...args: Parameters<StateStore['release']>): ReturnType<StateStore['release']> {
     return this.#call('release', args)
   }
+  extend(...args: Parameters<StateStore['extend']>): ReturnType<StateStore['extend']> {
+    return this.#call('extend', args)
+  }
   async close(): Promise<void> {
     this.#isClosed = true
   }

@@ -1,5 +1,6 @@
 import type { Admin, BaseOptions, Consumer, Producer } from '@platformatic/kafka'
 import { loadClient } from '../broker/url.ts'
+import { within } from '../broker/wait.ts'
 import type { KafkaAddress, KafkaCluster } from './url.ts'
 
 /** The part of the client library that is used. */
@@ -50,6 +51,14 @@ export class KafkaClients<Address extends KafkaCluster = KafkaAddress> {
         maxWaitTime: 1000,
         maxBytes: 1024 * 1024,
       }),
+    )
+  }
+
+  /** Closes clients; brokers that do not answer hold that up for no longer than a command. */
+  async end(producer: Producer | undefined, admin: Admin): Promise<void> {
+    const closed = Promise.all([producer?.close(true), admin.close()])
+    await within(this.address.commandTimeoutMs, 'The end of the connections', closed).catch(
+      () => undefined, // what still waits for the broker ends with its request's time-out
     )
   }
 

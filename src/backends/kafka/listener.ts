@@ -92,6 +92,7 @@ class Member<Payload> {
   readonly #ended = new AbortController()
   readonly #running: Promise<void>
   #hasStarted: () => void = () => undefined
+  #consumer: BytesConsumer | undefined
   #stream: BytesStream | undefined
   #isPaused = false
 
@@ -122,9 +123,15 @@ class Member<Payload> {
     else stream.resume()
   }
 
+  /** Ends in order, where the brokers answer; else what still waits for them ends without its connections. */
   async close(): Promise<void> {
     this.#ended.abort()
-    await this.#running
+    const { commandTimeoutMs } = this.#clients.address
+    try {
+      await within(commandTimeoutMs, 'The end of a listener', this.#running)
+    } catch {
+      if (this.#consumer !== undefined) await cut(this.#consumer, commandTimeoutMs)
+    }
   }
 
   async #run(): Promise<void> {
@@ -145,7 +152,8 @@ class Member<Payload> {
   async #session(): Promise<void> {
     await this.#what.prepare()
     const { topic, groupId } = this.#what
-    const consumer = this.#clients.consumer(groupId)
+    if (this.#ended.signal.aborted) return
+    const consumer = (this.#consumer = this.#clients.consumer(groupId))
     const offsets = new Offsets()
     const committer = new Committer(consumer, topic, offsets)
     let stream: BytesStream | undefined
@@ -235,12 +243,16 @@ class Member<Payload> {
       await within(commandTimeoutMs, 'Leaving the group', consumer.close(true))
     } catch {
       stream?.destroy()
-      await within(commandTimeoutMs, 'The end of the connections', consumer.connections.close()).catch(
-        () => undefined, // what still waits for the broker ends with its request's time-out
-      )
+      await cut(consumer, commandTimeoutMs)
     }
   }
 }
+
+/** Ends connections, whatever is under way on them. */
+const cut = (consumer: BytesConsumer, timeoutMs: number): Promise<void> =>
+  within(timeoutMs, 'The end of the connections', consumer.connections.close()).catch(
+    () => undefined, // what still waits for the broker ends with its request's time-out
+  )
 
 /** Commits what is done, one commit after the other. */
 class Committer {

@@ -71,7 +71,7 @@ class KafkaSource implements MessageSource {
     if (this.#isClosed) return
     this.#isClosed = true
     await Promise.all(Array.from(this.#listeners, (listener) => listener.close()))
-    await Promise.all([this.#producer?.close(true), this.#admin.close()])
+    await this.#clients.end(this.#producer, this.#admin)
   }
 
   async #prepare(): Promise<void> {

@@ -109,7 +109,7 @@ class KafkaTaskQueue implements TaskQueue {
     if (this.#isClosed) return
     this.#isClosed = true
     await Promise.all([...this.#listeners].map((listener) => listener.close()))
-    await Promise.all([this.#producer.close(true), this.#admin.close()])
+    await this.#clients.end(this.#producer, this.#admin)
   }
 
   async #send(topic: string, messages: readonly (string | Buffer)[]): Promise<void> {

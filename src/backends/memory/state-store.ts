@@ -181,6 +181,13 @@ export class MemoryStateStore implements StateStore {
     return isOurs
   }
 
+  async extend(name: string, token: string, ttlMs: number): Promise<boolean> {
+    this.#check()
+    const isOurs = Buffer.from(this.#value(name) ?? []).toString() === token
+    if (isOurs) this.#put(name, Buffer.from(token), ttlMs)
+    return isOurs
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
     this.#entries.clear()

@@ -91,6 +91,7 @@ export function endedColumns(ends: readonly TaskEnd[]): unknown[] {
     at,
     ...lengths,
     bytes,
+    column(({ statusMessage }) => textOrNull(statusMessage)),
   ]
 }
 

@@ -11,7 +11,7 @@ import type {
 } from '../../ports/state-store.ts'
 import { endClient, type Client } from './client.ts'
 import { replyCode, toBackendError } from './errors.ts'
-import { COMPARE_AND_DELETE, COMPARE_AND_SET } from './scripts/compare-and-set.lua.ts'
+import { COMPARE_AND_DELETE, COMPARE_AND_EXTEND, COMPARE_AND_SET } from './scripts/compare-and-set.lua.ts'
 import { APPEND, READ_AFTER } from './scripts/log.lua.ts'
 import type { Script } from './scripts/script.ts'
 import { TAKE_TOKENS } from './scripts/take-tokens.lua.ts'
@@ -140,6 +140,10 @@ export class RedisStateStore implements StateStore {
 
   async release(name: string, token: string): Promise<boolean> {
     return (await this.#script('release', COMPARE_AND_DELETE, [name], [token])) === 1
+  }
+
+  async extend(name: string, token: string, ttlMs: number): Promise<boolean> {
+    return (await this.#script('extend', COMPARE_AND_EXTEND, [name], [token, wholeMs(ttlMs)])) === 1
   }
 
   async close(): Promise<void> {

@@ -193,8 +193,10 @@ export function answer(
 }
 
 export const finish = ({ db, now }: At, ends: readonly TaskEnd[]): ('done' | 'lost')[] =>
-  ends.map(({ id, fence, state, result = null, error = null, dead = null, artifacts }) => {
-    const values = { id, fence, state: stateNumber(state), result, error, dead, artifacts: toJson(artifacts), now }
+  ends.map(({ id, fence, state, result = null, error = null, dead = null, artifacts, statusMessage }) => {
+    const message = statusMessage === undefined ? null : toText(statusMessage)
+    const written = { state: stateNumber(state), result, error, dead, artifacts: toJson(artifacts), message }
+    const values = { id, fence, ...written, now }
     return db.get(sql.FINISH_TASK, values) === undefined ? 'lost' : 'done'
   })
 

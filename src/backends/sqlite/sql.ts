@@ -51,7 +51,7 @@ export const RENEW_LEASE = `update hf_task set lease_until = $now + $lease_ms, s
   where id = $id and fence = $fence and state = 1
   returning id, fence, (cancel_at is not null or (expires_at is not null and expires_at <= $now)) as cancel`
 export const FINISH_TASK = `update hf_task set state = $state, result = $result, error = $error, dead = $dead, artifacts = $artifacts,
-    done_fence = fence, ${free}, ${changed}, ${purge} where id = $id and fence = $fence and state = 1 returning id`
+    status_message = coalesce($message, status_message), done_fence = fence, ${free}, ${changed}, ${purge} where id = $id and fence = $fence and state = 1 returning id`
 /** For what is held, and to be cancelled. */
 export const END_CANCELLED = `update hf_task set state = 5, done_fence = fence, ${free}, ${changed}, ${purge}
   where id = $id and fence = $fence and state = 1 and cancel_at is not null returning id`

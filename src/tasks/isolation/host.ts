@@ -14,6 +14,13 @@ export interface Host {
   readonly ended: Promise<string>
 }
 
+/** A way for messages that are none of an attempt's: of the store and the bus, which an isolate reaches through its worker. */
+export interface StatePort {
+  send(message: unknown): void
+  onMessage(listener: (message: unknown) => void): void
+  onClose(listener: () => void): void
+}
+
 /** How a host is started. */
 export interface HostOptions {
   /** Module that runs in it. */
@@ -21,16 +28,20 @@ export interface HostOptions {
   readonly setup: IsolateSetup
   readonly maxHeapMb: number
   readonly onMessage: (message: FromIsolate) => void
+  /** Lets it use the worker's store and bus. */
+  readonly serveState: (port: StatePort) => { drop(): Promise<void> }
 }
 
 /** Starts a thread or a process. What handlers print goes to standard error: standard output may be the protocol's. */
 export function startHost(kind: IsolationKind, options: HostOptions): Host {
   const host = kind === 'thread' ? startThread(options) : startProcess(options)
+  const served = options.serveState(host.state)
+  void host.ended.then(() => served.drop())
   host.tell({ kind: 'setup', setup: options.setup })
   return host
 }
 
-function startThread({ entry, setup, maxHeapMb, onMessage }: HostOptions): Host {
+function startThread({ entry, setup, maxHeapMb, onMessage }: HostOptions): Host & { state: StatePort } {
   const worker = new Worker(entry, {
     name: `holdfast-${setup.tool}`,
     resourceLimits: { maxOldGenerationSizeMb: maxHeapMb },
@@ -53,6 +64,11 @@ function startThread({ entry, setup, maxHeapMb, onMessage }: HostOptions): Host 
     tell: (message) => worker.postMessage(message),
     kill: async () => void (await worker.terminate()),
     ended,
+    state: {
+      send: (message) => worker.postMessage(message),
+      onMessage: (listener) => void worker.on('message', listener),
+      onClose: (listener) => void worker.once('exit', listener),
+    },
   }
 }
 
@@ -60,7 +76,7 @@ function startThread({ entry, setup, maxHeapMb, onMessage }: HostOptions): Host 
 const FULL_HEAP = /heap out of memory/
 const MOST_OUTPUT = 4_000
 
-function startProcess({ entry, maxHeapMb, onMessage }: HostOptions): Host {
+function startProcess({ entry, maxHeapMb, onMessage }: HostOptions): Host & { state: StatePort } {
   const child = fork(entry, {
     serialization: 'advanced',
     execArgv: [...process.execArgv, `--max-old-space-size=${maxHeapMb}`],
@@ -93,6 +109,13 @@ function startProcess({ entry, maxHeapMb, onMessage }: HostOptions): Host {
       await ended
     },
     ended,
+    state: {
+      send(message) {
+        if (child.connected) child.send(message as object, () => undefined)
+      },
+      onMessage: (listener) => void child.on('message', listener),
+      onClose: (listener) => void child.once('close', listener),
+    },
   }
 }
 

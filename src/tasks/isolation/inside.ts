@@ -8,9 +8,9 @@ import type { Notify } from '../../define/context.ts'
 import type { ToolDefinition } from '../../define/tool.ts'
 import type { CallServices } from '../../kernel/call.ts'
 import { systemClock } from '../../ports/clock.ts'
-import type { Operation, Telemetry } from '../../ports/telemetry.ts'
+import type { Operation, Telemetry, TraceContext } from '../../ports/telemetry.ts'
+import { fromPortable, toPortable } from '../../errors/portable-error.ts'
 import { Guards } from '../../resilience/guards.ts'
-import { fromPortable, toPortable } from '../portable-error.ts'
 import { TaskRun } from '../task-run.ts'
 import type { Attempt, AttemptTask } from '../worker.ts'
 import type { FromIsolate, IsolateSetup, ToIsolate } from './protocol.ts'
@@ -26,16 +26,20 @@ export interface Opened {
   readonly tool: ToolDefinition
   readonly catalog: CallServices['catalog']
   readonly artifacts: CallServices['artifacts']
+  readonly cache: CallServices['cache']
+  /** Runs what belongs to a trace of the worker. */
+  readonly inTrace: <T>(trace: TraceContext | undefined, fn: () => T) => T
 }
 
 /** Loads its tool as the first message says, then runs what the worker sends. */
-export function serveIsolate(out: WayOut, open: (setup: IsolateSetup) => Promise<Opened>): void {
+export function serveIsolate(out: WayOut, open: (setup: IsolateSetup, telemetry: Telemetry) => Promise<Opened>): void {
   let serve: ((message: ToIsolate) => void) | undefined
   out.listen((message) => {
     if (message.kind !== 'setup') return serve?.(message)
-    open(message.setup).then(
+    const telemetry = createTelemetry(out)
+    open(message.setup, telemetry).then(
       (opened) => {
-        serve = serveAttempts(out, message.setup, opened)
+        serve = serveAttempts(out, message.setup, telemetry, opened)
         out.tell({ kind: 'ready' })
       },
       (error: unknown) => out.tell({ kind: 'failed', error: toPortable(error) }),
@@ -43,7 +47,12 @@ export function serveIsolate(out: WayOut, open: (setup: IsolateSetup) => Promise
   })
 }
 
-function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Opened): (message: ToIsolate) => void {
+function serveAttempts(
+  out: WayOut,
+  setup: IsolateSetup,
+  telemetry: Telemetry,
+  { tool, inTrace, ...opened }: Opened,
+): (message: ToIsolate) => void {
   const calls = new Map<number, PromiseWithResolvers<string>>()
   let count = 0
   const ask = (toMessage: (call: number) => FromIsolate): Promise<string> => {
@@ -58,10 +67,10 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Op
       id: await ask((call) => ({ kind: 'start', call, tool: name, start })),
     }),
   }
-  const services: CallServices = { ...createServices(out, setup), ...opened, tasks }
+  const services: CallServices = { telemetry, ...createServices(out, setup, telemetry), ...opened, tasks }
   let current: AbortController | undefined
 
-  const run = async ({ task, caller, args, sealedTask }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
+  const run = async ({ task, caller, args, sealedTask, trace }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
     const controller = (current = new AbortController())
     let isIdle = true
     const attempt: Attempt<AttemptTask> = {
@@ -74,14 +83,8 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Op
     }
     const onProgress = (done: number, total: number | undefined, message: string | undefined): void =>
       out.tell({ kind: 'progress', done, total, message })
-    const outcome = await new TaskRun(attempt, {
-      services,
-      tool,
-      caller,
-      args,
-      sealedTask: () => sealedTask,
-      onProgress,
-    }).run()
+    const parts = { services, tool, caller, args, sealedTask: () => sealedTask, onProgress }
+    const outcome = await inTrace(trace, () => new TaskRun(attempt, parts).run())
     current = undefined
     calls.clear()
     out.tell({ kind: 'ended', outcome, isIdle, heapBytes: getHeapStatistics().used_heap_size })
@@ -104,25 +107,31 @@ function serveAttempts(out: WayOut, setup: IsolateSetup, { tool, ...opened }: Op
   }
 }
 
-function createServices(
-  out: WayOut,
-  { questionTtlMs }: IsolateSetup,
-): Pick<CallServices, 'telemetry' | 'clock' | 'changes' | 'options' | 'guards'> {
-  const telemetry: Telemetry = {
+function createTelemetry(out: WayOut): Telemetry {
+  return {
     // The worker begins and ends the operation, since it sees more of its end.
     startAttempt: (start): Operation => ({ start }),
     endAttempt: () => undefined,
     run: (_operation, fn) => fn(),
+    traceOf: () => undefined,
     failure: (_operation, message, error) => out.tell({ kind: 'failure', message, error: toPortable(error) }),
     handlerLog: (_operation, level, message, fields) =>
       out.tell({ kind: 'log', level, message, fields: fields && toCloneable(fields) }),
     count: (counter, label) => out.tell({ kind: 'count', counter, label }),
+    cached: (cache, event) => out.tell({ kind: 'cached', cache, event }),
     startUse: () => undefined,
     dependencyUsed: (dependency, outcome, durationSeconds) =>
       out.tell({ kind: 'used', dependency, outcome, durationSeconds }),
     breakerChanged: (dependency, state) => out.tell({ kind: 'breaker', dependency, state }),
     ...NOTHING_SERVED,
   }
+}
+
+function createServices(
+  out: WayOut,
+  { questionTtlMs }: IsolateSetup,
+  telemetry: Telemetry,
+): Pick<CallServices, 'clock' | 'changes' | 'options' | 'guards'> {
   const notify: Notify = Object.freeze({
     toolsChanged: () => out.tell({ kind: 'notify', what: 'tools' }),
     promptsChanged: () => out.tell({ kind: 'notify', what: 'prompts' }),
@@ -131,7 +140,7 @@ function createServices(
   })
   // It learns by itself what is down: what its worker has learnt stays there.
   const guards = new Guards({ clock: systemClock, telemetry })
-  return { telemetry, clock: systemClock, changes: { notify }, options: { questionTtlMs }, guards }
+  return { clock: systemClock, changes: { notify }, options: { questionTtlMs }, guards }
 }
 
 const notHere = (): never => {

@@ -4,7 +4,7 @@ import type { TaskCaller, TaskStart } from '../../kernel/task-engine.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { Operation, Telemetry } from '../../ports/telemetry.ts'
 import type { TaskArguments } from '../payload.ts'
-import { fromPortable, toPortable } from '../portable-error.ts'
+import { fromPortable, toPortable } from '../../errors/portable-error.ts'
 import type { Attempt, AttemptOutcome, AttemptTask } from '../worker.ts'
 import { startHost, type Host, type HostOptions, type IsolationKind } from './host.ts'
 import type { FromIsolate } from './protocol.ts'
@@ -103,8 +103,9 @@ export class Isolate {
 
   /** Runs an attempt; never rejects. What does not stop in time is ended. */
   async run(run: IsolatedRun): Promise<IsolatedEnd> {
-    const { clock } = this.#parts
+    const { clock, telemetry } = this.#parts
     const { attempt, caller, args, sealedTask, timeoutMs, graceMs } = run
+    const trace = telemetry.traceOf(run.operation)
     const { signal } = attempt
     const over = new AbortController()
     const end = Promise.withResolvers<IsolatedEnd>()
@@ -121,7 +122,7 @@ export class Isolate {
     this.#run = run
     this.#onEnded = (outcome) => end.resolve({ kind: 'ended', outcome })
     this.#onDied = (why) => end.resolve({ kind: 'died', why })
-    this.#host.tell({ kind: 'run', task: toIsolated(attempt), caller, args, sealedTask })
+    this.#host.tell({ kind: 'run', task: toIsolated(attempt), caller, args, sealedTask, trace })
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, { once: true })
     killAfter(timeoutMs + graceMs + ANSWER_MS, () =>
@@ -173,6 +174,8 @@ export class Isolate {
         return
       case 'failure':
         return telemetry.failure(run?.operation, message.message, fromPortable(message.error))
+      case 'cached':
+        return telemetry.cached(message.cache, message.event)
       case 'count':
         return telemetry.count(message.counter, message.label)
       case 'used':

@@ -2,6 +2,7 @@ import { quote } from '../../define/names.ts'
 import type { ToolDefinition } from '../../define/tool.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { Services } from '../../kernel/services.ts'
+import type { HostOptions } from './host.ts'
 import { Isolate, type IsolatedEnd, type IsolatedRun } from './isolate.ts'
 import type { IsolateSetup } from './protocol.ts'
 
@@ -16,6 +17,8 @@ export interface IsolatesParts {
   /** URL of the module that exports the server by default; `undefined`: nobody knows. */
   readonly definition: string | undefined
   readonly artifacts: IsolateSetup['artifacts']
+  readonly maxCacheBytes: number
+  readonly serveState: HostOptions['serveState']
 }
 
 interface Idle {
@@ -69,7 +72,7 @@ export class Isolates {
   }
 
   async #start({ name, task }: ToolDefinition, expected: readonly string[] = []): Promise<Isolate> {
-    const { entry, definition, artifacts, services } = this.#parts
+    const { entry, definition, artifacts, maxCacheBytes, serveState, services } = this.#parts
     if (definition === undefined)
       throw new HoldfastError(
         'invalid_option',
@@ -79,7 +82,12 @@ export class Isolates {
     const { questionTtlMs } = services.options
     return Isolate.start({
       kind: isolation!,
-      host: { entry, maxHeapMb, setup: { definition, tool: name, expected, questionTtlMs, artifacts } },
+      host: {
+        entry,
+        maxHeapMb,
+        serveState,
+        setup: { definition, tool: name, expected, questionTtlMs, maxCacheBytes, artifacts },
+      },
       clock: services.clock,
       telemetry: services.telemetry,
       notify: services.changes.notify,

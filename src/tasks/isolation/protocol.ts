@@ -1,7 +1,7 @@
-import type { Counter } from '../../ports/telemetry.ts'
+import type { CacheEvent, Counter, TraceContext } from '../../ports/telemetry.ts'
 import type { TaskCaller, TaskStart } from '../../kernel/task-engine.ts'
 import type { TaskArguments } from '../payload.ts'
-import type { PortableError } from '../portable-error.ts'
+import type { PortableError } from '../../errors/portable-error.ts'
 import type { AttemptOutcome, AttemptTask } from '../worker.ts'
 
 /** What an isolate is started with. */
@@ -13,6 +13,8 @@ export interface IsolateSetup {
   /** Tools that the module must have too. */
   readonly expected: readonly string[]
   readonly questionTtlMs: number
+  /** Of cached values in its memory. */
+  readonly maxCacheBytes: number
   /** Store of artifacts; `undefined` where there is none, or none that can be reached from here. */
   readonly artifacts: { readonly url: string; readonly maxArtifactBytes: number } | undefined
 }
@@ -28,6 +30,8 @@ export type ToIsolate =
       readonly args: TaskArguments
       /** See {@link TaskRunParts}. */
       readonly sealedTask: string
+      /** What it does belongs to this trace. */
+      readonly trace: TraceContext | undefined
     }
   /** To `record`: what became of it; to `start`: the task's id. */
   | { readonly kind: 'answer'; readonly call: number; readonly value: string }
@@ -55,6 +59,7 @@ export type FromIsolate =
     }
   | { readonly kind: 'log'; readonly level: string; readonly message: string; readonly fields: object | undefined }
   | { readonly kind: 'failure'; readonly message: string; readonly error: PortableError }
+  | { readonly kind: 'cached'; readonly cache: string; readonly event: CacheEvent }
   | { readonly kind: 'count'; readonly counter: Counter; readonly label: string | undefined }
   | {
       readonly kind: 'used'

@@ -122,6 +122,14 @@ export function stateStoreFaultContract(
       assert.notEqual(await store.acquire(key('lock'), 60_000), undefined)
     })
 
+    test('an extension whose answer was lost holds, and can be asked for again', async () => {
+      const token = (await store.acquire(key('lock'), 300))!
+      await failing('time-out-after', () => store.extend(key('lock'), token, 60_000))
+      await pass(400)
+      assert.equal(await store.acquire(key('lock'), 60_000), undefined)
+      assert.equal(await store.extend(key('lock'), token, 60_000), true)
+    })
+
     test('of many who count by compareAndSet, each with lost answers and delays, no step is lost and none is counted twice', async () => {
       // Who does not know how its write ended reads again; its own mark in the value tells.
       const counter = async (id: number, plan: ReturnType<typeof seededFaults<OperationFault>>): Promise<void> => {

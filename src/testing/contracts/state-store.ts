@@ -347,6 +347,27 @@ export function stateStoreContract(runner: TestRunner, name: string, create: () 
       assert.equal(await store.release(key('lock'), next!), true)
     })
 
+    test('who holds a lock can hold it longer, again and again; who does not hold it can not', async () => {
+      const token = (await store.acquire(key('lock'), 400))!
+      assert.equal(await store.extend(key('lock'), 'foreign', 60_000), false)
+      for (let round = 0; round < 3; round++) {
+        await pass(250)
+        assert.equal(await store.extend(key('lock'), token, 400), true)
+      }
+      assert.equal(await store.acquire(key('lock'), 60_000), undefined)
+      await pass(600)
+      assert.equal(await store.extend(key('lock'), token, 60_000), false)
+      assert.notEqual(await store.acquire(key('lock'), 60_000), undefined)
+      assert.equal(await store.extend(key('lock'), token, 60_000), false)
+    })
+
+    test('a lock that was given back can not be held longer', async () => {
+      const token = (await store.acquire(key('lock'), 60_000))!
+      await store.release(key('lock'), token)
+      assert.equal(await store.extend(key('lock'), token, 60_000), false)
+      assert.notEqual(await store.acquire(key('lock'), 60_000), undefined)
+    })
+
     test('close may be called twice, and use after it is refused', async () => {
       await store.close()
       await store.close()

@@ -227,6 +227,16 @@ export function taskStoreContract(runner: TestRunner, name: string, create: () =
       assert.ok(ended.version > task.version)
     })
 
+    test('an end keeps the last status message, or what it was given in its place', async () => {
+      for (const statusMessage of [undefined, 'all of it']) {
+        await add()
+        const { id, fence } = await claimOne()
+        await store.heartbeat('worker-1', [{ id, fence, statusMessage: 'half of it' }], LEASE_MS)
+        assert.equal(await end({ id, fence, state: 'completed', result: bytes('1'), statusMessage }), 'done')
+        assert.equal((await store.get(id, owner))!.statusMessage, statusMessage ?? 'half of it')
+      }
+    })
+
     test('tasks end together, each by its own fence', async () => {
       for (let index = 0; index < 3; index++) await add()
       const [one, two, three] = await claim()

@@ -52,6 +52,9 @@ export class FaultyStateStore implements StateStore {
   release(...args: Parameters<StateStore['release']>): ReturnType<StateStore['release']> {
     return this.#run('release', () => this.#store.release(...args))
   }
+  extend(...args: Parameters<StateStore['extend']>): ReturnType<StateStore['extend']> {
+    return this.#run('extend', () => this.#store.extend(...args))
+  }
   close(): Promise<void> {
     return this.#store.close()
   }

@@ -41,7 +41,7 @@ update ${schema}.hf_task t set expires_at = clock_timestamp() + ${milliseconds('
 
 /**
  * Ends tasks. Arrays: $1 ids · $2 fences · $3 states · $4 reasons of dead letters · $5 artifacts (JSON) · $6 where its bytes begin ·
- * $7 lengths of results (or null) · $8 lengths of errors (or null). And $9 the bytes of all, one task's after another's.
+ * $7 lengths of results (or null) · $8 lengths of errors (or null). $9 the bytes of all, one task's after another's. And again an array: $10 status messages (or null: as before).
  * Gives those that were held.
  */
 export const finishTasks = (schema: string) =>
@@ -50,11 +50,12 @@ export const finishTasks = (schema: string) =>
     `
 with held as materialized (
   select b.*
-    from (select * from unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::text[], $5::jsonb[], $6::int[], $7::int[], $8::int[])
-      as b (id, fence, state, dead, artifacts, at, result_length, error_length) order by id) b
+    from (select * from unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::text[], $5::jsonb[], $6::int[], $7::int[], $8::int[], $10::text[])
+      as b (id, fence, state, dead, artifacts, at, result_length, error_length, message) order by id) b
     cross join lateral ${heldBy(schema, 'b')} t)
 update ${schema}.hf_task t set state = h.state, result = substring($9::bytea from h.at + 1 for h.result_length),
     error = substring($9::bytea from h.at + coalesce(h.result_length, 0) + 1 for h.error_length), dead = h.dead, artifacts = h.artifacts,
+    status_message = coalesce(h.message, t.status_message),
     done_fence = t.fence, worker = null, lease_until = null, version = t.version + 1, updated_at = clock_timestamp(),
     purge_at = clock_timestamp() + ${milliseconds('t.retention_ms')}
   from held h where t.id = h.id returning t.id, t.fence`,

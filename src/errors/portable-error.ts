@@ -1,5 +1,5 @@
-import { HoldfastError, ToolError } from '../errors/holdfast-error.ts'
-import { ERRORS, type ErrorCode } from '../errors/table.ts'
+import { HoldfastError, ToolError } from './holdfast-error.ts'
+import { ERRORS, type ErrorCode } from './table.ts'
 
 /** An error that crosses from one thread or process to another. What else hangs on a driver's error may hold what can't. */
 export interface PortableError {
