@@ -10,6 +10,7 @@ execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconf
 const bundle = await rolldown({
   input: {
     index: 'src/index.ts',
+    'ai-sdk/index': 'src/ai-sdk/index.ts',
     'testing/index': 'src/testing/index.ts',
     'cli/main': 'src/cli/main.ts',
     'threads/sqlite': 'src/backends/sqlite/thread.ts', // found by its place, seen from chunks/

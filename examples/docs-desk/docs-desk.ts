@@ -1,9 +1,11 @@
-import { answerFrom, endpointModel } from './answer/answer.ts'
+import { answerFrom, chatModel } from './answer/answer.ts'
 import type { CitedAnswer, Model } from './answer/answer.ts'
 import { DeskError, errorMessage } from './desk-error.ts'
 import type { Embedder } from './embedding/embedder.ts'
 import { createEndpointEmbedder } from './embedding/endpoint-embedder.ts'
 import { createLocalEmbedder } from './embedding/local-embedder.ts'
+import { createModels } from './endpoint/models.ts'
+import type { EndpointModels } from './endpoint/models.ts'
 import { ingestPath, ingestText } from './ingest/ingest.ts'
 import type { IngestProgress, IngestReport } from './ingest/ingest.ts'
 import { createTurns, withoutRecord } from './ingest/steps.ts'
@@ -68,10 +70,11 @@ const MAX_HEAP_MEBIBYTES = 1_024
 /** Opens a knowledge base as the settings say. */
 export function openDocsDesk(settings: Settings): DocsDesk {
   const { endpoint } = settings
-  const embedder = endpoint?.embeddingModel
-    ? createEndpointEmbedder(endpoint, endpoint.embeddingModel)
-    : createLocalEmbedder()
-  return createDocsDesk(settings, openStore(settings), embedder)
+  const models = endpoint && createModels(endpoint)
+  const modelId = endpoint?.embeddingModel
+  const embedder =
+    models && modelId ? createEndpointEmbedder(models.embedding(modelId), modelId) : createLocalEmbedder()
+  return createDocsDesk(settings, openStore(settings), embedder, models)
 }
 
 /** The store that the settings name. */
@@ -82,9 +85,15 @@ export function openStore({
   return databaseUrl === undefined ? openSqliteStore(databaseFile) : openPostgresStore(databaseUrl)
 }
 
-/** A knowledge base over a store and a model of the caller's. */
-export function createDocsDesk(settings: Settings, store: DocumentStore, embedder: Embedder): DocsDesk {
+/** A knowledge base over a store and models of the caller's. */
+export function createDocsDesk(
+  settings: Settings,
+  store: DocumentStore,
+  embedder: Embedder,
+  models?: EndpointModels,
+): DocsDesk {
   const { roots, limits, endpoint } = settings
+  const chat = models && endpoint?.chatModel ? models.chat(endpoint.chatModel) : undefined
   const reader = new WorkerClient<ReadRequest, ReadDocument>(new URL('./reading/read-worker.ts', import.meta.url), {
     timeoutMs: limits.readTimeoutMs,
     maxHeapMebibytes: MAX_HEAP_MEBIBYTES,
@@ -104,8 +113,7 @@ export function createDocsDesk(settings: Settings, store: DocumentStore, embedde
     return found[0]!
   }
 
-  const ownModel = (signal: AbortSignal | undefined): Model | undefined =>
-    endpoint?.chatModel ? endpointModel({ ...endpoint, chatModel: endpoint.chatModel }, signal) : undefined
+  const ownModel = (signal: AbortSignal | undefined): Model | undefined => chat && chatModel(chat, signal)
 
   return {
     ingest(what, { progress, signal, step = withoutRecord } = {}) {

@@ -6,4 +6,4 @@ import { readSettings } from './settings.ts'
 // Read at start, so that a wrong setting is told at once.
 const settings = readSettings(process.env)
 
-export default defineDocsDeskServer(() => openDocsDesk(settings))
+export default defineDocsDeskServer(() => openDocsDesk(settings), settings)

@@ -23,7 +23,7 @@ export interface EndpointSettings {
   chatModel?: string
   /** Makes the vectors; without it the built-in model does. */
   embeddingModel?: string
-  /** For one request, its retries included. */
+  /** Until an answer begins, retries included, and then between any two parts of it; of a batch of vectors, until it is there. */
   timeoutMs: number
 }
 
@@ -37,6 +37,8 @@ export interface Settings {
   roots: string[]
   limits: IngestLimits
   endpoint?: EndpointSettings
+  /** Tokens of the endpoint's models that one caller may use in an hour. */
+  tokensPerHour?: number
 }
 
 /** The limits that hold where a setting does not say otherwise. */
@@ -47,9 +49,15 @@ export const DEFAULT_LIMITS: IngestLimits = {
   readTimeoutMs: 60_000,
 }
 
-const DEFAULT_ENDPOINT_TIMEOUT_MS = 60_000
+const DEFAULT_ENDPOINT_TIMEOUT_MS = 10_000
 const SAMPLE_FOLDER = fileURLToPath(new URL('./sample', import.meta.url))
-const VARIABLES = ['DOCS_DESK_ROOTS', 'DOCS_DESK_CHAT_MODEL', 'DOCS_DESK_EMBEDDING_MODEL', 'DOCS_DESK_TIMEOUT_MS']
+const VARIABLES = [
+  'DOCS_DESK_ROOTS',
+  'DOCS_DESK_CHAT_MODEL',
+  'DOCS_DESK_EMBEDDING_MODEL',
+  'DOCS_DESK_TIMEOUT_MS',
+  'DOCS_DESK_TOKENS_PER_HOUR',
+]
 
 /**
  * Reads the settings from the environment; the README lists the variables.
@@ -62,13 +70,28 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       throw new DeskError('invalid_settings', `${name} is no setting of Docs desk. There are ${VARIABLES.join(', ')}.`)
   const endpoint = readEndpoint(environment)
   const databaseUrl = readDatabaseUrl(environment['DATABASE_URL'])
+  const tokensPerHour = readNumber(environment, 'DOCS_DESK_TOKENS_PER_HOUR', 'tokens')
   return {
     databaseFile: join(environment['HOLDFAST_DATA_DIR'] || '.holdfast', 'docs-desk.db'),
     roots: readRoots(environment['DOCS_DESK_ROOTS']),
     limits: DEFAULT_LIMITS,
     ...(databaseUrl && { databaseUrl }),
     ...(endpoint && { endpoint }),
+    ...(tokensPerHour && { tokensPerHour }),
   }
+}
+
+function readNumber(
+  environment: Readonly<Record<string, string | undefined>>,
+  name: string,
+  unit: string,
+): number | undefined {
+  const value = environment[name]
+  if (!value) return undefined
+  const number = Number(value)
+  if (!Number.isSafeInteger(number) || number < 1)
+    throw new DeskError('invalid_settings', `${name} is "${value}". Use whole ${unit} above 0.`)
+  return number
 }
 
 /** `DATABASE_URL` is shared with the tasks of Holdfast, which may be kept where Docs desk keeps no index. */
@@ -113,10 +136,7 @@ function readEndpoint(environment: Readonly<Record<string, string | undefined>>)
     )
   if (baseUrl && !/^https?:$/.test(URL.parse(baseUrl)?.protocol ?? ''))
     throw new DeskError('invalid_settings', `OPENAI_BASE_URL is "${baseUrl}". Use an http or https URL.`)
-  const timeout = environment['DOCS_DESK_TIMEOUT_MS']
-  const timeoutMs = timeout ? Number(timeout) : DEFAULT_ENDPOINT_TIMEOUT_MS
-  if (!Number.isInteger(timeoutMs) || timeoutMs < 1)
-    throw new DeskError('invalid_settings', `DOCS_DESK_TIMEOUT_MS is "${timeout}". Use whole milliseconds above 0.`)
+  const timeoutMs = readNumber(environment, 'DOCS_DESK_TIMEOUT_MS', 'milliseconds') ?? DEFAULT_ENDPOINT_TIMEOUT_MS
   return {
     baseUrl: baseUrl || 'https://api.openai.com/v1',
     timeoutMs,

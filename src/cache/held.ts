@@ -42,9 +42,12 @@ export class MemoryTier {
     return this.#held.get(text)
   }
 
-  /** Puts a value in, unless a newer one of the same generations is there; gives what is there then. */
-  put<T>(text: string, held: Held, codec: Codec<T>): Held {
-    const present = this.#held.peek(text)
+  /**
+   * Puts a value in, unless a newer one of the same generations is there; gives what is there then.
+   * @param isNewest whatever is there: lifetimes are jittered, so that they do not tell for sure
+   */
+  put<T>(text: string, held: Held, codec: Codec<T>, isNewest = false): Held {
+    const present = isNewest ? undefined : this.#held.peek(text)
     if (present !== undefined && present.generations === held.generations && present.freshUntilMs >= held.freshUntilMs)
       return present
     const size = OVERHEAD_BYTES + held.payload.length + text.length + held.generations.length

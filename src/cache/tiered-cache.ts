@@ -181,7 +181,7 @@ export class TieredCache implements Cache {
       this.#count(request.entry, isFresh ? from : 'missed')
       return {
         found: isFresh ? toFound(held, codec, from, nowMs) : undefined,
-        store: (value) => this.#keep(request, this.#computing.toHeld(request, value, generations)),
+        store: (value) => this.#keep(request, this.#computing.toHeld(request, value, generations), true),
       }
     })
   }
@@ -376,9 +376,9 @@ export class TieredCache implements Cache {
   }
 
   /** Keeps what a batch has computed. */
-  async #keep<T>(request: CacheRequest<T>, held: Held): Promise<void> {
+  async #keep<T>(request: CacheRequest<T>, held: Held, isNewest = false): Promise<void> {
     if (request.tagKeys.length > 0 && held.generations === '') return
-    this.#memory.put(request.text, held, request.codec)
+    this.#memory.put(request.text, held, request.codec, isNewest)
     const write = this.#store?.put(request, held)
     if (write === undefined) return
     this.#track(write)

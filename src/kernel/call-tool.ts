@@ -139,8 +139,17 @@ const ASKING_FAILURES: ReadonlySet<string> = new Set(['client_capability_missing
 /** Failures that are answered as such: the call may be served later, or by another node; or the handler wants it so. */
 const PLAIN_FAILURES: ReadonlySet<string> = new Set(['draining', 'overloaded', 'state_unavailable', 'handler_error'])
 
-/** Failures of what lies outside: counted, and told to the operator by the breaker. The model can do something else meanwhile. */
-const OUTSIDE_FAILURES: ReadonlySet<string> = new Set(['dependency_unavailable', 'dependency_timeout'])
+/**
+ * Failures of what lies outside, and limits on its use: counted, and the former told to the operator by the breaker. The model
+ * can do something else meanwhile.
+ */
+const OUTSIDE_FAILURES: ReadonlySet<string> = new Set([
+  'dependency_unavailable',
+  'dependency_timeout',
+  'rate_limited',
+  'limits_unavailable',
+  'cost_above_limit',
+])
 
 /** Of an error that is not meant for the model, as much as helps it. */
 function whatFailed(error: unknown): string {

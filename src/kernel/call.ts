@@ -5,6 +5,7 @@ import type { Operation } from '../ports/telemetry.ts'
 import type { Guards } from '../resilience/guards.ts'
 import type { TaskStarter } from './create-task.ts'
 import type { InvocationFacts, Outcome } from './invocation.ts'
+import type { Limited, Limits } from './limits.ts'
 import type { KernelOptions, Services } from './services.ts'
 import type { TaskView } from './task-engine.ts'
 
@@ -16,6 +17,8 @@ export interface CallServices extends Pick<Services, 'telemetry' | 'clock' | 'ar
   readonly cache: Cache
   /** `undefined`: no tool of this server runs as a task. */
   readonly tasks: TaskStarter<Pick<TaskView, 'id'>> | undefined
+  /** `undefined`: nothing is limited. */
+  readonly limits: Pick<Limits, 'takeModelTokens'> | undefined
   /** Around everything outside that handlers use. */
   readonly guards: Guards
 }
@@ -25,6 +28,8 @@ export interface Call {
   readonly services: CallServices
   readonly facts: Pick<InvocationFacts, 'method' | 'revision' | 'era' | 'client'>
   readonly principal: Principal
+  /** Who is held to limits for what the handler does. */
+  readonly caller: Limited
   /** Id in logs and errors. */
   readonly requestId: string
   readonly operation: Operation

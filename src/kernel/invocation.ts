@@ -97,6 +97,9 @@ export class Invocation implements Ticking, Call {
   get principal(): Principal {
     return this.exchange.principal
   }
+  get caller(): Exchange {
+    return this.exchange
+  }
   get isDone(): boolean {
     return this.#stage === 'done'
   }

@@ -21,6 +21,9 @@ export class SharedCall implements Call {
   get principal(): Principal {
     return this.#call.principal
   }
+  get caller(): Call['caller'] {
+    return this.#call.caller
+  }
   get requestId(): string {
     return this.#call.requestId
   }

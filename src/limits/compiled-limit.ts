@@ -69,9 +69,11 @@ export class CompiledLimit {
     return this.#toRate({ ...this.definition, limit, windowMs, burst })
   }
 
-  #toRate({ per, limit, windowMs, burst = limit, leaseShare }: RequestLimit): Rate {
+  #toRate({ per, limit, windowMs, burst = limit, leaseShare, unit }: RequestLimit): Rate {
     const perSecond = (limit * 1000) / windowMs
-    const share = leaseShare ?? (per === 'global' && perSecond >= EXACT_BELOW_PER_SECOND ? DEFAULT_GLOBAL_SHARE : 0)
+    // A round trip is nothing beside a call of a model.
+    const isLeased = per === 'global' && unit !== 'llm-tokens' && perSecond >= EXACT_BELOW_PER_SECOND
+    const share = leaseShare ?? (isLeased ? DEFAULT_GLOBAL_SHARE : 0)
     const window = windowMs % 1000 === 0 ? `;w=${windowMs / 1000}` : ''
     return {
       limit,

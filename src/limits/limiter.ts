@@ -3,7 +3,7 @@ import type { RequestLimit } from '../define/limits.ts'
 import type { ToolDefinition } from '../define/tool.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Exchange } from '../kernel/exchange.ts'
-import type { Limits } from '../kernel/limits.ts'
+import type { Limited, Limits, TakenTokens } from '../kernel/limits.ts'
 import { isPromise } from '../kernel/protocol.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { StateStore, TokenBucket } from '../ports/state-store.ts'
@@ -44,23 +44,33 @@ export class Limiter implements Limits {
   readonly #parts: LimiterParts
   readonly #requests: readonly CompiledLimit[]
   readonly #calls: ReadonlyMap<string, readonly CompiledLimit[]>
+  /** Limits on the tokens of models: the server's, and each tool's together with them. */
+  readonly #tokens: readonly CompiledLimit[]
+  readonly #toolTokens: ReadonlyMap<string, readonly CompiledLimit[]>
   readonly #subjects = new Subjects()
   readonly #shared: SharedTokens | undefined
 
   constructor(parts: LimiterParts) {
     this.#parts = parts
-    this.#requests = parts.limits.map((limit) => new CompiledLimit(limit, undefined))
-    this.#calls = new Map(
-      parts.tools
-        .filter(({ limits = [] }) => limits.length > 0)
-        .map(({ name, limits }) => [name, limits!.map((limit) => new CompiledLimit(limit, name))]),
-    )
+    const compile = (tool: string | undefined, limits: readonly RequestLimit[], ofTokens: boolean): CompiledLimit[] =>
+      limits.filter(({ unit }) => (unit === 'llm-tokens') === ofTokens).map((limit) => new CompiledLimit(limit, tool))
+    const ofTools = (ofTokens: boolean): Map<string, CompiledLimit[]> =>
+      new Map(
+        parts.tools
+          .map(({ name, limits = [] }): [string, CompiledLimit[]] => [name, compile(name, limits, ofTokens)])
+          .filter(([, limits]) => limits.length > 0),
+      )
+    this.#requests = compile(undefined, parts.limits, false)
+    this.#calls = ofTools(false)
+    this.#tokens = compile(undefined, parts.limits, true)
+    this.#toolTokens = ofTools(true)
     this.#shared = parts.shared && new SharedTokens({ ...parts, shared: parts.shared })
   }
 
   /** Decisions of this node since its start, for the metrics. */
   *decisions(): Iterable<{ limit: string; outcome: LimitOutcome; count: number }> {
-    for (const limit of [...this.#requests, ...[...this.#calls.values()].flat()])
+    const ofTools = [...this.#calls.values(), ...this.#toolTokens.values()].flat()
+    for (const limit of [...this.#requests, ...this.#tokens, ...ofTools])
       for (const [outcome, count] of Object.entries(limit.counts))
         if (count > 0) yield { limit: limit.name, outcome: outcome as LimitOutcome, count }
   }
@@ -74,6 +84,33 @@ export class Limiter implements Limits {
     return limits && this.#charge(exchange, tool, limits, args)
   }
 
+  takeModelTokens(caller: Limited, tool: string | undefined, estimate: () => number): undefined | Promise<TakenTokens> {
+    const ofTool = tool === undefined ? undefined : this.#toolTokens.get(tool)
+    if (this.#tokens.length === 0 && ofTool === undefined) return undefined
+    return this.#takeModelTokens(caller, `tokens of ${tool}`, [...this.#tokens, ...(ofTool ?? [])], estimate())
+  }
+
+  async #takeModelTokens(
+    caller: Limited,
+    planName: string,
+    limits: readonly CompiledLimit[],
+    tokens: number,
+  ): Promise<TakenTokens> {
+    const { buckets } = await this.#plan(this.#subjects.of(caller), caller.principal, planName, limits)
+    const wants = buckets.map(({ want }) => ({ ...want, cost: tokens }))
+    const verdict = await this.#ask(buckets, wants)
+    decide(buckets, verdict)
+    return {
+      settle: async (usedTokens) => {
+        if (usedTokens === tokens || buckets.length === 0) return
+        // Less than was taken is given back; more is taken as far as there is any: the model has used it already.
+        const rest = wants.map((want) => ({ ...want, cost: usedTokens - tokens, least: 0 }))
+        if (this.#shared === undefined) this.#parts.local.takeTokensNow(rest)
+        else await this.#shared.settle(buckets, rest, verdict.outcome)
+      },
+    }
+  }
+
   close(): void {
     this.#shared?.close()
   }
@@ -84,23 +121,29 @@ export class Limiter implements Limits {
     limits: readonly CompiledLimit[],
     args: unknown,
   ): undefined | Promise<void> {
-    const plan = this.#plan(exchange, tool, limits)
+    const { subject } = ((exchange.rateLimit as AnswerFields | undefined) ??= new AnswerFields(
+      this.#subjects.of(exchange),
+    ))
+    const plan = this.#plan(subject, exchange.principal, tool, limits)
     return isPromise(plan)
       ? Promise.resolve(plan).then((ready) => this.#take(exchange, ready, args))
       : this.#take(exchange, plan, args)
   }
 
-  #plan(exchange: Exchange, tool: string | undefined, limits: readonly CompiledLimit[]): Plan | Promise<Plan> {
-    const { subject } = ((exchange.rateLimit as AnswerFields | undefined) ??= new AnswerFields(
-      this.#subjects.of(exchange),
-    ))
-    const known = subject.plans.get(tool)
+  /** @param name of the plan: the tool, or what else it is for. */
+  #plan(
+    subject: Subject,
+    principal: Principal,
+    name: string | undefined,
+    limits: readonly CompiledLimit[],
+  ): Plan | Promise<Plan> {
+    const known = subject.plans.get(name)
     if (known !== undefined && (known.untilMs === Infinity || this.#parts.clock.monotonic() < known.untilMs))
       return known
-    const rates = limits.map((limit) => this.#bucket(limit, subject, exchange.principal))
+    const rates = limits.map((limit) => this.#bucket(limit, subject, principal))
     const keep = (buckets: (Bucket | undefined)[]): Plan => {
       const plan = this.#toPlan(buckets.filter((bucket) => bucket !== undefined))
-      subject.plans.set(tool, plan)
+      subject.plans.set(name, plan)
       return plan
     }
     return rates.some(isPromise)
@@ -153,35 +196,35 @@ export class Limiter implements Limits {
   }
 
   #take(exchange: Exchange, plan: Plan, args: unknown): undefined | Promise<void> {
-    const wants = plan.wants ?? plan.buckets.map((bucket) => wantFor(bucket, args))
-    for (let index = 0; index < wants.length; index++)
-      if (wants[index]!.cost > wants[index]!.burst) throw costTooHigh(plan.buckets[index]!, wants[index]!.cost)
-    if (this.#shared === undefined) {
-      const taken = this.#parts.local.takeTokensNow(wants)
-      return settle(
-        exchange,
-        plan.buckets,
-        taken.ok ? { ...taken, outcome: 'allowed' } : { ...taken, outcome: 'limited' },
-      )
-    }
-    const verdict = this.#shared.take(plan.buckets, wants)
+    const { buckets } = plan
+    const wants = plan.wants ?? buckets.map((bucket) => wantFor(bucket, args))
+    const fields = exchange.rateLimit as AnswerFields
+    const verdict = this.#ask(buckets, wants)
     return isPromise(verdict)
-      ? Promise.resolve(verdict).then((done) => settle(exchange, plan.buckets, done))
-      : settle(exchange, plan.buckets, verdict)
+      ? Promise.resolve(verdict).then((done) => decide(buckets, done, fields))
+      : decide(buckets, verdict, fields)
+  }
+
+  #ask(buckets: readonly Bucket[], wants: readonly TokenBucket[]): Verdict | Promise<Verdict> {
+    for (let index = 0; index < wants.length; index++)
+      if (wants[index]!.cost > wants[index]!.burst) throw costTooHigh(buckets[index]!, wants[index]!.cost)
+    if (this.#shared !== undefined) return this.#shared.take(buckets, wants)
+    const taken = this.#parts.local.takeTokensNow(wants)
+    return taken.ok ? { ...taken, outcome: 'allowed' } : { ...taken, outcome: 'limited' }
   }
 }
 
 /** Counts a decision, notes it for the answer's headers, and throws where it is a refusal. */
-function settle(exchange: Exchange, buckets: readonly Bucket[], verdict: Verdict): undefined {
+function decide(buckets: readonly Bucket[], verdict: Verdict, fields?: AnswerFields): undefined {
   const { outcome, buckets: states } = verdict
-  const fields = exchange.rateLimit as AnswerFields
-  for (let index = 0; index < buckets.length; index++) fields.add(buckets[index]!, states[index])
+  if (fields !== undefined)
+    for (let index = 0; index < buckets.length; index++) fields.add(buckets[index]!, states[index])
   if (verdict.refusedBy === undefined) {
     for (const { limit } of buckets) limit.counts[outcome]++
     return undefined
   }
   const refusing = buckets[verdict.refusedBy]!
-  fields.refuse(refusing, verdict.retryAfterMs)
+  fields?.refuse(refusing, verdict.retryAfterMs)
   const { limit, rate } = refusing
   limit.counts[outcome]++
   const data = { retryAfterMs: verdict.retryAfterMs, limit: limit.name }

@@ -94,6 +94,20 @@ export class SharedTokens {
     }
   }
 
+  /**
+   * Gives back, or takes beyond what was taken: `wants` say how much (`cost`, less than 0 to give back), `outcome` what was
+   * decided before. Never rejects: where the store is lost meanwhile, some callers have lost a few, or won.
+   */
+  async settle(buckets: readonly Bucket[], wants: readonly TokenBucket[], outcome: Verdict['outcome']): Promise<void> {
+    if (outcome === 'allowed_local') {
+      this.#parts.local.takeTokensNow(this.#localWants(wants))
+      return
+    }
+    await this.#lines.giveBack(
+      buckets.map(({ tag }, index) => ({ tag, want: wants[index]!, tokens: -wants[index]!.cost })),
+    )
+  }
+
   async #giveBack(items: readonly Item[]): Promise<void> {
     this.#lines.putBack(items)
     const taken = items.filter(({ isTaken, want }) => isTaken && want.cost > 0)
@@ -104,12 +118,7 @@ export class SharedTokens {
   #takeLocal(items: readonly Item[]): Verdict {
     const { local, telemetry } = this.#parts
     telemetry.count('degraded', 'limits')
-    const nodes = Math.max(1, this.#parts.nodeCount())
-    const wants = items.map(({ want }) => ({
-      ...want,
-      burst: Math.max(1, Math.floor(want.burst / nodes)),
-      intervalUs: want.intervalUs * nodes,
-    }))
+    const wants = this.#localWants(items.map(({ want }) => want))
     const states = items.map(({ state }) => state)
     const closed = items.findIndex(
       ({ bucket, want }, index) =>
@@ -127,6 +136,16 @@ export class SharedTokens {
           refusedBy: taken.refusedBy,
           retryAfterMs: taken.retryAfterMs,
         }
+  }
+
+  /** This node's part of the buckets. */
+  #localWants(wants: readonly TokenBucket[]): TokenBucket[] {
+    const nodes = Math.max(1, this.#parts.nodeCount())
+    return wants.map((want) => ({
+      ...want,
+      burst: Math.max(1, Math.floor(want.burst / nodes)),
+      intervalUs: want.intervalUs * nodes,
+    }))
   }
 }
 

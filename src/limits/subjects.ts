@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { ANONYMOUS, type Principal } from '../define/context.ts'
 import { callerOf } from '../kernel/caller.ts'
-import type { Exchange } from '../kernel/exchange.ts'
+import type { Limited } from '../kernel/limits.ts'
 import { globalLimitTag, limitKey } from '../kernel/keys.ts'
 import type { TokenBucket } from '../ports/state-store.ts'
 import type { CompiledLimit, Rate } from './compiled-limit.ts'
@@ -32,7 +32,7 @@ export interface Subject {
   readonly tenant: string
   /** Digest of the principal. */
   readonly id: string
-  /** Plans by tool; `undefined` is the server's. */
+  /** Plans by tool, and by what else has one; `undefined` is the server's. */
   readonly plans: Map<string | undefined, Plan>
 }
 
@@ -45,7 +45,7 @@ export class Subjects {
   /** Principals are often the same object, as long as a token is remembered: that spares making their name. */
   readonly #byPrincipal = new WeakMap<Principal, Subject>()
 
-  of(exchange: Pick<Exchange, 'principal' | 'address' | 'connection'>): Subject {
+  of(exchange: Limited): Subject {
     const { principal } = exchange
     if (principal.issuer === ANONYMOUS.issuer) return this.#named(callerOf(exchange), principal)
     let subject = this.#byPrincipal.get(principal)

@@ -37,6 +37,8 @@ export interface Telemetry {
   breakerChanged(dependency: string, state: 'closed' | 'open' | 'half_open'): void
   /** The broker that rings for tasks is reached (`up`), or `away`; or it has other queues than are needed (`differs`). */
   queueChanged(state: QueueState, error: Error | undefined): void
+  /** A language or embedding model was called, or its answer taken from the cache. */
+  modelUsed(use: ModelUse): void
   /** One more of something that operators count. */
   count(counter: Counter, label?: string): void
 }
@@ -73,7 +75,7 @@ export type Counter =
   | 'task_attempts'
   /** Times that the broker which rings for tasks was found `away`, or with other queues than are needed (`differs`). */
   | 'queue_failures'
-  /** Attempts at something outside that are made again; labelled with the dependency, as the next four are. */
+  /** Attempts at something outside that are made again; labelled with the dependency, as the next three are. */
   | 'dependency_retries'
   /** Those that its retry budget did not allow. */
   | 'dependency_retries_refused'
@@ -103,6 +105,20 @@ export type QueueState = 'up' | 'away' | 'differs'
  */
 export type CacheEvent =
   'memory' | 'store' | 'stale' | 'stale_if_error' | 'waited' | 'computed' | 'failed' | 'missed' | 'bypassed' | 'unled'
+
+/** A call of a language or embedding model, or one that was spared. */
+export interface ModelUse {
+  readonly operation: 'generate' | 'stream' | 'embed'
+  /** Id of the model. */
+  readonly model: string
+  /** `cached`: the answer was there; `waited`: another call's answer was; in both cases the rest says what that spared. */
+  readonly outcome: 'called' | 'failed' | 'cancelled' | 'cached' | 'waited'
+  readonly inputTokens: number
+  readonly outputTokens: number
+  /** `undefined`: there is no price for it. */
+  readonly cost: { readonly amount: number; readonly currency: string } | undefined
+  readonly seconds: number
+}
 
 /** Where a message came from, as far as that is known. */
 export interface Origin {

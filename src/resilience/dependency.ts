@@ -5,14 +5,19 @@ import { needCurrentAttempt } from './attempt.ts'
 import { guardedFetch } from './fetch.ts'
 import { Guards, type User } from './guards.ts'
 
-/** What guards where no runtime does: code that runs outside of any call. */
-let ofProcess: Guards | undefined
+/** What guards where no runtime does: code that runs outside of any call. There nothing tells dependencies apart by their names. */
+const outsideCalls = new WeakMap<object, Guards>()
 
 /** The guards of the runtime whose call this is, and the call; else those of the process. */
-function here(): { guards: Guards; user: User } {
+function here(dependency: object): { guards: Guards; user: User } {
   const call = currentCall()
   if (call !== undefined) return { guards: call.services.guards, user: call }
-  return { guards: (ofProcess ??= new Guards({ clock: systemClock, telemetry: undefined })), user: {} }
+  let guards = outsideCalls.get(dependency)
+  if (guards === undefined) {
+    guards = new Guards({ clock: systemClock, telemetry: undefined })
+    outsideCalls.set(dependency, guards)
+  }
+  return { guards, user: {} }
 }
 
 /**
@@ -34,11 +39,11 @@ export function defineDependency<D = never>(options: DependencyOptions<D>): Depe
   const dependency: Dependency<D> = Object.freeze<Dependency<D>>({
     ...resolved,
     use: (work, use = {}) => {
-      const { guards, user } = here()
+      const { guards, user } = here(dependency)
       return guards.use(dependency, work, use, user)
     },
     fetch: async (input, init) => {
-      const { guards, user } = here()
+      const { guards, user } = here(dependency)
       return guardedFetch(guards.of(dependency), input, init, user)
     },
   })

@@ -8,6 +8,7 @@ import { failed, runHandler } from '../kernel/call-tool.ts'
 import { HandlerContext } from '../kernel/context.ts'
 import { sha256 } from '../kernel/digest.ts'
 import type { InvocationFacts, Outcome } from '../kernel/invocation.ts'
+import type { Limited } from '../kernel/limits.ts'
 import { ownerOf } from '../kernel/owner.ts'
 import { isOwnName, Replay } from '../kernel/replay.ts'
 import type { ReplayHost, Suspension } from '../kernel/replay-host.ts'
@@ -139,6 +140,10 @@ export class TaskRun implements Call, ReplayHost {
   }
   get revision(): string {
     return this.facts.revision
+  }
+  /** Anonymous callers of tasks are one caller: where they called from is not kept. */
+  get caller(): Limited {
+    return { principal: this.principal, address: undefined, connection: undefined }
   }
   get isDone(): boolean {
     return this.#isOver

@@ -1,5 +1,6 @@
 import type { Metric, Registry } from 'prom-client'
 import type { CacheEvent, Counter } from '../ports/telemetry.ts'
+import { ModelMetrics } from './model-metrics.ts'
 import { DURATION_BUCKETS_SECONDS, OperationTable, Series } from './operation-series.ts'
 
 /** Values that are read when somebody looks. */
@@ -126,7 +127,7 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
   breaker_hints: {
     name: 'holdfast_dependency_breaker_hints_total',
     help: 'Openings of breakers that other nodes told of.',
-    label: 'dependency',
+    label: '',
   },
   queue_failures: {
     name: 'holdfast_task_queue_failures_total',
@@ -154,6 +155,7 @@ export class Metrics {
   readonly queueWait = new Series({})
   /** How long attempts at tasks took, by tool and outcome. */
   readonly attempts = new Map<string, Series>()
+  readonly models = new ModelMetrics()
   readonly #sessions = new Map<string, Series>()
   readonly #dependencies = new Map<string, Map<string, Series>>()
   readonly #counters = new Map<OwnCounter, Map<string, number>>()
@@ -283,6 +285,8 @@ export class Metrics {
         [...events].map(([event, value]) => ({ value, labels: { cache, event } })),
       ),
     )
+    for (const family of this.models.families)
+      register(registry, family.name, family.help, 'counter', () => family.values())
     const histogram = (name: string, help: string, series: Iterable<Series>): void =>
       register(registry, name, help, 'histogram', () => Array.from(series, (one) => histogramValues(name, one)).flat())
     histogram(

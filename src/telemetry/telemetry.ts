@@ -4,6 +4,7 @@ import type {
   AttemptStart,
   CacheEvent,
   Counter,
+  ModelUse,
   Operation,
   OperationEnd,
   OperationStart,
@@ -213,6 +214,10 @@ export class RuntimeTelemetry implements Telemetry {
 
   count(counter: Counter, label?: string): void {
     this.metrics.count(counter, label)
+  }
+
+  modelUsed(use: ModelUse): void {
+    this.metrics.models.used(use)
   }
 
   cached(cache: string, event: CacheEvent): void {

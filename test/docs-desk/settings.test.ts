@@ -20,10 +20,12 @@ describe('settings', () => {
       HOLDFAST_DATA_DIR: base,
       OPENAI_BASE_URL: 'http://127.0.0.1:11434/v1',
       DOCS_DESK_CHAT_MODEL: 'qwen3',
+      DOCS_DESK_TOKENS_PER_HOUR: '200000',
     })
+    expect(settings.tokensPerHour).toBe(200_000)
     expect(settings.roots).toEqual([join(base, 'one'), join(base, 'two')])
     expect(settings.databaseFile).toBe(join(base, 'docs-desk.db'))
-    expect(settings.endpoint).toEqual({ baseUrl: 'http://127.0.0.1:11434/v1', chatModel: 'qwen3', timeoutMs: 60_000 })
+    expect(settings.endpoint).toEqual({ baseUrl: 'http://127.0.0.1:11434/v1', chatModel: 'qwen3', timeoutMs: 10_000 })
     expect(readSettings({ DOCS_DESK_ROOTS: '' }).roots).toEqual([])
   })
 
@@ -42,6 +44,7 @@ describe('settings', () => {
     [{ DOCS_DESK_CHAT_MODEL: 'm' }, 'neither OPENAI_BASE_URL nor OPENAI_API_KEY'],
     [{ DOCS_DESK_CHAT_MODEL: 'm', OPENAI_BASE_URL: 'localhost:1' }, 'Use an http or https URL'],
     [{ DOCS_DESK_CHAT_MODEL: 'm', OPENAI_API_KEY: 'k', DOCS_DESK_TIMEOUT_MS: '1s' }, 'DOCS_DESK_TIMEOUT_MS is "1s"'],
+    [{ DOCS_DESK_TOKENS_PER_HOUR: '0' }, 'DOCS_DESK_TOKENS_PER_HOUR is "0"'],
   ])('refuse %j', (environment, message) => {
     expect(() => readSettings(environment)).toThrow(message)
   })

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { createDocsDesk } from '../../examples/docs-desk/docs-desk.ts'
 import type { DocsDesk } from '../../examples/docs-desk/docs-desk.ts'
+import { createModels } from '../../examples/docs-desk/endpoint/models.ts'
 import { normalize } from '../../examples/docs-desk/embedding/embedder.ts'
 import type { Embedder, PassageText } from '../../examples/docs-desk/embedding/embedder.ts'
 import { DEFAULT_LIMITS } from '../../examples/docs-desk/settings.ts'
@@ -74,6 +75,7 @@ export function openTestDesk(
     { databaseFile: ':memory:', roots: [], limits: DEFAULT_LIMITS, ...settings },
     store,
     embedder,
+    settings.endpoint && createModels(settings.endpoint),
   )
   onTestFinished(() => desk.close())
   return desk
@@ -93,13 +95,9 @@ export type Respond = (request: ReceivedRequest, response: ServerResponse) => un
 export async function startEndpoint(respond: Respond): Promise<{ baseUrl: string; received: ReceivedRequest[] }> {
   const received: ReceivedRequest[] = []
   const server = createServer((request, response) => {
-    void readJson(request).then((body) => {
-      const call = { path: request.url ?? '', authorization: request.headers.authorization, body }
+    void answerRequest(request, response, (call) => {
       received.push(call)
-      const answer = respond(call, response)
-      if (answer === undefined) return
-      response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify(answer))
+      return respond(call, response)
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -111,10 +109,32 @@ export async function startEndpoint(respond: Respond): Promise<{ baseUrl: string
   return { baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, received }
 }
 
+/** Answers a request as such an endpoint does; a chat as a stream, where that is asked for. */
+export async function answerRequest(
+  request: IncomingMessage,
+  response: ServerResponse,
+  respond: (request: ReceivedRequest) => unknown,
+): Promise<void> {
+  const body = await readJson(request)
+  const answer = respond({ path: request.url ?? '', authorization: request.headers.authorization, body })
+  if (answer === undefined) return
+  if (body['stream'] === true && response.statusCode === 200) return sendStream(response, answer as ChatAnswer)
+  response.setHeader('content-type', 'application/json')
+  response.end(JSON.stringify(answer))
+}
+
 async function readJson(request: IncomingMessage): Promise<Record<string, unknown>> {
   const parts: Buffer[] = []
   for await (const part of request) parts.push(part as Buffer)
   return JSON.parse(Buffer.concat(parts).toString()) as Record<string, unknown>
+}
+
+interface ChatAnswer {
+  id: string
+  created: number
+  model: string
+  choices: { message: { content: string }; finish_reason: string }[]
+  usage: object
 }
 
 /** The endpoint's answer to a chat request. */
@@ -127,6 +147,34 @@ export function chatAnswer(text: string): unknown {
     choices: [{ index: 0, message: { role: 'assistant', content: text }, finish_reason: 'stop' }],
     usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 },
   }
+}
+
+/** The endpoint's answer to a request for embeddings: vectors of ones. */
+export function embeddingsAnswer(count: number, dimensions = 3): unknown {
+  return {
+    object: 'list',
+    model: 'embedder',
+    data: Array.from({ length: count }, (_, index) => ({
+      object: 'embedding',
+      index,
+      embedding: Array.from({ length: dimensions }, () => index + 1),
+    })),
+    usage: { prompt_tokens: 1, total_tokens: 1 },
+  }
+}
+
+/** The same answer, as the endpoint streams it: word by word. */
+export function sendStream(response: ServerResponse, { id, created, model, choices, usage }: ChatAnswer): void {
+  const [choice] = choices
+  const send = (given: object): void => {
+    const chunk = { id, object: 'chat.completion.chunk', created, model, ...given }
+    response.write(`data: ${JSON.stringify(chunk)}\n\n`)
+  }
+  response.setHeader('content-type', 'text/event-stream')
+  for (const content of choice!.message.content.split(/(?<= )/)) send({ choices: [{ index: 0, delta: { content } }] })
+  send({ choices: [{ index: 0, delta: {}, finish_reason: choice!.finish_reason }] })
+  send({ choices: [], usage })
+  response.end('data: [DONE]\n\n')
 }
 
 /** A PDF whose pages show one line each. */

@@ -34,7 +34,7 @@ function tsdocOf(source: string, name: string): string | undefined {
   return /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*$/.exec(source.slice(0, at))?.[1]
 }
 
-const all = [...exportsOf('src/index.ts'), ...exportsOf('src/testing/index.ts')]
+const all = ['src/index.ts', 'src/testing/index.ts', 'src/ai-sdk/index.ts'].flatMap(exportsOf)
 const prose = DOCUMENTS.map(({ text }) => text).join('\n')
 
 test('the entry points export what this test looks at', () => {

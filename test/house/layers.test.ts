@@ -17,6 +17,10 @@ const HOUSE: Readonly<Record<string, { folders: readonly string[]; packages: rea
     folders: ['errors', 'ports', 'define', 'kernel'],
     packages: ['lru-cache', 'node:util', 'node:zlib'],
   },
+  'ai-sdk': {
+    folders: ['errors', 'ports', 'define', 'kernel', 'cache', 'resilience'],
+    packages: ['@ai-sdk/provider', 'node:crypto', 'node:os'],
+  },
   kernel: {
     folders: ['errors', 'ports', 'define', 'sessions', 'limits', 'artifacts', 'cache', 'resilience'],
     packages: ['lru-cache', 'node:async_hooks', 'node:buffer', 'node:crypto', 'node:util'],

@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto'
-import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
-import { generateText } from 'ai'
+import { createHash } from 'node:crypto'
+import { streamText } from 'ai'
+import type { LanguageModel } from 'ai'
 import type { FoundPassage } from '../search/search.ts'
-import type { EndpointSettings } from '../settings.ts'
 
 /** An answer and the passages it names as `[1]`, `[2]` … */
 export interface CitedAnswer {
@@ -11,7 +10,6 @@ export interface CitedAnswer {
 }
 
 const MAX_ANSWER_TOKENS = 1_000
-const MAX_RETRIES = 2
 
 const INSTRUCTIONS = `You answer questions for a team from passages of its own documents.
 Rules:
@@ -24,25 +22,29 @@ Rules:
 /** A language model, as far as answering needs one. */
 export type Model = (request: { instructions: string; prompt: string; maxTokens: number }) => Promise<string>
 
-/** The chat model of an endpoint. @throws {Error} if it fails or takes too long; the reason of `signal`. */
-export function endpointModel(endpoint: EndpointSettings & { chatModel: string }, signal?: AbortSignal): Model {
-  const provider = createOpenAICompatible({
-    name: 'docs-desk',
-    baseURL: endpoint.baseUrl,
-    ...(endpoint.apiKey && { apiKey: endpoint.apiKey }),
-  })
+/**
+ * A chat model. It is asked for a stream, so that one that has stopped is known from one that has much to say.
+ *
+ * @throws whatever it fails of; the reason of `signal`.
+ */
+export function chatModel(model: LanguageModel, signal?: AbortSignal): Model {
   return async ({ instructions, prompt, maxTokens }) => {
-    const timeout = AbortSignal.timeout(endpoint.timeoutMs)
-    const { text } = await generateText({
-      model: provider.chatModel(endpoint.chatModel),
+    const { stream } = streamText({
+      model,
       instructions,
       prompt,
       maxOutputTokens: maxTokens,
-      maxRetries: MAX_RETRIES,
+      maxRetries: 0, // the model's guard retries
       temperature: 0,
-      abortSignal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      onError: () => undefined, // thrown below
+      ...(signal && { abortSignal: signal }),
     })
-    if (text.trim() === '') throw new Error(`The model "${endpoint.chatModel}" answered nothing.`)
+    let text = ''
+    for await (const part of stream)
+      if (part.type === 'text-delta') text += part.text
+      else if (part.type === 'error') throw part.error
+    signal?.throwIfAborted()
+    if (text.trim() === '') throw new Error('The model answered nothing.')
     return text
   }
 }
@@ -64,9 +66,16 @@ export async function answerFrom(
   return cite(text.trim(), passages)
 }
 
-/** The delimiter is drawn anew for each question, so no document can hold it and pretend to end its passage. */
+/**
+ * The delimiter is a digest of all that it stands around, so no document can hold it and pretend to end its passage: it would
+ * have to hold a digest of itself. And the same question, on the same passages, is the same text, which may be in the cache.
+ */
 function buildPrompt(question: string, passages: readonly FoundPassage[]): string {
-  const mark = randomBytes(9).toString('base64url')
+  const contents = passages.map(({ title, headingPath, text }) => [title, headingPath, text])
+  const mark = createHash('sha256')
+    .update(JSON.stringify([question, contents]))
+    .digest('base64url')
+    .slice(0, 22)
   const quoted = passages.map(
     (passage, index) =>
       `<passage-${mark} number="${index + 1}">\n${JSON.stringify({

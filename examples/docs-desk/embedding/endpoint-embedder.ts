@@ -1,26 +1,16 @@
-import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { embedMany } from 'ai'
-import type { EndpointSettings } from '../settings.ts'
+import type { EmbeddingModel } from 'ai'
 import { normalize } from './embedder.ts'
 import type { Embedder, PassageText } from './embedder.ts'
 
-const MAX_RETRIES = 2
-
-/** Vectors from an endpoint that speaks the OpenAI HTTP interface. */
-export function createEndpointEmbedder(endpoint: EndpointSettings, modelId: string): Embedder {
-  const provider = createOpenAICompatible({
-    name: 'docs-desk',
-    baseURL: endpoint.baseUrl,
-    ...(endpoint.apiKey && { apiKey: endpoint.apiKey }),
-  })
-  const model = provider.embeddingModel(modelId)
+/** Vectors from a model of an endpoint. */
+export function createEndpointEmbedder(model: EmbeddingModel, modelId: string): Embedder {
   const embed = async (values: readonly string[], signal?: AbortSignal): Promise<Float32Array[]> => {
-    const timeout = AbortSignal.timeout(endpoint.timeoutMs)
     const { embeddings } = await embedMany({
       model,
       values: [...values],
-      maxRetries: MAX_RETRIES,
-      abortSignal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      maxRetries: 0, // the model's guard retries
+      ...(signal && { abortSignal: signal }),
     })
     return embeddings.map(normalize)
   }

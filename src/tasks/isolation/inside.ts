@@ -67,7 +67,17 @@ function serveAttempts(
       id: await ask((call) => ({ kind: 'start', call, tool: name, start })),
     }),
   }
-  const services: CallServices = { telemetry, ...createServices(out, setup, telemetry), ...opened, tasks }
+  const limits: CallServices['limits'] = {
+    async takeModelTokens(_caller, _tool, estimate) {
+      const taken = await ask((call) => ({ kind: 'take_tokens', call, tokens: estimate() }))
+      return {
+        settle: async (usedTokens) => {
+          if (taken !== '') out.tell({ kind: 'settle_tokens', taken, usedTokens })
+        },
+      }
+    },
+  }
+  const services: CallServices = { telemetry, ...createServices(out, setup, telemetry), ...opened, tasks, limits }
   let current: AbortController | undefined
 
   const run = async ({ task, caller, args, sealedTask, trace }: Extract<ToIsolate, { kind: 'run' }>): Promise<void> => {
@@ -118,6 +128,7 @@ function createTelemetry(out: WayOut): Telemetry {
     handlerLog: (_operation, level, message, fields) =>
       out.tell({ kind: 'log', level, message, fields: fields && toCloneable(fields) }),
     count: (counter, label) => out.tell({ kind: 'count', counter, label }),
+    modelUsed: (use) => out.tell({ kind: 'model', use }),
     cached: (cache, event) => out.tell({ kind: 'cached', cache, event }),
     startUse: () => undefined,
     dependencyUsed: (dependency, outcome, durationSeconds) =>

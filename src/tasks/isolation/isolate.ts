@@ -1,5 +1,6 @@
 import type { Notify } from '../../define/context.ts'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
+import type { TakenTokens } from '../../kernel/limits.ts'
 import type { TaskCaller, TaskStart } from '../../kernel/task-engine.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { Operation, Telemetry } from '../../ports/telemetry.ts'
@@ -27,6 +28,8 @@ export interface IsolatedRun {
   readonly graceMs: number
   /** Starts a task of another tool; resolves to its id. */
   readonly start: (tool: string, start: Omit<TaskStart, 'tool'>) => Promise<string>
+  /** Takes tokens of models from the limits; `undefined`: nothing limits them. */
+  readonly takeTokens: (tokens: number) => Promise<TakenTokens> | undefined
   readonly onProgress: (done: number, total: number | undefined, message: string | undefined) => void
 }
 
@@ -55,6 +58,9 @@ export class Isolate {
   readonly #host: Host
   readonly #started = Promise.withResolvers<void>()
   #run: IsolatedRun | undefined
+  /** Tokens of models that the attempt has taken, until it says what it used of them. */
+  readonly #taken = new Map<string, TakenTokens>()
+  #takenCount = 0
   #onEnded: ((outcome: AttemptOutcome) => void) | undefined
   #onDied: ((why: string) => void) | undefined
   #isUsable = true
@@ -138,6 +144,7 @@ export class Isolate {
       over.abort()
       signal.removeEventListener('abort', onAbort)
       this.#run = undefined
+      this.#taken.clear() // of a call that was cut off nobody knows what it used
       this.#onEnded = undefined
       this.#onDied = undefined
     }
@@ -178,6 +185,16 @@ export class Isolate {
         return telemetry.cached(message.cache, message.event)
       case 'count':
         return telemetry.count(message.counter, message.label)
+      case 'model':
+        return telemetry.modelUsed(message.use)
+      case 'take_tokens': {
+        const { call, tokens } = message
+        return void this.#answer(call, async (running) => this.#keepTaken(await running.takeTokens(tokens)))
+      }
+      case 'settle_tokens':
+        void this.#taken.get(message.taken)?.settle(message.usedTokens)
+        this.#taken.delete(message.taken)
+        return
       case 'used':
         return telemetry.dependencyUsed(message.dependency, message.outcome, message.durationSeconds)
       case 'breaker':
@@ -188,6 +205,13 @@ export class Isolate {
         if (message.what === 'resource') notify.resourceUpdated(message.uri)
         else notify[`${message.what}Changed`]()
     }
+  }
+
+  #keepTaken(taken: TakenTokens | undefined): string {
+    if (taken === undefined) return ''
+    const name = String(++this.#takenCount)
+    this.#taken.set(name, taken)
+    return name
   }
 
   async #answer(call: number, work: (run: IsolatedRun) => Promise<string>): Promise<void> {

@@ -1,4 +1,4 @@
-import type { CacheEvent, Counter, TraceContext } from '../../ports/telemetry.ts'
+import type { CacheEvent, Counter, ModelUse, TraceContext } from '../../ports/telemetry.ts'
 import type { TaskCaller, TaskStart } from '../../kernel/task-engine.ts'
 import type { TaskArguments } from '../payload.ts'
 import type { PortableError } from '../../errors/portable-error.ts'
@@ -61,6 +61,10 @@ export type FromIsolate =
   | { readonly kind: 'failure'; readonly message: string; readonly error: PortableError }
   | { readonly kind: 'cached'; readonly cache: string; readonly event: CacheEvent }
   | { readonly kind: 'count'; readonly counter: Counter; readonly label: string | undefined }
+  | { readonly kind: 'model'; readonly use: ModelUse }
+  /** Asks for tokens of models; the answer is what to settle them by, or empty where nothing limits them. */
+  | { readonly kind: 'take_tokens'; readonly call: number; readonly tokens: number }
+  | { readonly kind: 'settle_tokens'; readonly taken: string; readonly usedTokens: number }
   | {
       readonly kind: 'used'
       readonly dependency: string

@@ -39,6 +39,9 @@ export async function runApart(
     const { id } = await services.tasks!.start({ ...given, tool: services.catalog.tools.get(name)! })
     return id
   }
+  const limited = { principal: caller.principal, address: undefined, connection: undefined }
+  const takeTokens: IsolatedRun['takeTokens'] = (tokens) =>
+    services.limits?.takeModelTokens(limited, tool.name, () => tokens)
   const startedMs = clock.monotonic()
   const run = async (): Promise<AttemptOutcome> => {
     const end = await isolates.run(tool, {
@@ -49,6 +52,7 @@ export async function runApart(
       sealedTask: sealedTask(),
       onProgress,
       start,
+      takeTokens,
     })
     if (end.kind === 'ended') return end.outcome
     const what = `The ${tool.task!.isolation} of the tool "${tool.name}"`
