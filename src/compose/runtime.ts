@@ -17,6 +17,7 @@ import { NodeInbox } from '../sessions/node-inbox.ts'
 import { Admission } from '../limits/admission.ts'
 import { Limiter } from '../limits/limiter.ts'
 import { Guards, type DependencyState } from '../resilience/guards.ts'
+import { BreakerHints } from '../resilience/hints.ts'
 import type { Use } from '../define/dependency.ts'
 import { systemClock } from '../ports/clock.ts'
 import { RuntimeTelemetry } from '../telemetry/telemetry.ts'
@@ -220,7 +221,8 @@ export async function wire(
     maxBytes: options.maxCacheBytes,
     shared: isCacheShared ? { state, bus } : undefined,
   })
-  const guards = new Guards({ clock, telemetry })
+  const hints = members && new BreakerHints({ bus, clock, telemetry, nodeId, nodeCount: () => members.all.length })
+  const guards = new Guards({ clock, telemetry, hints })
   const inbox = new NodeInbox(bus, nodeId)
   const shared = { options, telemetry, clock, state, bus, keys, ticker, nodeId }
   const tasks = await openTasks(server, options, { ...shared, catalog }, isMultiple).catch(async (error: unknown) => {
@@ -258,6 +260,7 @@ export async function wire(
   const kernel = new Kernel(services)
   await kernel.start()
   await members?.start()
+  await hints?.start()
   await cache.start()
   const startWorker = async (given: WorkerOptions): Promise<RunningWorker | undefined> => {
     const worker = await tasks?.startWorker(services, given)
@@ -312,6 +315,7 @@ export async function wire(
     await collector?.close()
     await tasks?.close()
     limiter?.close()
+    await hints?.close()
     await members?.close()
     await cache.close()
     await artifacts?.close()

@@ -37,6 +37,8 @@ export const resourceChannel = (uri: string): string => `resource:${uri}`
 export const LISTS_CHANNEL = 'changes'
 /** Nodes and workers announce themselves. */
 export const MEMBERS_CHANNEL = 'members'
+/** Breakers that have opened. */
+export const BREAKERS_CHANNEL = 'breakers'
 /** Changes of a task, and how far it is. */
 export const taskChannel = (id: string): string => `task:${id}`
 /** Tasks that some worker has to stop. */

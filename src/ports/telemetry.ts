@@ -75,7 +75,7 @@ export type Counter =
   | 'task_attempts'
   /** Times that the broker which rings for tasks was found `away`, or with other queues than are needed (`differs`). */
   | 'queue_failures'
-  /** Attempts at something outside that are made again; labelled with the dependency, as the next four are. */
+  /** Attempts at something outside that are made again; labelled with the dependency, as the next three are. */
   | 'dependency_retries'
   /** Those that its retry budget did not allow. */
   | 'dependency_retries_refused'

@@ -25,6 +25,11 @@ const UNSENT = new Set([
   'ENETDOWN',
   'EHOSTDOWN',
   'UND_ERR_CONNECT_TIMEOUT',
+  // Postgres: it could not be connected to, has too many connections, or is starting.
+  '08001',
+  '08004',
+  '53300',
+  '57P03',
 ])
 /** System calls before anything is sent. */
 const UNSENT_CALLS = new Set(['connect', 'getaddrinfo', 'getnameinfo'])
@@ -43,6 +48,12 @@ const UNCLEAR = new Set([
   'UND_ERR_BODY_TIMEOUT',
   'UND_ERR_CLOSED',
   'UND_ERR_DESTROYED',
+  // Postgres: the connection was lost, or the server is shutting down.
+  '08000',
+  '08003',
+  '08006',
+  '57P01',
+  '57P02',
 ])
 const MOST_CAUSES = 5
 

@@ -4,6 +4,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { Operation, Telemetry } from '../ports/telemetry.ts'
 import type { BreakerChange, BreakerState } from './breaker.ts'
 import { Guard } from './guard.ts'
+import type { BreakerHints } from './hints.ts'
 
 /** How a dependency is, on this node. */
 export interface DependencyState {
@@ -14,6 +15,8 @@ export interface DependencyState {
   readonly running: number
   /** Attempts that wait for a place. */
   readonly queued: number
+  /** Other nodes that have found it down, and have said so lately. */
+  readonly hints: number
 }
 
 /** What guards work with. */
@@ -22,6 +25,8 @@ export interface GuardsParts {
   readonly telemetry: Pick<Telemetry, 'count' | 'dependencyUsed' | 'startUse' | 'breakerChanged'> | undefined
   /** From 0 up to, not including, 1. Default `Math.random`. */
   readonly random?: () => number
+  /** What other nodes have found. Default: this one is alone. */
+  readonly hints?: Pick<BreakerHints, 'tell' | 'count' | 'isWarned'> | undefined
 }
 
 /** Who uses a dependency. */
@@ -54,12 +59,12 @@ export class Guards {
         'two dependencies have this name.',
         'Define it once, in a module that both places import; or give one another name.',
       )
-    const { clock, telemetry, random = Math.random } = this.#parts
+    const { clock, telemetry, random = Math.random, hints } = this.#parts
     const guard = new Guard(dependency, {
       clock,
       telemetry,
       random,
-      isWarned: () => false,
+      isWarned: () => hints?.isWarned(name) === true,
       onBreaker: (change) => this.#breakerChanged(guard, change),
     })
     this.#guards.set(name, guard)
@@ -77,7 +82,7 @@ export class Guards {
   }
 
   list(): readonly DependencyState[] {
-    return Array.from(this.#guards.values(), stateOf)
+    return Array.from(this.#guards.values(), (guard) => this.#stateOf(guard))
   }
 
   /** Calls `listener` whenever the breaker of a dependency changes; the returned function ends that. */
@@ -86,21 +91,20 @@ export class Guards {
     return () => void this.#listeners.delete(listener)
   }
 
-  #breakerChanged(guard: Guard, { from, to }: BreakerChange): void {
-    const { telemetry } = this.#parts
+  #breakerChanged(guard: Guard, { from, to, openMs }: BreakerChange): void {
+    const { telemetry, hints } = this.#parts
     const { name } = guard.dependency
     telemetry?.breakerChanged(name, to)
     if (from === 'closed') telemetry?.count('breaker_openings', name)
-    for (const listener of this.#listeners) listener(stateOf(guard))
+    // Of a probe that nothing was learnt from nobody needs to hear.
+    if (to === 'open' && openMs > 0) hints?.tell(name, openMs)
+    for (const listener of this.#listeners) listener(this.#stateOf(guard))
+  }
+
+  #stateOf({ dependency: { name }, breakerState, running, queued }: Guard): DependencyState {
+    return { name, breaker: breakerState, running, queued, hints: this.#parts.hints?.count(name) ?? 0 }
   }
 }
-
-const stateOf = ({ dependency, breakerState, running, queued }: Guard): DependencyState => ({
-  name: dependency.name,
-  breaker: breakerState,
-  running,
-  queued,
-})
 
 /** Aborts when either does. */
 export function eitherSignal(

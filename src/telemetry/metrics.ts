@@ -127,7 +127,7 @@ const COUNTERS: Readonly<Record<OwnCounter, { name: string; help: string; label:
   breaker_hints: {
     name: 'holdfast_dependency_breaker_hints_total',
     help: 'Openings of breakers that other nodes told of.',
-    label: 'dependency',
+    label: '',
   },
   queue_failures: {
     name: 'holdfast_task_queue_failures_total',

@@ -11,7 +11,8 @@ import { Client as Client2, StreamableHTTPClientTransport as Http2 } from '@mode
 import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport as Http1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
-import { createRuntime, defineServer, type RuntimeOptions, type ServerDefinition } from 'holdfast'
+import type { Pool } from 'pg'
+import { createRuntime, defineServer, type Context, type RuntimeOptions, type ServerDefinition } from 'holdfast'
 import { connect, RpcError, type ConnectOptions, type TestClient } from 'holdfast/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freePort, startServer } from '../conformance/server.ts'
@@ -212,6 +213,67 @@ test('resilience: a lookup is repeated, and its dependency is left alone while i
     delete process.env.CRM_URL
     crm.closeAllConnections()
     crm.close()
+  }
+})
+
+use('docs/resilience.md', 'crm.ts', 'llm.ts', 'database.ts')
+test('resilience: a note is added once though its first answer is lost, a score is left out, a model and a database are asked again', async () => {
+  const asked: { key: unknown; url: string; body: string }[] = []
+  const api = createServer((request, response) => {
+    let body = ''
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
+    request.on('end', () => {
+      const { url = '', headers } = request
+      asked.push({ key: headers['idempotency-key'], url, body })
+      const isFirst = asked.filter((one) => one.url === url).length === 1
+      if (isFirst && url.endsWith('/notes')) request.socket.resetAndDestroy()
+      else if (isFirst && url.endsWith('/completions')) response.writeHead(503).end()
+      else if (url.startsWith('/scores')) response.writeHead(500).end()
+      else {
+        const choices = [{ index: 0, message: { role: 'assistant', content: 'Short.' }, finish_reason: 'stop' }]
+        response.setHeader('content-type', 'application/json')
+        response.end(JSON.stringify({ id: '1', object: 'chat.completion', created: 1, model: 'small', choices }))
+      }
+    })
+  }).listen(0, '127.0.0.1')
+  await once(api, 'listening')
+  const url = `http://127.0.0.1:${(api.address() as AddressInfo).port}`
+  const postgres = (await sharedServer('postgres')).url
+  Object.assign(process.env, { CRM_URL: url, SCORES_URL: url, LLM_URL: url, ORDERS_URL: postgres })
+  const load = async <T>(file: string): Promise<T> =>
+    (await import(pathToFileURL(pathOf('docs/resilience.md', file)).href)) as T
+  type Crm = {
+    addNote(customer: string, text: string): Promise<void>
+    score(ctx: Context, customer: string): Promise<unknown>
+  }
+  type Database = { pool: Pool; countOrders(ctx: Context, customer: string): Promise<number> }
+  const { addNote, score } = await load<Crm>('crm.ts')
+  const { summarize } = await load<{ summarize(text: string): Promise<string> }>('llm.ts')
+  const { pool, countOrders } = await load<Database>('database.ts')
+  const runtime = await createRuntime(defineServer({ name: 'set', version: '1.0.0' }), {
+    dataDir: false,
+    logLevel: 'silent',
+  })
+  const ctx = { use: runtime.use } as Context
+  try {
+    await addNote('7', 'called')
+    const notes = asked.filter((one) => one.url.endsWith('/notes'))
+    expect(notes).toHaveLength(2)
+    expect(notes[1]).toEqual(notes[0])
+    expect(notes[0]!.key).toMatch(/.{36}/)
+    expect(await score(ctx, '7')).toBeUndefined()
+    expect(await summarize('A long text.')).toBe('Short.')
+    expect(asked.filter((one) => one.url.endsWith('/completions'))).toHaveLength(2)
+    await pool.query('CREATE TEMPORARY TABLE orders (customer text)')
+    await pool.query("INSERT INTO orders VALUES ('7'), ('7'), ('8')")
+    expect(await countOrders(ctx, '7')).toBe(2)
+    expect(runtime.dependencies.list().map(({ name }) => name)).toEqual(['scores', 'orders-db'])
+  } finally {
+    for (const name of ['CRM_URL', 'SCORES_URL', 'LLM_URL', 'ORDERS_URL']) delete process.env[name]
+    await runtime.close()
+    await pool.end()
+    api.closeAllConnections()
+    api.close()
   }
 })
 

@@ -27,7 +27,9 @@ test('a handler uses a dependency by `ctx.use`, and gets what the work gives', a
   const crm = defineDependency({ name: 'crm' })
   await using client = await connect(withTool((ctx) => ctx.use(crm, async (_signal, attempt) => `attempt ${attempt}`)))
   expect((await client.callTool('go')).text).toBe('attempt 1')
-  expect(client.runtime.dependencies.list()).toEqual([{ name: 'crm', breaker: 'closed', running: 0, queued: 0 }])
+  expect(client.runtime.dependencies.list()).toEqual([
+    { name: 'crm', breaker: 'closed', running: 0, queued: 0, hints: 0 },
+  ])
 })
 
 test('`use` and `fetch` of a dependency find the runtime of the call that they are made in, in tools, resources, prompts and completions', async () => {

@@ -118,14 +118,14 @@ test('a caller that goes away ends whatever stage its use is in, at once, and le
     failing,
   ]
   await turn()
-  expect(guards.list()).toEqual([{ name: 'api', breaker: 'closed', running: 1, queued: 1 }])
+  expect(guards.list()).toEqual([{ name: 'api', breaker: 'closed', running: 1, queued: 1, hints: 0 }])
   for (const controller of controllers) controller.abort(new Error('gone'))
   await turn()
   expect(uses.map(({ error }) => (error as Error).message)).toEqual(['gone', 'gone', 'gone'])
   expect(seen!.reason).toBe(running!.reason)
   for (const { signal } of controllers) expect(getEventListeners(signal, 'abort')).toEqual([])
   expect(told.uses.map(({ outcome }) => outcome)).toEqual(['cancelled', 'cancelled', 'cancelled'])
-  expect(guards.list()).toMatchObject([{ breaker: 'closed', queued: 0 }])
+  expect(guards.list()).toMatchObject([{ breaker: 'closed', queued: 0, hints: 0 }])
   await clock.advance(100_000)
   expect(guards.list()).toMatchObject([{ running: 0 }])
 })

@@ -77,7 +77,7 @@ async function simulate(phases: readonly Phase[], usesPerTick: readonly number[]
   await Promise.all(running)
   expect(ended).toBe(uses)
   expect(inFlight).toBe(0)
-  expect(guards.list()).toEqual([{ name: 'api', breaker: 'closed', running: 0, queued: 0 }])
+  expect(guards.list()).toEqual([{ name: 'api', breaker: 'closed', running: 0, queued: 0, hints: 0 }])
   // The load on what fails: the uses, and what the budget allows.
   expect(repeats).toBeLessThanOrEqual(10 + 0.2 * uses + clock.monotonic() / 1000)
   expect(attempts).toBeLessThanOrEqual(uses + repeats)
