@@ -1,6 +1,5 @@
 import type { EmbeddingModelV4, EmbeddingModelV4Middleware, EmbeddingModelV4Result } from '@ai-sdk/provider'
 import { partitionOf, type Cache, type CacheEntry } from '../cache/cache.ts'
-import type { Call } from '../kernel/call.ts'
 import { currentCall, needCurrentCall } from '../kernel/current-call.ts'
 import { callKey } from './call-key.ts'
 import { EmbeddingBatch, type Coming, type Embedded } from './embedding-batch.ts'
