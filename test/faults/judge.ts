@@ -58,8 +58,11 @@ export function judge(feature: FeatureName, seen: Seen, expected: Expectations):
   const { codes, mayWork } = allowedIn(cell, fault)
   const isAllowed = ({ code }: Record): boolean => code === 'ok' || codes.includes(code)
   const waits = fault !== 'slow' && cell.gone === 'waits'
-  const boundMs =
+  // A machine that was slow while all was well is not faster now.
+  const machineMs = Math.max(0, ...before.map(({ startMs, endMs }) => endMs - startMs))
+  const ownMs =
     fault === 'slow' ? expected.slowMs : cell.gone === 'works' && codes.length === 0 ? SOON_MS : expected.boundMs
+  const boundMs = (cell.withinMs ?? ownMs) + machineMs
 
   if (before.length === 0) problems.push('was not used before the fault')
   blame(

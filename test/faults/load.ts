@@ -12,7 +12,7 @@ export interface Record extends Outcome {
   readonly endMs: number
 }
 
-const EVERY_MS = 150
+const EVERY_MS = 300
 
 /** Uses features from now on, until it is stopped. */
 export class Load {
