@@ -1,5 +1,4 @@
 // What tests of a worker work with: a worker on a clock that moves only when a test says so.
-import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach } from 'vitest'
 import { MemoryTaskQueue } from '../../src/backends/memory/task-queue.ts'
 import type { NewTask, Task } from '../../src/ports/task-store.ts'
@@ -8,6 +7,7 @@ import { Worker, type Attempt, type AttemptOutcome } from '../../src/tasks/worke
 import { FakeClock } from '../../src/testing/index.ts'
 import { ReferenceTaskStore } from '../../src/testing/reference-task-store.ts'
 import { STANDING } from '../support/standing.ts'
+import { newTask } from '../support/new-task.ts'
 
 export const bytes = (text: string): Uint8Array => Buffer.from(text)
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -82,21 +82,7 @@ export const settle = async (): Promise<void> => {
 }
 
 export async function add(more: Partial<NewTask> = {}): Promise<string> {
-  const { task } = await at.store.create({
-    id: randomUUID(),
-    owner: 'ann',
-    tool: 'work',
-    queue: 'q',
-    maxAttempts: 3,
-    maxCrashes: 2,
-    failsWhenLost: false,
-    ttlMs: undefined,
-    retentionMs: 3_600_000,
-    argsDigest: bytes(''),
-    args: bytes('{}'),
-    caller: bytes(''),
-    ...more,
-  })
+  const { task } = await at.store.create(newTask(more))
   return task.id
 }
 export const read = async (id: string): Promise<Task> => (await at.store.get(id, 'ann'))!
