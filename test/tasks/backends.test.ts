@@ -51,6 +51,27 @@ test.each([
   expect(refused).toThrow(expect.not.objectContaining({ message: expect.stringContaining('secret') }))
 })
 
+test.each([
+  ['postgres://user:secret@127.0.0.1:1/app', 'postgres://user:***@127.0.0.1:1/app'],
+  ['postgres://user:secret@localhost:1/app', 'postgres://user:***@localhost:1/app'],
+  ['dynamodb://tasks?region=r&endpoint=http%3A%2F%2F127.0.0.1%3A1', 'dynamodb://tasks'],
+])(
+  'a store that is away when %s is opened ends the start, with an error that says which, why, and what to do',
+  async (away, shown) => {
+    vi.stubEnv('AWS_ACCESS_KEY_ID', 'test')
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test')
+    const opened = openTaskStore(away, systemClock)
+    await expect(opened).rejects.toMatchObject({
+      code: 'backend_failed',
+      message: expect.stringMatching(
+        /^The tasks URL .* can't be reached: connect ECONNREFUSED .*:1\. Start this again when it can\.$/,
+      ),
+    })
+    await expect(opened).rejects.toMatchObject({ message: expect.stringContaining(shown) })
+    await expect(opened).rejects.toMatchObject({ message: expect.not.stringContaining('secret') })
+  },
+)
+
 test('a schema that is not there is refused by what needs no right to make it, and the message says what to do', async () => {
   const { url: own } = emptySchema(url)
   await expect(openTaskStore(own, systemClock)).rejects.toMatchObject({
