@@ -44,7 +44,7 @@ export const anyCodec: Codec<unknown> = {
   },
   decode(bytes) {
     if (bytes[0] === UNDEFINED) return undefined
-    if (bytes[0] === BYTES) return bytes.slice(1)
+    if (bytes[0] === BYTES) return new Uint8Array(bytes.subarray(1))
     return JSON.parse(textOf(bytes.subarray(1)))
   },
 }

@@ -11,7 +11,7 @@ const LONGEST_LOOK_MS = 1_000
 
 /** How the wait for the lead of a flight ends. */
 export type Lead<T> =
-  /** This node leads, until it calls `end`. */
+  /** This node leads, until it calls `end`, which may be called twice. */
   | { readonly kind: 'lead'; end(): Promise<void> }
   /** Another node has led, and here is the value. */
   | { readonly kind: 'found'; readonly value: T }
@@ -114,6 +114,7 @@ export class Leadership {
     }
     const extending = extend()
     return async () => {
+      if (ended.signal.aborted) return
       ended.abort()
       await extending
       await state.release(lock, token).catch(onError) // it goes by itself

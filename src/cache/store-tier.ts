@@ -84,13 +84,7 @@ export class StoreTier {
     let seen: Seen
     if (held === undefined) seen = await this.look(request)
     else {
-      const sent = this.#sent()
-      const values = await this.#read(tagKeys)
-      const present = generations.take(
-        tagKeys,
-        tagKeys.map((key) => values.get(key)),
-        sent,
-      )
+      const present = await this.#present(request)
       if (present === held.generations) return { generations: present, held }
       // Another node may have computed it since.
       seen = present === undefined ? { generations: present } : await this.look(request)
@@ -105,11 +99,20 @@ export class StoreTier {
     if (record.payload.length > MAX_STORED_BYTES) return
     try {
       const bytes = await encodeRecord(record, request.codec.isDense === true)
+      // What was invalidated meanwhile is of no use, and may stand in the way of a newer one.
+      if (request.tagKeys.length > 0 && (await this.#present(request)) !== record.generations) return
       const ttlMs = record.keptUntilMs - clock.now()
       if (ttlMs > 0) await state.set(request.storeKey, bytes, { ttlMs })
     } catch (error) {
       onAway(error)
     }
+  }
+
+  /** The present generations of its tags; `undefined`: one is missing. */
+  async #present<T>({ tagKeys }: CacheRequest<T>): Promise<string | undefined> {
+    const sent = this.#sent()
+    const values = await this.#read(tagKeys)
+    return this.#parts.generations.take(tagKeys, [...values.values()], sent)
   }
 
   #sent(): { epoch: number; atMs: number } {

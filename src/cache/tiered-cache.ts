@@ -323,6 +323,8 @@ export class TieredCache implements Cache {
     const lead = await this.#lead(request, generations, store, way, signal)
     if (lead.kind === 'found') return lead.value
     let landing: Landing<T> | undefined
+    // What nobody waits for any more must not have the next caller wait for it.
+    if (lead.kind === 'lead') signal.addEventListener('abort', () => void lead.end(), { once: true })
     try {
       landing = await this.#computing.compute(request, generations, seen.held ?? this.#memory.get(request.text), signal)
       return landing

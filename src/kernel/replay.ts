@@ -60,6 +60,7 @@ export class Replay {
   #isScheduled = false
   #isPutAside = false
   #gotAnswer = false
+  #hasAskedNow = false
 
   constructor(host: ReplayHost) {
     this.#host = host
@@ -73,7 +74,7 @@ export class Replay {
   }
   /** Something was asked, in this run or an earlier one. */
   get hasAsked(): boolean {
-    return this.#host.asked.length > 0 || this.#gotAnswer || this.#pending.size > 0
+    return this.#host.asked.length > 0 || this.#gotAnswer || this.#hasAskedNow || this.#pending.size > 0
   }
 
   get idempotencyKey(): string {
@@ -146,6 +147,7 @@ export class Replay {
     if (await this.#work(isDone)) return { action: 'accept' }
     const request = this.#toRequest(question)
     if (askNow !== undefined) {
+      this.#hasAskedNow = true
       const { id, answer } = await askNow(name, request)
       const action = actionOf(await question.read(answer))
       if (action !== 'accept') return { action }
@@ -238,6 +240,7 @@ export class Replay {
   /** In a 2025 session: asks, and waits. */
   async #askNow<T>(question: Question, request: ClientRequest): Promise<T> {
     let problem = ''
+    this.#hasAskedNow = true
     for (let asked = 0; asked < MAX_ASKS; asked++) {
       const { answer } = await this.#host.askNow!(question.name, request)
       const checked = await question.read(answer)

@@ -11,7 +11,7 @@ import { newTask, prepareTaskGet, runTask } from './tasks.ts'
 export interface Feature {
   /** As the docs' table calls it. */
   readonly label: string
-  /** Between two uses, at whichever node. Default 150 ms. */
+  /** Between two uses, at whichever node. Default 300 ms. */
   readonly everyMs?: number
   /** Makes ready what its uses need, while all is well. */
   prepare(nodes: FaultNodes, stack: AsyncDisposableStack): Promise<Use> | Use
@@ -122,7 +122,7 @@ export const FEATURES = {
   guarded: { label: 'limits with `onStateLost: "closed"`', prepare: simple('guarded') },
   listen: {
     label: 'opening `subscriptions/listen`, or a GET stream',
-    everyMs: 300,
+    everyMs: 500,
     async prepare({ all }) {
       const sessions = await Promise.all(all.map(({ url }) => openSession(url)))
       return async (node) => {
@@ -135,9 +135,10 @@ export const FEATURES = {
       }
     },
   },
-  news: { label: 'news to another node’s open streams', everyMs: 300, prepare: prepareNews },
+  news: { label: 'news to another node’s open streams', everyMs: 500, prepare: prepareNews },
   taskStart: {
     label: 'starting a task',
+    everyMs: 500,
     prepare:
       ({ all }) =>
       async (node) =>
@@ -146,7 +147,7 @@ export const FEATURES = {
   taskGet: { label: 'asking for a task', prepare: prepareTaskGet },
   task: {
     label: 'a task, from its start to its end',
-    everyMs: 300,
+    everyMs: 500,
     prepare:
       ({ all }) =>
       (node) =>
@@ -154,7 +155,7 @@ export const FEATURES = {
   },
   taskCall: {
     label: 'a call that waits for its task',
-    everyMs: 300,
+    everyMs: 500,
     prepare:
       ({ all }) =>
       async (node) =>
@@ -162,16 +163,16 @@ export const FEATURES = {
   },
   bigTask: {
     label: 'a task that records a big step',
-    everyMs: 400,
+    everyMs: 800,
     prepare:
       ({ all }) =>
       (node) =>
         runTask(all, node, 'big-work', 'made 307200'),
   },
-  artifactPut: { label: 'writing an artifact', everyMs: 300, prepare: simple('write') },
+  artifactPut: { label: 'writing an artifact', everyMs: 500, prepare: simple('write') },
   artifactGet: {
     label: 'reading an artifact',
-    everyMs: 300,
+    everyMs: 500,
     async prepare({ all }) {
       const { message } = await call(all[0]!.url, 'write')
       const [{ uri }] = message!.result!['content'] as [{ uri: string }]
@@ -179,7 +180,7 @@ export const FEATURES = {
         outcomeOf(await send(all[node]!.url, { ...modernInit('resources/read', { uri }), ...bounded() }))
     },
   },
-  bigResult: { label: 'a result too big for a message', everyMs: 300, prepare: simple('big') },
+  bigResult: { label: 'a result too big for a message', everyMs: 500, prepare: simple('big') },
 } satisfies Record<string, Feature>
 
 /** Name of a feature. */
