@@ -22,7 +22,8 @@ export interface DependencyState {
 /** What guards work with. */
 export interface GuardsParts {
   readonly clock: Clock
-  readonly telemetry: Pick<Telemetry, 'count' | 'dependencyUsed' | 'startUse' | 'breakerChanged' | 'failure'> | undefined
+  readonly telemetry:
+    Pick<Telemetry, 'count' | 'dependencyUsed' | 'startUse' | 'breakerChanged' | 'failure'> | undefined
   /** From 0 up to, not including, 1. Default `Math.random`. */
   readonly random?: () => number
   /** What other nodes have found. Default: this one is alone. */
