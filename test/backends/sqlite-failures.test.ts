@@ -58,16 +58,15 @@ test.runIf(process.getuid?.() === 0 && process.platform === 'linux')(
       await store.create(before)
       writeFileSync(join(disk, 'ballast'), Buffer.alloc(1024 * 1024))
       const big = Buffer.alloc(100_000, 'x')
-      let refusal: unknown
       const made: string[] = []
-      for (let count = 0; count < 20 && refusal === undefined; count++) {
-        const task = newTask({ args: big })
-        await store.create(task).then(
-          () => made.push(task.id),
-          (error: unknown) => (refusal = error),
-        )
+      const fill = async (): Promise<never> => {
+        for (;;) {
+          const task = newTask({ args: big })
+          await store.create(task)
+          made.push(task.id)
+        }
       }
-      expect(refusal).toMatchObject({
+      await expect(fill()).rejects.toMatchObject({
         code: 'backend_failed',
         message: 'SQLite did not carry out create. Its disk is full.',
       })
