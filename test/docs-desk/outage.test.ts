@@ -37,7 +37,7 @@ async function startEndpoint(): Promise<Endpoint> {
         ;(isChat ? chats : embedded).push(call)
         if (isChat) endpoint.onChat?.(request)
         if (endpoint.state === 'silent') return undefined
-        if (isChat && endpoint.state === 'stalling') return void sendBeginning(response, 'Every ')
+        if (isChat && endpoint.state === 'stalling') return sendBeginning(response, 'Every ')
         if (isChat) return chatAnswer('Every second month [1].')
         const { input } = call.body as { input: string[] }
         return embeddingsAnswer(input.length)
