@@ -30,15 +30,18 @@ export function complete({ owner }: EndingAttempt, outcome: Outcome, dead?: 'att
   return { kind: 'completed', result, artifacts, ...(dead === undefined ? {} : { dead }) }
 }
 
-/** Another attempt, if one is left; else the outcome, or the error. */
+/** Another attempt after a wait, if one is left; else the outcome, or the error. */
 export function retry(ending: EndingAttempt, outcome: Outcome | undefined, error?: unknown): AttemptOutcome {
   const { attempts, maxAttempts } = ending.task
   if (attempts + 1 >= maxAttempts)
     return outcome === undefined ? fail(ending, error, 'attempts') : complete(ending, outcome, 'attempts')
   const { maxBackoffMs } = ending.tool.task!
+  // What it lacks is away for so long: no attempt is wasted on that.
+  const { retryAfterMs } = (error instanceof HoldfastError && error.data) || {}
+  const awayMs = typeof retryAfterMs === 'number' ? Math.min(maxBackoffMs, retryAfterMs) : 0
   // Full jitter (Brooker, "Exponential Backoff And Jitter").
-  const runAfterMs = Math.random() * Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** attempts)
-  return { kind: 'retry', runAfterMs }
+  const jitterMs = Math.random() * Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** attempts)
+  return { kind: 'retry', runAfterMs: awayMs + jitterMs }
 }
 
 /** The task can't be done. */
