@@ -1,7 +1,8 @@
 /*
  * One batch of texts, of which only the missing ones are embedded.
  *
- * look up → wait for what other calls are embedding → embed the rest → what those others have failed in → other lengths → store
+ * look up → embed what no other call is embedding, store it, and wait for the others → again, what those have failed in →
+ * other lengths
  *
  * 1. A text is embedded once for the batch, and once for all batches of the node that want it meanwhile.
  * 2. What another call fails in is this one's to embed: its caller may have gone, or its batch be too big.
@@ -40,11 +41,11 @@ export interface BatchParts {
 export class EmbeddingBatch {
   readonly #parts: BatchParts
   readonly #vectors = new Map<string, KeptVector>()
-  #slots: ReadonlyMap<string, CacheSlot<KeptVector>> = new Map()
+  readonly #slots = new Map<string, CacheSlot<KeptVector>>()
   /** What was in the cache, and is good. */
-  hits: readonly string[] = []
+  hits: string[] = []
   /** What another call has embedded. */
-  waited: readonly string[] = []
+  readonly waited: string[] = []
   /** Of the last call of the model. */
   last: EmbeddingModelV4Result | undefined
   /** Used in all calls, as the provider says. */
@@ -60,30 +61,44 @@ export class EmbeddingBatch {
 
   /** @throws what the model throws, and where it gives fewer vectors than it was given texts; the reason of the signal. */
   async run(): Promise<void> {
-    const { entries, coming, signal } = this.#parts
-    const texts = [...entries.keys()]
-    await this.#lookUp(texts)
-    const missing = texts.filter((text) => !this.#vectors.has(text))
-    const elsewhere = missing.filter((text) => coming.has(this.#nameOf(text)))
-    const others = elsewhere.map((text) => orAborted(coming.get(this.#nameOf(text))!, signal))
-    const settling = Promise.allSettled(others)
-    await this.#embed(missing.filter((text) => !elsewhere.includes(text)))
-    for (const [index, one] of (await settling).entries())
-      if (one.status === 'fulfilled') this.#vectors.set(elsewhere[index]!, one.value)
-    signal.throwIfAborted()
-    this.waited = elsewhere.filter((text) => this.#vectors.has(text))
-    await this.#embed(elsewhere.filter((text) => !this.#vectors.has(text)))
+    const texts = [...this.#parts.entries.keys()]
+    const isMissing = (text: string): boolean => !this.#vectors.has(text)
+    for (let missing = texts; missing.length > 0; missing = missing.filter(isMissing)) {
+      await this.#lookUp(missing)
+      await this.#embedOrWait(missing.filter(isMissing))
+    }
     await this.#mend(texts)
   }
 
   async #lookUp(texts: readonly string[]): Promise<void> {
     const { cache, entries, dimensions } = this.#parts
-    const slots = await cache.lookup([...entries.values()], VECTORS)
-    this.#slots = new Map(texts.map((text, index) => [text, slots[index]!]))
-    for (const [text, { found }] of this.#slots)
-      if (found !== undefined && (dimensions === undefined || found.value.vector.length === dimensions))
-        this.#vectors.set(text, found.value)
-    this.hits = [...this.#vectors.keys()]
+    const slots = await cache.lookup(
+      texts.map((text) => entries.get(text)!),
+      VECTORS,
+    )
+    for (const [index, text] of texts.entries()) {
+      const slot = slots[index]!
+      this.#slots.set(text, slot)
+      const vector = slot.found?.value
+      if (vector === undefined || (dimensions !== undefined && vector.vector.length !== dimensions)) continue
+      this.#vectors.set(text, vector)
+      this.hits.push(text)
+    }
+  }
+
+  /** What another call fails in stays missing. */
+  async #embedOrWait(missing: readonly string[]): Promise<void> {
+    const { coming, signal } = this.#parts
+    const elsewhere = missing.filter((text) => coming.has(this.#nameOf(text)))
+    const others = elsewhere.map((text) => orAborted(coming.get(this.#nameOf(text))!, signal))
+    const settling = Promise.allSettled(others)
+    await this.#embed(missing.filter((text) => !elsewhere.includes(text)))
+    for (const [index, one] of (await settling).entries())
+      if (one.status === 'fulfilled') {
+        this.#vectors.set(elsewhere[index]!, one.value)
+        this.waited.push(elsewhere[index]!)
+      }
+    signal.throwIfAborted()
   }
 
   async #mend(texts: readonly string[]): Promise<void> {

@@ -51,7 +51,7 @@ export function embeddingModelMiddleware(options: EmbeddingModelOptions = {}): E
     })
     const characters = values.reduce((sum, { length }) => sum + length, 0)
     const vectors = value.embeddings.map((vector, index) => ({
-      vector,
+      vector: toFloat32(vector),
       tokens: (tokens.input * (values[index]?.length ?? 0)) / Math.max(1, characters),
       ms: ms / values.length,
     }))
@@ -88,7 +88,8 @@ export function embeddingModelMiddleware(options: EmbeddingModelOptions = {}): E
       tellSpared(of, 'waited', batch.waited, batch)
       const { last, usedTokens: tokens } = batch
       return {
-        embeddings: params.values.map((text) => toFloat32(batch.of(text).vector)),
+        // One text may stand there twice, and be waited for by another batch.
+        embeddings: params.values.map((text) => batch.of(text).vector.slice()),
         usage: { tokens },
         warnings: last?.warnings ?? [],
         ...(last?.response !== undefined && { response: last.response }),

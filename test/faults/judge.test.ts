@@ -68,7 +68,7 @@ describe('a cell does not hold', () => {
       [refused, use(13_000, 10, 'internal_error')],
       /something else during/,
     ],
-    ['is refused, but late', REFUSED, [use(12_000, BOUND + 1, 'state_unavailable')], /took too long/],
+    ['is refused, but late', REFUSED, [use(12_000, BOUND + 11, 'state_unavailable')], /took too long/],
     ['is refused, but works: then nothing was broken', REFUSED, [refused, use(13_000, 10)], /worked during the fault/],
     [
       'is refused, and for too long after the fault',
@@ -87,7 +87,7 @@ describe('a cell does not hold', () => {
     [
       'waits, and for too long after the fault',
       { gone: 'waits' },
-      [use(12_000, 8000 + RECOVER + BOUND + 1)],
+      [use(12_000, 8000 + RECOVER + BOUND + 11)],
       /took too long/,
     ],
     [

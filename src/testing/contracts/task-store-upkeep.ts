@@ -128,14 +128,18 @@ export function taskStoreUpkeep(test: TestRunner['test'], bench: () => TaskBench
     assert.ok(!later.rings.some((ring) => ring.queue === queue))
   })
 
-  test('a sweep that spares leases takes none, and does the rest', async () => {
+  test('a sweep that spares leases takes none, ends no task that is attended, and does the rest', async () => {
     const { pass, add, claimOne, stateOf, sweep } = bench()
     const id = await add()
     await claimOne({ leaseMs: 20 })
     const expired = await add({ ttlMs: 20 })
+    const attended = await add({ ttlMs: 20, isAttended: true })
+    const states = () => Promise.all([id, expired, attended].map((one) => stateOf(one)))
     await pass(60)
     await sweep({ sparesLeases: true })
-    assert.deepEqual([await stateOf(id), await stateOf(expired)], ['leased', 'failed'])
+    assert.deepEqual(await states(), ['leased', 'failed', 'ready'])
+    await sweep()
+    assert.deepEqual((await states()).slice(1), ['failed', 'cancelled'])
   })
 
   test('sweeps that run at once do each thing once', async () => {
