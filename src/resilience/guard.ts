@@ -11,6 +11,7 @@
  * 4. When the caller goes away, everything that waits or runs ends.
  */
 import type { Dependency, ResolvedDependency, UseOptions } from '../define/dependency.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Operation, Telemetry, UseSpan } from '../ports/telemetry.ts'
 import { Attempt, currentAttempt, type AttemptHost } from './attempt.ts'
@@ -19,7 +20,7 @@ import { Breaker, type BreakerChange, type BreakerState } from './breaker.ts'
 import { Bulkhead } from './bulkhead.ts'
 import { classify } from './classify.ts'
 import { RetryBudget } from './retry-budget.ts'
-import { cancelled, refused, timedOut, type Settled } from './settled.ts'
+import { cancelled, faulty, refused, timedOut, type Settled } from './settled.ts'
 import { Timers } from './timers.ts'
 
 /** What a guard works with. */
@@ -85,6 +86,11 @@ export class Guard implements AttemptHost {
     if (outer?.host === this && outer.isRunning) return work(outer)
     const { telemetry } = this.#parts
     const { name } = this.dependency
+    if (use.deadlineMs !== undefined && !(use.deadlineMs > 0))
+      throw new HoldfastError(
+        'invalid_option',
+        `\`deadlineMs\` of a use of ${name} is ${use.deadlineMs}. It must be a number of milliseconds above 0.`,
+      )
     const startedMs = this.clock.monotonic()
     const span = telemetry?.startUse(use.operation, name)
     const settled = await (span === undefined
@@ -119,7 +125,12 @@ export class Guard implements AttemptHost {
       const settled = await this.#attempt(work, number, signal, untilMs)
       if (settled.outcome === 'ok') return settled
       if (last !== undefined && (settled.outcome === 'open' || settled.outcome === 'full')) return last
-      if (backoff === undefined || !this.#mayRepeat(settled, number, use)) return settled
+      if (backoff === undefined) return settled
+      try {
+        if (!this.#mayRepeat(settled, number, use)) return settled
+      } catch (thrown) {
+        return faulty(thrown)
+      }
       // What a server asks for is waited for in full, and on top of it so that not everybody comes back together.
       const waitMs = (settled.retryAfterMs ?? 0) + backoff.duration
       if (this.clock.monotonic() + waitMs >= untilMs) return settled
@@ -199,7 +210,7 @@ export class Guard implements AttemptHost {
       const outcome = verdict.outcome === 'timeout' ? 'timeout' : isOwn ? 'failed' : 'error'
       return { ...verdict, outcome, isFailure: isOwn, error }
     } catch (thrown) {
-      return { outcome: 'error', isFailure: false, repeatable: 'never', error: thrown }
+      return faulty(thrown)
     }
   }
   timedOut(ms: number): Settled<never> {

@@ -32,6 +32,14 @@ export const succeeded = <T>(value: T): Settled<T> => ({
   repeatable: 'never',
 })
 
+/** A function of the definition has thrown. */
+export const faulty = (error: unknown): Settled<never> => ({
+  outcome: 'error',
+  error,
+  isFailure: false,
+  repeatable: 'never',
+})
+
 /** The caller has gone away. */
 export const cancelled = (signal: AbortSignal): Settled<never> => ({
   outcome: 'cancelled',
