@@ -36,9 +36,9 @@ export function retry(ending: EndingAttempt, outcome: Outcome | undefined, error
   if (attempts + 1 >= maxAttempts)
     return outcome === undefined ? fail(ending, error, 'attempts') : complete(ending, outcome, 'attempts')
   const { maxBackoffMs } = ending.tool.task!
-  // What it lacks is away for so long: no attempt is wasted on that.
-  const { retryAfterMs } = (error instanceof HoldfastError && error.data) || {}
-  const awayMs = typeof retryAfterMs === 'number' ? Math.min(maxBackoffMs, retryAfterMs) : 0
+  // While a dependency is left alone no attempt is wasted on it.
+  const isUnavailable = error instanceof HoldfastError && error.code === 'dependency_unavailable'
+  const awayMs = isUnavailable ? Math.min(maxBackoffMs, error.data!.retryAfterMs as number) : 0
   // Full jitter (Brooker, "Exponential Backoff And Jitter").
   const jitterMs = Math.random() * Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** attempts)
   return { kind: 'retry', runAfterMs: awayMs + jitterMs }
