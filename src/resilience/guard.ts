@@ -103,10 +103,19 @@ export class Guard implements AttemptHost {
     const fallback = use.fallback ?? this.dependency.fallback
     if (fallback !== undefined && (isFailure || outcome === 'open' || outcome === 'full')) {
       telemetry?.count('dependency_fallbacks', name)
-      return (await fallback(error)) as F
+      try {
+        return (await fallback(error)) as F
+      } catch (thrown) {
+        throw this.#giveUp(thrown, settled, outer)
+      }
     }
-    if (this.#backoff !== undefined || settled.isFinal === true) outer?.giveUp(error)
-    throw error
+    throw this.#giveUp(error, settled, outer)
+  }
+
+  /** The error of a use, which no guard around this one tries again where this one has. */
+  #giveUp(error: unknown, { isFinal }: Settled<unknown>, outer: Attempt | undefined): unknown {
+    if (this.#backoff !== undefined || isFinal === true) outer?.giveUp(error)
+    return error
   }
 
   async #use<T>(
@@ -125,9 +134,8 @@ export class Guard implements AttemptHost {
       const settled = await this.#attempt(work, number, signal, untilMs)
       if (settled.outcome === 'ok') return settled
       if (last !== undefined && (settled.outcome === 'open' || settled.outcome === 'full')) return last
-      if (backoff === undefined) return settled
       try {
-        if (!this.#mayRepeat(settled, number, use)) return settled
+        if (backoff === undefined || !this.#mayRepeat(settled, number, use)) return settled
       } catch (thrown) {
         return faulty(thrown)
       }
@@ -142,6 +150,8 @@ export class Guard implements AttemptHost {
       } catch {
         return cancelled(signal!)
       }
+      // A busy process wakes late.
+      if (this.clock.monotonic() >= untilMs) return settled
       backoff = backoff.next(undefined)
       last = settled
     }
@@ -174,8 +184,11 @@ export class Guard implements AttemptHost {
     }
     if (bulkhead === undefined || bulkhead.take()) return start()
     return bulkhead.wait(untilMs - this.clock.monotonic(), signal).then((refusal) => {
-      if (refusal === undefined) return start()
-      return refusal === 'cancelled' ? cancelled(signal!) : refused(this.dependency.name, 'full', bulkhead.maxWaitMs)
+      const isTooLate = signal?.aborted === true || this.clock.monotonic() >= untilMs
+      if (refusal === undefined && !isTooLate) return start()
+      // The place came, and at the same moment the caller went away, or the time was up.
+      if (refusal === undefined) bulkhead.give()
+      return signal?.aborted ? cancelled(signal) : refused(this.dependency.name, 'full', bulkhead.maxWaitMs)
     })
   }
 

@@ -103,7 +103,7 @@ export class Guards {
       try {
         listener(this.#stateOf(guard))
       } catch (error) {
-        telemetry?.failure(undefined, 'A listener to the state of dependencies failed.', error)
+        telemetry?.failure(undefined, `A subscriber of \`runtime.dependencies\` failed on ${name}.`, error)
       }
   }
 

@@ -32,18 +32,18 @@ export const succeeded = <T>(value: T): Settled<T> => ({
   repeatable: 'never',
 })
 
-/** A function of the definition has thrown. */
-export const faulty = (error: unknown): Settled<never> => ({
-  outcome: 'error',
-  error,
-  isFailure: false,
-  repeatable: 'never',
-})
-
 /** The caller has gone away. */
 export const cancelled = (signal: AbortSignal): Settled<never> => ({
   outcome: 'cancelled',
   error: signal.reason,
+  isFailure: false,
+  repeatable: 'never',
+})
+
+/** A rule of the definition has thrown: that is to be seen, and says nothing of the dependency. */
+export const faulty = (error: unknown): Settled<never> => ({
+  outcome: 'error',
+  error,
   isFailure: false,
   repeatable: 'never',
 })

@@ -222,30 +222,6 @@ test('subscribers hear of a breaker until they leave', async () => {
   expect(heard).toEqual(['api open', 'api half_open', 'api closed'])
 })
 
-test('a subscriber that throws is told to the log, and harms neither the use nor the others', async () => {
-  const { guards, told } = guardsAt()
-  const api = plain({ breaker: { consecutiveFailures: 1 } })
-  const heard: string[] = []
-  guards.subscribe(() => {
-    throw new Error('a bug of the subscriber')
-  })
-  guards.subscribe(({ breaker }) => void heard.push(breaker!))
-  const use = guards.use(api, () => Promise.reject(networkError('ECONNREFUSED')), {}, {})
-  await expect(use).rejects.toMatchObject({ code: 'ECONNREFUSED' })
-  expect([heard, told.failures]).toMatchObject([['open'], [{ message: 'a bug of the subscriber' }]])
-  expect(guards.list()).toMatchObject([{ breaker: 'open' }])
-})
-
-test('what `retryable` throws is the error of the use', async () => {
-  const { guards, told } = guardsAt()
-  const retryable = (): boolean => {
-    throw new TypeError('retryable knows nothing of this')
-  }
-  const use = guards.use(plain({ retry: { retryable } }), () => Promise.reject(networkError('ECONNREFUSED')), {}, {})
-  await expect(use).rejects.toThrow('retryable knows nothing of this')
-  expect(told.uses).toMatchObject([{ outcome: 'error' }])
-})
-
 test.each([0, -1, NaN])('a deadline of %s is refused', async (deadlineMs) => {
   const { guards } = guardsAt()
   const use = guards.use(plain(), never, { deadlineMs }, {})

@@ -7,7 +7,7 @@ export interface Told {
   readonly uses: { dependency: string; outcome: string; durationSeconds: number }[]
   readonly counts: string[]
   readonly breakers: string[]
-  readonly failures: unknown[]
+  readonly failures: string[]
 }
 
 /** Guards whose time stands still, with what they tell. */
@@ -21,10 +21,10 @@ export function guardsAt(
     random: () => 0,
     telemetry: {
       startUse: () => undefined,
-      failure: (_operation, _message, error) => void told.failures.push(error),
       count: (counter, label) => void told.counts.push(`${counter} ${label}`),
       dependencyUsed: (dependency, outcome, durationSeconds) =>
         void told.uses.push({ dependency, outcome, durationSeconds }),
+      failure: (_operation, message) => void told.failures.push(message),
       breakerChanged: (dependency, state) => void told.breakers.push(`${dependency} ${state}`),
     },
     ...parts,
