@@ -11,6 +11,7 @@ import type { Call } from '../kernel/call.ts'
 import { currentCall, inCall, needCurrentCall } from '../kernel/current-call.ts'
 import { SharedCall } from '../kernel/shared-call.ts'
 import { callKey } from './call-key.ts'
+import { callerSignal } from './caller-signal.ts'
 import { generate, stream } from './guarded.ts'
 import { LiveStream } from './live-stream.ts'
 import { clockOf, metered, tell, type Metered, type Spent } from './meter.ts'
@@ -225,12 +226,6 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
       return own.read(caller)
     },
   }
-}
-
-/** Who wants the answer: no longer than the call that it is for. */
-function callerSignal(call: Call | undefined, { abortSignal }: LanguageModelV4CallOptions): AbortSignal | undefined {
-  if (call === undefined) return abortSignal
-  return abortSignal === undefined ? call.signal : AbortSignal.any([call.signal, abortSignal])
 }
 
 function recordedTokens({ parts }: Recording, params: LanguageModelV4CallOptions): Spent<unknown>['tokens'] {

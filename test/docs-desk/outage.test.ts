@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect, type TestClient } from 'holdfast/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -21,6 +21,8 @@ interface Endpoint {
   readonly chats: ReceivedRequest[]
   readonly embedded: ReceivedRequest[]
   state: 'up' | 'silent'
+  /** Called when it is asked for an answer, before it gives one. */
+  onChat: ((request: IncomingMessage) => void) | undefined
   die(): Promise<void>
   comeBack(): Promise<void>
 }
@@ -33,6 +35,7 @@ async function startEndpoint(): Promise<Endpoint> {
       void answerRequest(request, response, (call) => {
         const isChat = call.path.endsWith('/chat/completions')
         ;(isChat ? chats : embedded).push(call)
+        if (isChat) endpoint.onChat?.(request)
         if (endpoint.state === 'silent') return undefined
         if (isChat) return chatAnswer('Every second month [1].')
         const { input } = call.body as { input: string[] }
@@ -54,6 +57,7 @@ async function startEndpoint(): Promise<Endpoint> {
     chats,
     embedded,
     state: 'up',
+    onChat: undefined,
     die,
     async comeBack() {
       endpoint.state = 'up'
@@ -141,6 +145,25 @@ describe('while its endpoint is dead, Docs desk', () => {
         .toBe('answer')
     },
   )
+})
+
+describe('a question whose client goes away', () => {
+  it('is ended at the endpoint too', async () => {
+    const endpoint = await startEndpoint()
+    const { client } = await openDesk(endpoint)
+    endpoint.state = 'up'
+    const leaving = new AbortController()
+    let closed = false
+    endpoint.onChat = (request) => {
+      endpoint.state = 'silent'
+      request.socket.once('close', () => (closed = true))
+      leaving.abort()
+    }
+    const asking = client.callTool('ask', { question: 'Who descales the coffee machine?' }, { signal: leaving.signal })
+    await expect(asking).rejects.toThrow()
+    await expect.poll(() => closed, { timeout: TIMEOUT_MS - 50 }).toBe(true)
+    expect(endpoint.chats.length).toBe(1)
+  })
 })
 
 describe('what Docs desk has asked its endpoint before', () => {

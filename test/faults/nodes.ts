@@ -1,5 +1,5 @@
 // The nodes of a stand: real ones, in this process, so that what they open can be counted.
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { openSync, readFileSync } from 'node:fs'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -28,33 +28,27 @@ export async function startNodes(dir: string, options: RuntimeOptions): Promise<
   let count = 0
   const start = async (): Promise<FaultNode> => {
     const file = join(dir, `node-${++count}.log`)
+    // Open until this process ends: what a node that could not start still says would go to whoever has the number next.
     const logFd = openSync(file, 'a')
-    try {
-      const runtime = await createRuntime(definition, {
-        keys,
-        dataDir: dir,
-        port: 0,
-        logLevel: 'warn',
-        logFd,
-        drainDeadlineMs: 1000,
-        // That the machine is busy with other things is no fault of a backend's.
-        maxLoopDelayMs: 10_000,
-        worker: { concurrency: 20, pollMs: 500, leaseMs: 6000, hungAfterMs: 5000 },
-        ...options,
-      })
-      const { url } = await runtime.listen()
-      return {
-        url,
-        origin: new URL(url).origin,
-        log: () => readFileSync(file, 'utf8'),
-        async [Symbol.asyncDispose]() {
-          await runtime.close()
-          closeSync(logFd)
-        },
-      }
-    } catch (error) {
-      closeSync(logFd)
-      throw error
+    const runtime = await createRuntime(definition, {
+      keys,
+      dataDir: dir,
+      port: 0,
+      logLevel: 'warn',
+      logFd,
+      drainDeadlineMs: 1000,
+      // That the machine is busy with other things is no fault of a backend's.
+      maxLoopDelayMs: 10_000,
+      // Leases outlive every fault, so that what runs on after one is the same attempt.
+      worker: { concurrency: 20, pollMs: 500, leaseMs: 20_000, hungAfterMs: 15_000 },
+      ...options,
+    })
+    const { url } = await runtime.listen()
+    return {
+      url,
+      origin: new URL(url).origin,
+      log: () => readFileSync(file, 'utf8'),
+      [Symbol.asyncDispose]: () => runtime.close(),
     }
   }
   await using started = new AsyncDisposableStack()

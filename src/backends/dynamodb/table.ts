@@ -303,8 +303,8 @@ export class DynamodbTable {
 
 /** What has a status came from a server; what has none, and is no mistake of ours, from a connection. */
 function saysOf(error: unknown): 'away' | 'there' | 'nothing' {
-  const { $metadata, name } = error as { $metadata?: { httpStatusCode?: number }; name?: string }
-  if ($metadata?.httpStatusCode !== undefined) return 'there'
+  const { $metadata, name = '' } = error as { $metadata?: { httpStatusCode?: number }; name?: string }
+  if ($metadata?.httpStatusCode !== undefined || BUSY.includes(name)) return 'there'
   return name === 'CredentialsProviderError' ? 'nothing' : 'away'
 }
 
