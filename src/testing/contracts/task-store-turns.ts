@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { ClaimedTask } from '../../ports/task-store.ts'
+import type { ClaimedTask, NewTask } from '../../ports/task-store.ts'
 import type { TestRunner } from './suite.ts'
 import { bytes, SHORT_MS, type TaskBench } from './task-bench.ts'
 
@@ -73,7 +73,7 @@ export function taskStoreTurns(test: TestRunner['test'], bench: () => TaskBench)
   })
 
   test('of tasks of one owner the one of less weight waits longer, however both became ready', async () => {
-    const { store, owner, pass } = given()
+    const { store, owner, pass, add, sweep } = bench()
     await fill()
     // Told apart by so much that nothing a slow machine does between two calls changes their order.
     const pair = async (more: Partial<NewTask> = {}): Promise<string[]> => {
