@@ -27,7 +27,9 @@ const use = (startMs: number, tookMs: number, code = 'ok', text?: string): Recor
   code,
   ...(text === undefined ? {} : { text }),
 })
-const well = [use(5000, 10), use(ENDED + 1000, 10), use(ENDED + 2000, 10)]
+/** What a use takes while all is well. */
+const USUAL = 10
+const well = [use(5000, USUAL), use(ENDED + 1000, 10), use(ENDED + 2000, 10)]
 const problemsOf = (records: readonly Record[], cell: Cell, fault: FaultName = 'refused'): readonly string[] =>
   judge(
     'taskStart',
@@ -41,6 +43,12 @@ const refused = use(12_000, 100, 'state_unavailable')
 describe('a cell holds', () => {
   test.each<[string, Cell, Record[]]>([
     ['works, and it works', { gone: 'works' }, [use(12_000, 100)]],
+    [
+      'works, later than it should by what the machine took before',
+      { gone: 'works' },
+      [use(6000, 400), use(12_000, 2800)],
+    ],
+    ['works, in a time of its own', { gone: 'works', withinMs: 5000 }, [use(12_000, 5000)]],
     ['is refused, and is refused in time', REFUSED, [refused, use(13_000, BOUND, 'state_unavailable')]],
     [
       'is refused, and is refused until shortly after the fault',
@@ -68,7 +76,7 @@ describe('a cell does not hold', () => {
       [refused, use(13_000, 10, 'internal_error')],
       /something else during/,
     ],
-    ['is refused, but late', REFUSED, [use(12_000, BOUND + 11, 'state_unavailable')], /took too long/],
+    ['is refused, but late', REFUSED, [use(12_000, BOUND + USUAL + 1, 'state_unavailable')], /took too long/],
     ['is refused, but works: then nothing was broken', REFUSED, [refused, use(13_000, 10)], /worked during the fault/],
     [
       'is refused, and for too long after the fault',
@@ -87,7 +95,7 @@ describe('a cell does not hold', () => {
     [
       'waits, and for too long after the fault',
       { gone: 'waits' },
-      [use(12_000, 8000 + RECOVER + BOUND + 11)],
+      [use(12_000, 8000 + RECOVER + BOUND + USUAL + 1)],
       /took too long/,
     ],
     [

@@ -28,6 +28,9 @@ export const redis: Backend = {
       gone: { fails: 'ok and state_unavailable' },
       words: '`state_unavailable`, unless the node follows the same already',
     },
-    news: { gone: { fails: 'unheard' } },
+    news: { gone: { fails: 'unheard' }, words: 'not heard; all that is followed is told anew afterwards' },
+    cached: { gone: 'works', words: 'works, of what lies in memory' },
+    cachedByTag: { gone: 'works', words: 'is computed each time' },
+    invalidate: UNAVAILABLE,
   },
 }
