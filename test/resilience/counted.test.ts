@@ -8,7 +8,10 @@ const status = (code: number, headers = {}): Error => Object.assign(new Error(`$
 async function stateAfter(error: unknown): Promise<string | undefined> {
   const { guards } = guardsAt()
   const api = plain({ breaker: { consecutiveFailures: 1 } })
-  await guards.use(api, () => Promise.reject(error as Error), {}, {}).catch(() => undefined)
+  const work = (): never => {
+    throw error
+  }
+  await expect(guards.use(api, work, {}, {})).rejects.toBe(error)
   return guards.list()[0]!.breaker
 }
 
