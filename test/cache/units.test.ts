@@ -159,6 +159,28 @@ test('who computes for longer than a lease keeps the lead', async () => {
   expect(work.count).toBe(1)
 })
 
+test('who follows a leader that never ends computes when the flight is overdue', async () => {
+  const clock = new FakeClock()
+  const shared = { state: new MemoryStateStore(clock), bus: new MemoryEventBus() }
+  await using one = await TestNode.start(shared, { clock })
+  await using two = await TestNode.start(shared, { clock })
+  const asked = entry('a', { maxFlightMs: 3_000 })
+  const stuck = new Work()
+  const never = one.get(asked, stuck.compute)
+  await eventually(() => stuck.count).toBe(1)
+  let got: number | undefined
+  const following = [two.get(asked, () => 2), two.get(asked, () => 3)].map((one) => one.then((value) => (got = value)))
+  // The leader's lease and bound, and the follower's wait.
+  await eventually(() => clock.sleeping).toBe(3)
+  await clock.advance(2_900)
+  expect(got).toBeUndefined()
+  await clock.advance(200)
+  expect(new Set(await Promise.all(following))).toEqual(new Set([2]))
+  expect(two.told.of('unled')).toBe(1)
+  stuck.finish(1)
+  expect(await never).toBe(1)
+})
+
 test('a process that is alone caches in memory, with tags, flights and all', async () => {
   const clock = new FakeClock()
   await using one = await TestNode.start(undefined, { clock })
