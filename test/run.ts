@@ -124,6 +124,11 @@ const STAGES: Stage[] = [
     run: () => program('conformance (cluster)', 'test/conformance/run.ts', '--cluster'),
   },
   {
+    name: 'faults',
+    about: 'every feature while the way to a backend of it is broken: one fault for each backend',
+    run: () => program('faults', 'test/faults/run.ts', '--short'),
+  },
+  {
     name: 'chaos',
     about: 'tasks on real stores and brokers while everything breaks, and broken builds that must be found',
     run: () => program('chaos', 'test/chaos/short.ts'),

@@ -1,14 +1,14 @@
 import type { EmbeddingModelV4, EmbeddingModelV4Middleware, EmbeddingModelV4Result } from '@ai-sdk/provider'
 import { partitionOf, type Cache, type CacheEntry } from '../cache/cache.ts'
-import type { Codec } from '../cache/codec.ts'
-import type { Call } from '../kernel/call.ts'
 import { currentCall, needCurrentCall } from '../kernel/current-call.ts'
 import { callKey } from './call-key.ts'
-import { guarded, orAborted } from './guarded.ts'
+import { EmbeddingBatch, type Coming, type Embedded } from './embedding-batch.ts'
+import { guarded } from './guarded.ts'
 import { metered, tell, type Metered } from './meter.ts'
-import { checkModelOptions, type EmbeddingModelOptions } from './options.ts'
-import { estimateTokens, inputOnly } from './usage.ts'
-import { fromVectorBytes, toFloat32, toVectorBytes, type KeptVector } from './vectors.ts'
+import { checkModelOptions, isTagged, type EmbeddingModelOptions } from './options.ts'
+import { callerSignal } from './caller-signal.ts'
+import { estimateTokens, inputOnly, saidTokens } from './usage.ts'
+import { toFloat32, type KeptVector } from './vectors.ts'
 
 type Params = Parameters<EmbeddingModelV4['doEmbed']>[0]
 
@@ -17,7 +17,6 @@ needCurrentCall()
 
 /** Label of these values among all that is cached. */
 const CACHE = 'embedding'
-const VECTORS: Codec<KeptVector> = { encode: toVectorBytes, decode: fromVectorBytes, isDense: true }
 
 /**
  * A middleware for embedding models of the AI SDK (`wrapEmbeddingModel`), for use in the handlers of a server: calls are guarded
@@ -32,8 +31,7 @@ const VECTORS: Codec<KeptVector> = { encode: toVectorBytes, decode: fromVectorBy
 export function embeddingModelMiddleware(options: EmbeddingModelOptions = {}): EmbeddingModelV4Middleware {
   checkModelOptions('embeddingModelMiddleware', options, [])
   const { cache: kept, dependency, prices } = options
-  /** Texts that are being embedded on this node, by cache and key. */
-  const coming = new WeakMap<Cache, Map<string, Promise<KeptVector>>>()
+  const coming = new WeakMap<Cache, Coming>()
 
   /** Calls the model. */
   const embed = async (
@@ -41,153 +39,77 @@ export function embeddingModelMiddleware(options: EmbeddingModelOptions = {}): E
     model: EmbeddingModelV4,
     params: Params,
     signal: AbortSignal | undefined,
-  ): Promise<{ result: EmbeddingModelV4Result; vectors: KeptVector[] }> => {
+  ): Promise<Embedded> => {
     const { values } = params
     const call = (own: AbortSignal | undefined): PromiseLike<EmbeddingModelV4Result> =>
       model.doEmbed(own === undefined ? params : { ...params, abortSignal: own })
     const estimate = (): number => estimateTokens(values)
-    const {
-      value: result,
-      tokens,
-      ms,
-    } = await metered(of, estimate, signal, async (spend) => {
+    const { value, tokens, ms } = await metered(of, estimate, signal, async (spend) => {
       const given = await (dependency === undefined ? call(signal) : guarded(dependency, true, signal, call))
-      spend(inputOnly(given.usage?.tokens ?? estimate()))
+      spend(inputOnly(saidTokens(given.usage?.tokens) ?? estimate()))
       return given
     })
-    const characters = Math.max(
-      1,
-      values.reduce((sum, { length }) => sum + length, 0),
-    )
-    const vectors = result.embeddings.map((vector, index) => ({
-      vector,
-      tokens: (tokens.input * (values[index]?.length ?? 0)) / characters,
+    const characters = values.reduce((sum, { length }) => sum + length, 0)
+    const vectors = value.embeddings.map((vector, index) => ({
+      vector: toFloat32(vector),
+      tokens: (tokens.input * (values[index]?.length ?? 0)) / Math.max(1, characters),
       ms: ms / values.length,
     }))
-    return { result, vectors }
-  }
-
-  /** The embeddings of some different texts, of which only the missing ones are computed. */
-  const embedMissing = async (
-    of: Metered & { readonly call: Call },
-    entries: ReadonlyMap<string, CacheEntry>,
-    model: EmbeddingModelV4,
-    params: Params,
-    signal: AbortSignal,
-  ): Promise<EmbeddingModelV4Result> => {
-    const { cache } = of.call.services
-    const texts = [...entries.keys()]
-    const slots = await cache.lookup([...entries.values()], VECTORS)
-    const slotOf = new Map(texts.map((text, index) => [text, slots[index]!]))
-    const vectors = new Map<string, KeptVector>()
-    for (const [text, { found }] of slotOf)
-      if (found !== undefined && hasLength(found.value, params.dimensions)) vectors.set(text, found.value)
-    let hits = [...vectors.keys()]
-    const flights = coming.get(cache) ?? new Map<string, Promise<KeptVector>>()
-    coming.set(cache, flights)
-    const nameOf = (text: string): string => nameOfEntry(entries.get(text)!)
-    let last: EmbeddingModelV4Result | undefined
-    let tokens = 0
-
-    const compute = async (missing: readonly string[]): Promise<void> => {
-      if (missing.length === 0) return
-      const work = embed(of, model, { ...params, values: [...missing] }, signal)
-      const each = new Map(missing.map((text, index) => [text, pick(work, index, missing.length)]))
-      for (const [text, vector] of each) flights.set(nameOf(text), vector)
-      try {
-        const { result } = await work
-        last = result
-        tokens += result.usage?.tokens ?? 0
-        await Promise.all(
-          Array.from(each, async ([text, vector]) => {
-            vectors.set(text, await vector)
-            await slotOf.get(text)!.store(vectors.get(text)!)
-          }),
-        )
-      } finally {
-        for (const [text, vector] of each) if (flights.get(nameOf(text)) === vector) flights.delete(nameOf(text))
-      }
-    }
-
-    const missing = texts.filter((text) => !vectors.has(text))
-    const waited = missing.filter((text) => flights.has(nameOf(text)))
-    const joined = waited.map((text) => flights.get(nameOf(text))!)
-    await compute(missing.filter((text) => !waited.includes(text)))
-    const settled = await Promise.allSettled(joined.map((vector) => orAborted(vector, signal)))
-    settled.forEach((one, index) => one.status === 'fulfilled' && vectors.set(waited[index]!, one.value))
-    signal.throwIfAborted()
-    tellOf(
-      of,
-      'waited',
-      settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])),
-    )
-    // What another call has failed to embed is this one's to embed.
-    await compute(waited.filter((text) => !vectors.has(text)))
-    // A model that gives vectors of another length than before is another model under the same name.
-    const length = last?.embeddings[0]?.length
-    const others = texts.filter((text) => vectors.get(text)!.vector.length !== (length ?? lengthOf(vectors, texts[0]!)))
-    if (others.length > 0) {
-      const again = length === undefined ? texts : others
-      hits = hits.filter((text) => !again.includes(text))
-      await compute(again)
-    }
-    tellOf(
-      of,
-      'cached',
-      hits.map((text) => vectors.get(text)!),
-    )
-    return {
-      embeddings: params.values.map((text) => toFloat32(vectors.get(text)!.vector)),
-      usage: { tokens },
-      warnings: last?.warnings ?? [],
-      ...(last?.response !== undefined && { response: last.response }),
-      providerMetadata: { ...last?.providerMetadata, holdfast: { cachedTexts: hits.length } },
-    }
+    return { result: value, vectors }
   }
 
   return {
     specificationVersion: 'v4',
     async wrapEmbed({ model, params }): Promise<EmbeddingModelV4Result> {
       const call = currentCall()
-      const of: Metered = { call, operation: 'embed', modelId: model.modelId, prices }
-      const partition = call && kept && partitionOf(call.principal, kept.scope)
-      if (partition === undefined) return (await embed(of, model, params, signalOf(call, params))).result
-      const { ttlMs, tags, version } = kept!
       const { provider, modelId } = model
+      const of: Metered = { call, operation: 'embed', modelId, prices }
+      const partition = call && kept && partitionOf(call.principal, kept.scope)
+      if (partition === undefined) return (await embed(of, model, params, callerSignal(call, params))).result
+      const { ttlMs, tags, version } = kept!
       const entries = new Map(
         params.values.map((text): [string, CacheEntry] => {
           const key = callKey({ operation: 'embed', provider, modelId, params: { ...params, values: [text] } })
           return [text, { cache: CACHE, key, partition, ttlMs, tags, version }]
         }),
       )
-      return embedMissing({ ...of, call: call! }, entries, model, params, signalOf(call, params)!)
+      const signal = callerSignal(call!, params)
+      const { cache } = call!.services
+      const batch = new EmbeddingBatch({
+        cache,
+        entries,
+        // Of what may be invalidated meanwhile each batch embeds its own.
+        coming: isTagged(tags) ? new Map<string, Promise<KeptVector>>() : comingOf(coming, cache),
+        dimensions: params.dimensions,
+        signal,
+        embed: (values) => embed(of, model, { ...params, values }, signal),
+      })
+      await batch.run()
+      tellSpared(of, 'cached', batch.hits, batch)
+      tellSpared(of, 'waited', batch.waited, batch)
+      const { last, usedTokens: tokens } = batch
+      return {
+        // One text may stand there twice, and be waited for by another batch.
+        embeddings: params.values.map((text) => batch.of(text).vector.slice()),
+        usage: { tokens },
+        warnings: last?.warnings ?? [],
+        ...(last?.response !== undefined && { response: last.response }),
+        providerMetadata: { ...last?.providerMetadata, holdfast: { cachedTexts: batch.hits.length } },
+      }
     },
   }
 }
 
-const nameOfEntry = ({ partition, key }: CacheEntry): string => `${partition} ${String(key)}`
-const hasLength = ({ vector }: KeptVector, length: number | undefined): boolean =>
-  length === undefined || vector.length === length
-const lengthOf = (vectors: ReadonlyMap<string, KeptVector>, text: string): number => vectors.get(text)!.vector.length
-
-function signalOf(call: Call | undefined, { abortSignal }: Params): AbortSignal | undefined {
-  if (call === undefined) return abortSignal
-  return abortSignal === undefined ? call.signal : AbortSignal.any([call.signal, abortSignal])
-}
-
-/** One of the vectors that come; who waits for it alone need not know of the others. */
-function pick(work: Promise<{ vectors: KeptVector[] }>, index: number, count: number): Promise<KeptVector> {
-  const vector = work.then(({ vectors }) => {
-    if (vectors.length !== count) throw new Error(`Expected ${count} embeddings, but the model gave ${vectors.length}.`)
-    return vectors[index]!
-  })
-  vector.catch(() => undefined) // told by the work itself
-  return vector
+function comingOf(all: WeakMap<Cache, Coming>, cache: Cache): Coming {
+  let coming = all.get(cache)
+  if (coming === undefined) all.set(cache, (coming = new Map<string, Promise<KeptVector>>()))
+  return coming
 }
 
 /** Tells what was not computed. */
-function tellOf(of: Metered, outcome: 'cached' | 'waited', vectors: readonly KeptVector[]): void {
-  if (vectors.length === 0) return
+function tellSpared(of: Metered, outcome: 'cached' | 'waited', texts: readonly string[], batch: EmbeddingBatch): void {
+  if (texts.length === 0) return
+  const vectors = texts.map((text) => batch.of(text))
   const tokens = Math.round(vectors.reduce((sum, one) => sum + one.tokens, 0))
   const ms = vectors.reduce((sum, one) => sum + one.ms, 0)
   tell(of, outcome, inputOnly(tokens), ms)

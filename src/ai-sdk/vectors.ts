@@ -30,8 +30,9 @@ export function fromVectorBytes(bytes: Uint8Array): KeptVector {
   if (bytes.byteLength % FLOAT_BYTES !== 0 || bytes.byteLength <= HEAD_FLOATS * FLOAT_BYTES)
     throw new RangeError(`${bytes.byteLength} bytes are no embedding.`)
   // A copy: floats must begin at a multiple of four, and bytes of a cache are not for changing.
-  const copy = Buffer.from(bytes)
-  const aligned = new Uint8Array(isLittle ? copy : copy.swap32())
-  const [tokens, ms, ...vector] = new Float32Array(aligned.buffer, 0, aligned.byteLength / FLOAT_BYTES)
-  return { vector, tokens: tokens!, ms: ms! }
+  const copy = new Uint8Array(bytes)
+  if (!isLittle) Buffer.from(copy.buffer).swap32()
+  const floats = new Float32Array(copy.buffer)
+  const vector = Array.from(floats.subarray(HEAD_FLOATS))
+  return { vector, tokens: floats[0]!, ms: floats[1]! }
 }

@@ -39,6 +39,13 @@ export interface NamedArtifact extends ArtifactInfo {
   readonly uri: string
 }
 
+/** A record names a value that is not in the store. That it can be reached now makes no difference: it does not come back. */
+export class ValueGone extends HoldfastError {
+  constructor(key: string) {
+    super('backend_failed', `The artifact store has no value ${key}, which a task's records name.`)
+  }
+}
+
 /** Artifacts of a runtime: what callers are given links to, and values that are too big for a task's records. */
 export class Artifacts {
   readonly #options: ArtifactsOptions
@@ -134,12 +141,11 @@ export class Artifacts {
 
   /**
    * Reads a value of a task's records.
-   * @throws {HoldfastError} `backend_failed` where it is gone: a record names it, so it must be there.
+   * @throws {ValueGone} where it is not there.
    */
   async getValue(key: string): Promise<Uint8Array> {
     const found = key.startsWith('value/') ? await (await this.store()).get(key) : undefined
-    if (found === undefined || found === 'beyond')
-      throw new HoldfastError('backend_failed', `The artifact store has no value ${key}, which a task's records name.`)
+    if (found === undefined || found === 'beyond') throw new ValueGone(key)
     return wholeOf(found)
   }
 

@@ -29,7 +29,8 @@ export function checkTasksUrl(url: string, name: string): void {
  *
  * @param options.forMigration opens it whatever its schema is like. Default false
  * @throws {HoldfastError} `invalid_option` for a URL that can't be used; `backend_mismatch` for a schema that is not the one
- * needed, with what to do; what else the backend throws where it can't be opened.
+ * needed, with what to do; `backend_failed` where it can't be reached: what can't look whether the schema is the right one does not
+ * start, and whoever started it (Kubernetes, systemd, Compose) starts it again.
  */
 export async function openTaskStore(
   url: string,
@@ -37,6 +38,20 @@ export async function openTaskStore(
   { forMigration = false }: { forMigration?: boolean } = {},
 ): Promise<TaskStore & TaskAdmin> {
   checkTasksUrl(url, 'The tasks URL')
+  try {
+    return await open(url, clock, forMigration)
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.code !== 'backend_failed') throw error
+    const why = reasonOf(error.cause) ?? error.message
+    throw new HoldfastError(
+      'backend_failed',
+      `The tasks URL ${shownTasksUrl(url)} can't be reached: ${why}. Start this again when it can.`,
+      { cause: error },
+    )
+  }
+}
+
+async function open(url: string, clock: Clock, forMigration: boolean): Promise<TaskStore & TaskAdmin> {
   if (isSqliteUrl(url)) return (await import('../backends/sqlite/task-store.ts')).openSqlite(url, { forMigration })
   if (isPostgresUrl(url)) return (await import('../backends/postgres/open.ts')).openPostgres(url, { forMigration })
   const { openDynamodbTasks } = await import('../backends/dynamodb/task-store.ts')
@@ -53,6 +68,13 @@ export async function openTaskStore(
     await store.close()
     throw error
   }
+}
+
+/** What a driver's error says; of an attempt at several addresses, the first's. */
+function reasonOf(cause: unknown): string | undefined {
+  if (!(cause instanceof Error)) return undefined
+  const { message, errors } = cause as Error & { errors?: unknown[] }
+  return message === '' ? reasonOf(errors?.[0]) : message.replace(/\.$/, '')
 }
 
 /** A tasks URL without its secrets, for people. */

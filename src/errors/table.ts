@@ -327,16 +327,17 @@ export const ERRORS = {
     'The state that nodes share cannot be reached now, and the request needs it.',
     'Try again after `retryAfterMs`.',
   ),
+  // Answered 200: the node is well, and a balancer must not take it out for what lies behind it.
   dependency_unavailable: wire(
     RPC_OVERLOADED,
-    503,
+    200,
     true,
     'Something outside that the request needs is left alone for now: too many calls of it have failed, or as many are under way as may be.',
     'Try again after `retryAfterMs`. `data.dependency` names it; its operator sees why in the metrics of dependencies.',
   ),
   dependency_timeout: wire(
     RPC_TIMEOUT,
-    504,
+    200,
     false,
     'Something outside that the request needs did not answer in time. Whether it has done what it was asked for is not known.',
     'Try again where doing it twice does no harm. `timeoutMs` of the dependency is the time that it has.',

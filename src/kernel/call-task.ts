@@ -177,7 +177,7 @@ async function insist<T>({ services, signal, operation }: Invocation, work: () =
       return await work()
     } catch (error) {
       services.telemetry.failure(operation, 'The store of tasks could not be asked.', error)
-      await services.clock.sleep(READ_AGAIN_MS, signal)
+      await services.clock.sleep(READ_AGAIN_MS * (0.5 + Math.random()), signal)
     }
   }
 }

@@ -151,6 +151,14 @@ const OUTSIDE_FAILURES: ReadonlySet<string> = new Set([
   'cost_above_limit',
 ])
 
+/** Of an error that is not meant for the model, as much as helps it. */
+function whatFailed(error: unknown): string {
+  if (error instanceof BadResult) return 'returned a result that it may not return'
+  if (error instanceof HoldfastError && error.code === 'backend_failed')
+    return 'could not reach a store that it needs; try again in some seconds'
+  return 'failed unexpectedly'
+}
+
 /** A thrown error is a result that the model reads; only a `ToolError`'s message is meant for it. */
 export function failed(call: Call, tool: ToolDefinition, error: unknown): Outcome {
   if (error instanceof ToolError) return toolFailure(error.message)
@@ -164,11 +172,7 @@ export function failed(call: Call, tool: ToolDefinition, error: unknown): Outcom
     return toolFailure(`${error.message} (request ${call.requestId})`)
   const { telemetry } = call.services
   if (!call.isDone) telemetry.failure(call.operation, `The tool "${tool.name}" failed.`, error)
-  return toolFailure(
-    error instanceof BadResult
-      ? `The tool "${tool.name}" returned a result that it may not return (request ${call.requestId}).`
-      : `The tool "${tool.name}" failed unexpectedly (request ${call.requestId}).`,
-  )
+  return toolFailure(`The tool "${tool.name}" ${whatFailed(error)} (request ${call.requestId}).`)
 }
 
 /** MCP 2026-07-28, tools: a value in the arguments needs its header, and the header must say the same. */

@@ -232,7 +232,10 @@ export interface SweepOptions {
   readonly crashBackoffMs: number
   /** Ready tasks that are older than this are rung for again. */
   readonly overdueMs: number
-  /** Leaves leases alone that have run out: their owners could not renew them, and are given time to. */
+  /**
+   * Leaves leases alone that have run out, and attended tasks that are over: their owners could not renew them, and are given
+   * time to.
+   */
   readonly sparesLeases?: boolean
 }
 

@@ -114,8 +114,6 @@ export class Attempt extends Timed {
   /** It is here. */
   rest(): void {
     if (this.#stage === 'reading') this.#stage = 'resting'
-    if (this.#isInPlace) this.#watch()
-    else this.host.timers.remove(this)
   }
 
   /** What it kept its place for has ended. */

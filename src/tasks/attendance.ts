@@ -3,6 +3,8 @@ import type { TaskStore } from '../ports/task-store.ts'
 
 /** A task that nobody waits for ends after so long; who waits says so three times as often. */
 const ATTENDANCE_MS = 60_000
+/** After a failure it is said again soon: sweepers wait for it only some seconds once the store is back. */
+const AGAIN_MS = 1_000
 
 /** Keeps the tasks alive that calls on this node wait for: all of them in one statement. */
 export class Attendance {
@@ -48,17 +50,20 @@ export class Attendance {
   }
 
   async #run(): Promise<void> {
+    let waitMs = ATTENDANCE_MS / 3
     while (!this.#stop.signal.aborted) {
       try {
-        await this.#clock.sleep(ATTENDANCE_MS / 3, this.#stop.signal)
+        await this.#clock.sleep(waitMs, this.#stop.signal)
       } catch {
         break // closed
       }
       if (this.#attended.size === 0) break
       try {
         await this.#store.attend([...this.#attended.keys()], ATTENDANCE_MS)
+        waitMs = ATTENDANCE_MS / 3
       } catch (error) {
         this.#onError(error)
+        waitMs = AGAIN_MS * (0.5 + Math.random())
       }
     }
     this.#running = undefined

@@ -1,8 +1,10 @@
 import { artifactsNamedIn } from '../artifacts/keys.ts'
-import type { Artifacts } from '../artifacts/artifacts.ts'
+import { ValueGone, type Artifacts } from '../artifacts/artifacts.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Entry } from '../kernel/request-state.ts'
 import { fromEntryValue, fromValueKey, toEntryValue, toValueKey } from './payload.ts'
+import type { Clock } from '../ports/clock.ts'
+import { persistently } from './persistent.ts'
 import type { Attempt, AttemptTask } from './worker.ts'
 
 /** A value up to this lies in the journal; a bigger one lies among the artifacts, and the journal has its key. */
@@ -10,21 +12,31 @@ const INLINE_BYTES = 64 * 1024
 /** Most that one task may record: an attempt has all of it in memory. */
 const MAX_BYTES = 64 * 1024 * 1024
 
-/** What a task has put on record of steps and sleeps, and puts there: big values lie in the artifact store. */
+/** What a {@link Journal} works with. */
+export interface JournalParts {
+  readonly attempt: Attempt<AttemptTask>
+  readonly owner: string
+  /** `undefined` where nodes have no artifact store in common: then values of any size lie in the journal. */
+  readonly artifacts: Artifacts | undefined
+  readonly clock: Clock
+  /** Of the attempt: what waits for a store that is away ends with it. */
+  readonly signal: AbortSignal
+  readonly onError: (error: unknown) => void
+}
+
+/**
+ * What a task has put on record of steps and sleeps, and puts there: big values lie in the artifact store. While that is away they
+ * are waited for as long as the attempt has time: to fail would cost the task an attempt for what it has no part in.
+ */
 export class Journal {
-  readonly #attempt: Attempt<AttemptTask>
-  readonly #owner: string
-  readonly #artifacts: Artifacts | undefined
+  readonly #parts: JournalParts
   #bytes = 0
 
-  /** @param artifacts `undefined` where nodes have no artifact store in common: then values of any size lie in the journal. */
-  constructor(attempt: Attempt<AttemptTask>, owner: string, artifacts: Artifacts | undefined) {
-    this.#attempt = attempt
-    this.#owner = owner
-    this.#artifacts = artifacts
+  constructor(parts: JournalParts) {
+    this.#parts = parts
   }
 
-  /** What is on record. @throws {HoldfastError} `backend_failed` where a value can't be read now. */
+  /** What is on record. @throws {ValueGone}, or the reason of the attempt's signal. */
   read({ journal }: AttemptTask): Promise<Entry[]> {
     return Promise.all(
       journal.flatMap(({ kind, name, value }) => (kind === 'step' ? [this.#readValue(name, value!)] : [])),
@@ -33,13 +45,14 @@ export class Journal {
 
   async #readValue(name: string, value: Uint8Array): Promise<Entry> {
     const key = fromValueKey(value)
-    const bytes = key === undefined ? value : await this.#store().getValue(key)
+    const bytes = key === undefined ? value : await this.#insist(() => this.#store().getValue(key))
     this.#bytes += bytes.length
     return fromEntryValue(name, bytes)
   }
 
   #store(): Artifacts {
-    if (this.#artifacts !== undefined) return this.#artifacts
+    const { artifacts } = this.#parts
+    if (artifacts !== undefined) return artifacts
     throw new HoldfastError(
       'invalid_option',
       'A task has values in an artifact store, and this worker has none: set HOLDFAST_ARTIFACTS_URL as on the others.',
@@ -48,7 +61,7 @@ export class Journal {
 
   /**
    * Puts an entry on record. `false`: the task is another's.
-   * @throws {HoldfastError} `journal_too_large`, and what the artifact store throws.
+   * @throws {HoldfastError} `journal_too_large`, or the reason of the attempt's signal.
    */
   async record(entry: Entry): Promise<boolean> {
     const value = toEntryValue(entry)
@@ -58,11 +71,34 @@ export class Journal {
         `The step ${JSON.stringify(entry[0])} has ${value.length} bytes, after ${this.#bytes} on record; a task may record ${MAX_BYTES}. Put big results into ctx.artifacts, and record their links.`,
       )
     this.#bytes += value.length
-    const named = artifactsNamedIn(Buffer.from(value.buffer, value.byteOffset, value.length).toString(), this.#owner)
-    const { task } = this.#attempt
-    if (this.#artifacts === undefined || value.length <= INLINE_BYTES)
-      return (await this.#attempt.recordStep(entry[0], value, named)) !== 'lost'
-    const key = await this.#artifacts.putValue({ owner: this.#owner, taskId: task.id, fence: task.fence }, value)
-    return (await this.#attempt.recordStep(entry[0], toValueKey(key), [key, ...named])) !== 'lost'
+    const { attempt, owner, artifacts } = this.#parts
+    const named = artifactsNamedIn(Buffer.from(value.buffer, value.byteOffset, value.length).toString(), owner)
+    const { id: taskId, fence } = attempt.task
+    if (artifacts === undefined || value.length <= INLINE_BYTES)
+      return (await attempt.recordStep(entry[0], value, named)) !== 'lost'
+    // Each try has a key of its own: what one that failed has written after all is collected.
+    const key = await this.#insist(() => artifacts.putValue({ owner, taskId, fence }, value))
+    return (await attempt.recordStep(entry[0], toValueKey(key), [key, ...named])) !== 'lost'
+  }
+
+  /** Does something with the store until that is there. */
+  async #insist<T>(work: () => Promise<T>): Promise<T> {
+    const { clock, signal, onError } = this.#parts
+    const tried = await persistently(
+      clock,
+      signal,
+      () =>
+        work().then(
+          (value) => ({ value }),
+          (error: unknown) => {
+            if (error instanceof HoldfastError && error.code === 'backend_failed' && !(error instanceof ValueGone))
+              throw error
+            return { error }
+          },
+        ),
+      onError,
+    )
+    if ('error' in tried) throw tried.error
+    return tried.value
   }
 }

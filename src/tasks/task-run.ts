@@ -89,7 +89,6 @@ export class TaskRun implements Call, ReplayHost {
       client: caller.client,
     }
     const asks = task.journal.filter(({ kind }) => kind === 'ask')
-    this.#journal = new Journal(attempt, this.#owner, services.artifacts)
     this.#names = new Set(task.journal.map(({ name }) => name))
     this.#answers = new Map(asks.flatMap(({ name, value }) => (value === undefined ? [] : [[name, fromAnswer(value)]])))
     this.asked = asks.flatMap(({ name }) => (isOwnName(name) ? [] : [name]))
@@ -102,6 +101,15 @@ export class TaskRun implements Call, ReplayHost {
       attempt: task.attempts + task.crashes + 1,
       protocolVersion: caller.revision,
       traceparent: caller.traceparent,
+    })
+    this.#journal = new Journal({
+      attempt,
+      owner: this.#owner,
+      artifacts: services.artifacts,
+      clock: services.clock,
+      signal: this.signal,
+      onError: (error) =>
+        services.telemetry.failure(this.operation, 'A big step waits for the artifact store, which is away.', error),
     })
     const onAbort = (): void => this.#controller.abort(signal.reason)
     if (signal.aborted) onAbort()
@@ -212,7 +220,9 @@ export class TaskRun implements Call, ReplayHost {
   #isRetryable(error: unknown): boolean {
     const { retryable } = this.#parts.tool.task!
     if (retryable?.(error) === true) return true
-    return error instanceof HoldfastError && error.code !== 'handler_error' && ERRORS[error.code].retryable
+    if (!(error instanceof HoldfastError) || error.code === 'handler_error') return false
+    // A store that is away is no mistake of the handler's.
+    return error.code === 'backend_failed' || ERRORS[error.code].retryable
   }
 
   log(level: number, message: string, fields: Record<string, unknown> | undefined): void {

@@ -310,7 +310,9 @@ export function sweep(
 ): Step<'woken' | 'expired' | 'lost' | 'purged' | undefined> {
   if (isFinal(row)) return stay(row, nowMs >= row.purgeMs! ? 'purged' : undefined)
   const isLost = !sparesLeases && row.state === 'leased' && nowMs >= row.leaseUntilMs
-  const isExpired = row.expiresMs !== undefined && nowMs >= row.expiresMs
+  // Who waits for it could not say so while the store was away, and is given time to.
+  const isAttendable = sparesLeases && row.isAttended
+  const isExpired = row.expiresMs !== undefined && nowMs >= row.expiresMs && !isAttendable
   // A worker in the middle of its last moments may still end the task well.
   if (isExpired && (row.state !== 'leased' || isLost)) {
     const how = row.cancelAtMs === undefined && !row.isAttended ? expired(expiredError) : CANCELLED

@@ -164,6 +164,16 @@ describe('S3', () => {
     await store.close()
   })
 
+  test('that takes no bytes any more holds a small write up for as long as a command, not for as long as a part', async () => {
+    const store = await openArtifactStore(`${s3.url}&transferTimeoutMs=60000&commandTimeoutMs=300`, systemClock)
+    s3.process.pause()
+    const sinceMs = performance.now()
+    await expect(store.put('away/small', [Buffer.alloc(1000)], MAX)).rejects.toMatchObject({ code: 'backend_failed' })
+    expect(performance.now() - sinceMs).toBeLessThan(3000)
+    s3.process.resume()
+    await store.close()
+  })
+
   test('that cuts connections again and again gets a whole object all the same: parts are tried again', async () => {
     await using toxiproxy = await startToxiproxy()
     const link = await toxiproxy.proxy('s3', s3)

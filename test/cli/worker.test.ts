@@ -104,3 +104,24 @@ test('a server whose tools run in place has nothing for a worker to do', async (
   expect(code).toBe(1)
   expect(stderr).toContain('Give a tool the option `task`')
 })
+
+test('a worker whose slots are held by handlers that do not stop ends in order, with the exit code 1, and loses no task', async () => {
+  const deaf = new URL('deaf-fixture.ts', import.meta.url).pathname
+  const start = (): RunningCli =>
+    startCli(['worker', deaf, '--json', '--concurrency', '2'], { ...env, LOG_LEVEL: 'info' })
+  await using node = startCli(['serve', deaf, '--port', '0', '--json', '--no-worker'], env)
+  const { url } = await addressOf(node)
+  await using stuck = start()
+  expect(await call(url, 'deaf', { folder })).toContain('took too long')
+  const running = call(url, 'wait', { folder })
+  while (began().length === 0) await sleep(10)
+  const waiting = call(url, 'deaf', { folder: join(folder, 'nowhere') }) // no slot is free for it
+  await stuck.until(/hold half of the slots/)
+  writeFileSync(join(folder, 'go'), '')
+  expect(await running).toBe(`first ${stuck.child.pid}, last ${stuck.child.pid}`)
+  expect(await stuck.ended).toBe(1)
+  expect(stuck.stdout()).toContain('worker_stuck')
+  await using next = start()
+  expect(await waiting).toContain('failed')
+  expect(next.child.exitCode).toBeNull()
+}, 60_000)

@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect, type TestClient } from 'holdfast/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -9,7 +9,7 @@ import type { Settings } from '../../examples/docs-desk/settings.ts'
 import { openSqliteStore } from '../../examples/docs-desk/store/sqlite-store.ts'
 import { createDocsDesk } from '../../examples/docs-desk/docs-desk.ts'
 import { DEFAULT_LIMITS } from '../../examples/docs-desk/settings.ts'
-import { answerRequest, chatAnswer, embeddingsAnswer, type ReceivedRequest } from './support.ts'
+import { answerRequest, chatAnswer, embeddingsAnswer, sendBeginning, type ReceivedRequest } from './support.ts'
 
 const TIMEOUT_MS = 400
 /** What a desk must answer in while its endpoint is known to be away. */
@@ -20,7 +20,9 @@ interface Endpoint {
   readonly baseUrl: string
   readonly chats: ReceivedRequest[]
   readonly embedded: ReceivedRequest[]
-  state: 'up' | 'silent'
+  state: 'up' | 'silent' | 'stalling'
+  /** Called when it is asked for an answer, before it gives one. */
+  onChat: ((request: IncomingMessage) => void) | undefined
   die(): Promise<void>
   comeBack(): Promise<void>
 }
@@ -33,7 +35,9 @@ async function startEndpoint(): Promise<Endpoint> {
       void answerRequest(request, response, (call) => {
         const isChat = call.path.endsWith('/chat/completions')
         ;(isChat ? chats : embedded).push(call)
+        if (isChat) endpoint.onChat?.(request)
         if (endpoint.state === 'silent') return undefined
+        if (isChat && endpoint.state === 'stalling') return sendBeginning(response, 'Every ')
         if (isChat) return chatAnswer('Every second month [1].')
         const { input } = call.body as { input: string[] }
         return embeddingsAnswer(input.length)
@@ -54,6 +58,7 @@ async function startEndpoint(): Promise<Endpoint> {
     chats,
     embedded,
     state: 'up',
+    onChat: undefined,
     die,
     async comeBack() {
       endpoint.state = 'up'
@@ -141,6 +146,47 @@ describe('while its endpoint is dead, Docs desk', () => {
         .toBe('answer')
     },
   )
+})
+
+describe('an answer that stops in its midst', () => {
+  it('is given up when the time between two parts is over, here and at the endpoint, and is not kept', async () => {
+    const endpoint = await startEndpoint()
+    const { ask } = await openDesk(endpoint)
+    let closed = 0
+    endpoint.onChat = ({ socket }) => {
+      if (endpoint.state === 'stalling') socket.once('close', () => closed++)
+    }
+    endpoint.state = 'stalling'
+    const { kind, reason, ms } = await ask('How often is the coffee machine descaled?')
+    expect([kind, reason]).toEqual([
+      'passages',
+      `The language model did not answer: docs-desk-chat did not answer within ${TIMEOUT_MS} ms.`,
+    ])
+    expect(ms).toBeLessThan(2 * TIMEOUT_MS)
+    await expect.poll(() => closed).toBe(1)
+    endpoint.state = 'up'
+    expect((await ask('How often is the coffee machine descaled?')).kind).toBe('answer')
+    expect(endpoint.chats.length).toBe(2)
+  })
+})
+
+describe('a question whose client goes away', () => {
+  it('is ended at the endpoint too', async () => {
+    const endpoint = await startEndpoint()
+    const { client } = await openDesk(endpoint)
+    endpoint.state = 'up'
+    const leaving = new AbortController()
+    let closed = false
+    endpoint.onChat = (request) => {
+      endpoint.state = 'silent'
+      request.socket.once('close', () => (closed = true))
+      leaving.abort()
+    }
+    const asking = client.callTool('ask', { question: 'Who descales the coffee machine?' }, { signal: leaving.signal })
+    await expect(asking).rejects.toThrow()
+    await expect.poll(() => closed, { timeout: TIMEOUT_MS - 50 }).toBe(true)
+    expect(endpoint.chats.length).toBe(1)
+  })
 })
 
 describe('what Docs desk has asked its endpoint before', () => {

@@ -1,132 +1,22 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Client as Client2, StreamableHTTPClientTransport as Http2 } from '@modelcontextprotocol/client'
-import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js'
-import { StreamableHTTPClientTransport as Http1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
-import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
-import type { Pool } from 'pg'
-import { createRuntime, defineServer, type Context, type RuntimeOptions, type ServerDefinition } from 'holdfast'
-import { connect, RpcError, type ConnectOptions, type TestClient } from 'holdfast/testing'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { freePort, startServer } from '../conformance/server.ts'
+import { createRuntime, defineServer, type RuntimeOptions, type ServerDefinition } from 'holdfast'
+import { RpcError } from 'holdfast/testing'
+import { expect, test } from 'vitest'
+import { startServer } from '../conformance/server.ts'
 import { sharedServer } from '../servers/shared.ts'
 import { rabbitmqSender } from '../support/brokers.ts'
-import { BLOCKS, folderOf, writeBlocks } from './blocks.ts'
+import { BLOCKS } from './blocks.ts'
+import { blockRunner } from './run-blocks.ts'
 
-// Every block that has a name is run: here, or by a block that imports it. At the end a test holds this list to the pages.
+// Every block that has a name is run: here, in another file `run-*.test.ts`, or by a block that imports it. At the end a test
+// holds what they `use` to the pages.
 
-let written: ReturnType<typeof writeBlocks>
-let data: string
-const children = new Set<ChildProcess>()
-beforeAll(() => {
-  written = writeBlocks('docs-run')
-  data = mkdtempSync(join(tmpdir(), 'holdfast-docs-'))
-})
-afterAll(() => {
-  for (const child of children) child.kill('SIGKILL')
-  written.remove()
-  rmSync(data, { recursive: true, force: true })
-})
-
-const run = new Set<string>()
-const use = (document: string, ...files: string[]): void => files.forEach((file) => run.add(`${document} ${file}`))
-const pathOf = (document: string, file: string): string => join(written.folder, folderOf(document), file)
-
-/** The server that a block exports, with a client connected in memory. */
-async function client(document: string, file: string, options?: ConnectOptions): Promise<TestClient> {
-  const module = (await import(pathToFileURL(pathOf(document, file)).href)) as { default: ServerDefinition }
-  return connect(module.default, options)
-}
-
-/** A block that is a program: started on a free port, and ended by SIGTERM. */
-async function program(
-  document: string,
-  file: string,
-  path = '/mcp',
-): Promise<{ url: string; stop(): Promise<number | null> }> {
-  const port = await freePort()
-  const child = spawn(process.execPath, [pathOf(document, file)], {
-    env: { ...process.env, PORT: String(port), HOLDFAST_DATA_DIR: data },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  children.add(child)
-  let errors = ''
-  child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
-  const exited = once(child, 'exit')
-  const url = `http://127.0.0.1:${port}${path}`
-  for (;;) {
-    if (child.exitCode !== null) throw new Error(`${document} ${file} ended with ${child.exitCode}:\n${errors}`)
-    try {
-      await (await fetch(url, { method: 'OPTIONS' })).body?.cancel()
-      break
-    } catch {
-      await sleep(25) // nobody listens yet
-    }
-  }
-  return {
-    url,
-    async stop() {
-      child.kill('SIGTERM')
-      await exited
-      children.delete(child)
-      return child.exitCode
-    },
-  }
-}
-
-/** A connected client: what the official ones of both majors have in common. */
-interface Official {
-  readonly kind: string
-  tools(): Promise<{ name: string; inputSchema: unknown; outputSchema?: unknown }[]>
-  call(name: string, args: Record<string, unknown>, onprogress?: (step: { progress: number }) => void): Promise<object>
-  read(uri: string): Promise<object>
-  prompt(name: string, args: Record<string, string>): Promise<object>
-}
-
-/** Runs the same with the official clients: 1.x; 2.x as it comes, which speaks 2025-11-25; 2.x that looks for 2026-07-28. */
-async function eachClient(
-  url: string,
-  kinds: readonly string[],
-  use: (client: Official) => Promise<void>,
-): Promise<void> {
-  for (const kind of kinds) {
-    const info = { name: 'docs', version: '1.0.0' }
-    if (kind === '1.x') {
-      const client = new Client1(info)
-      await client.connect(new Http1(new URL(url)) as Transport)
-      await use({
-        kind,
-        tools: async () => (await client.listTools()).tools,
-        call: (name, args, onprogress) =>
-          client.callTool({ name, arguments: args }, undefined, onprogress === undefined ? {} : { onprogress }),
-        read: (uri) => client.readResource({ uri }),
-        prompt: (name, args) => client.getPrompt({ name, arguments: args }),
-      })
-      await client.close()
-    } else {
-      const client = new Client2(info, { versionNegotiation: { mode: kind === '2.x, 2026' ? 'auto' : 'legacy' } })
-      await client.connect(new Http2(new URL(url)))
-      expect(client.getProtocolEra()).toBe(kind === '2.x, 2026' ? 'modern' : 'legacy')
-      await use({
-        kind,
-        tools: async () => (await client.listTools()).tools,
-        call: (name, args, onprogress) =>
-          client.callTool({ name, arguments: args }, onprogress === undefined ? {} : { onprogress }),
-        read: (uri) => client.readResource({ uri }),
-        prompt: (name, args) => client.getPrompt({ name, arguments: args }),
-      })
-      await client.close()
-    }
-  }
-}
-const KINDS = ['1.x', '2.x, 2025', '2.x, 2026']
+const { use, pathOf, data, children, client } = blockRunner('docs-run')
 
 // Tests that the pages show.
 use('docs/getting-started.md', 'server.ts', 'server.test.ts')
@@ -194,89 +84,6 @@ test('definitions: a client of 2025-03-26 gets a link as text', async () => {
   expect(content[1]).toEqual({ type: 'text', text: 'Report of 2026-03-01: report://2026-03-01' })
 })
 
-use('docs/resilience.md', 'server.ts')
-test('resilience: a lookup is repeated, and its dependency is left alone while it is down', async () => {
-  const answers = [503, 200, 404]
-  const crm = createServer((request, response) => {
-    response.writeHead(answers.shift() ?? 500).end(`customer at ${request.url}`)
-  }).listen(0, '127.0.0.1')
-  await once(crm, 'listening')
-  process.env.CRM_URL = `http://127.0.0.1:${(crm.address() as AddressInfo).port}`
-  try {
-    await using served = await client('docs/resilience.md', 'server.ts')
-    const look = (): Promise<string> => served.callTool('customer', { number: '7/1' }).then(({ text }) => text)
-    expect(await look()).toBe('customer at /customers/7%2F1')
-    expect(await look()).toBe('There is no customer 7/1.')
-    for (let call = 0; call < 2; call++) expect(await look()).toContain('failed unexpectedly')
-    expect(await look()).toMatch(/^crm is not available now: too many calls of it have failed\. Try again in [45] s\./)
-  } finally {
-    delete process.env.CRM_URL
-    crm.closeAllConnections()
-    crm.close()
-  }
-})
-
-use('docs/resilience.md', 'crm.ts', 'llm.ts', 'database.ts')
-test('resilience: a note is added once though its first answer is lost, a score is left out, a model and a database are asked again', async () => {
-  const asked: { key: unknown; url: string; body: string }[] = []
-  const api = createServer((request, response) => {
-    let body = ''
-    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
-    request.on('end', () => {
-      const { url = '', headers } = request
-      asked.push({ key: headers['idempotency-key'], url, body })
-      const isFirst = asked.filter((one) => one.url === url).length === 1
-      if (isFirst && url.endsWith('/notes')) request.socket.resetAndDestroy()
-      else if (isFirst && url.endsWith('/completions')) response.writeHead(503).end()
-      else if (url.startsWith('/scores')) response.writeHead(500).end()
-      else {
-        const choices = [{ index: 0, message: { role: 'assistant', content: 'Short.' }, finish_reason: 'stop' }]
-        response.setHeader('content-type', 'application/json')
-        response.end(JSON.stringify({ id: '1', object: 'chat.completion', created: 1, model: 'small', choices }))
-      }
-    })
-  }).listen(0, '127.0.0.1')
-  await once(api, 'listening')
-  const url = `http://127.0.0.1:${(api.address() as AddressInfo).port}`
-  const postgres = (await sharedServer('postgres')).url
-  Object.assign(process.env, { CRM_URL: url, SCORES_URL: url, LLM_URL: url, ORDERS_URL: postgres })
-  const load = async <T>(file: string): Promise<T> =>
-    (await import(pathToFileURL(pathOf('docs/resilience.md', file)).href)) as T
-  type Crm = {
-    addNote(customer: string, text: string): Promise<void>
-    score(ctx: Context, customer: string): Promise<unknown>
-  }
-  type Database = { pool: Pool; countOrders(ctx: Context, customer: string): Promise<number> }
-  const { addNote, score } = await load<Crm>('crm.ts')
-  const { summarize } = await load<{ summarize(text: string): Promise<string> }>('llm.ts')
-  const { pool, countOrders } = await load<Database>('database.ts')
-  const runtime = await createRuntime(defineServer({ name: 'set', version: '1.0.0' }), {
-    dataDir: false,
-    logLevel: 'silent',
-  })
-  const ctx = { use: runtime.use } as Context
-  try {
-    await addNote('7', 'called')
-    const notes = asked.filter((one) => one.url.endsWith('/notes'))
-    expect(notes).toHaveLength(2)
-    expect(notes[1]).toEqual(notes[0])
-    expect(notes[0]!.key).toMatch(/.{36}/)
-    expect(await score(ctx, '7')).toBeUndefined()
-    expect(await summarize('A long text.')).toBe('Short.')
-    expect(asked.filter((one) => one.url.endsWith('/completions'))).toHaveLength(2)
-    await pool.query('CREATE TEMPORARY TABLE orders (customer text)')
-    await pool.query("INSERT INTO orders VALUES ('7'), ('7'), ('8')")
-    expect(await countOrders(ctx, '7')).toBe(2)
-    expect(runtime.dependencies.list().map(({ name }) => name)).toEqual(['scores', 'orders-db'])
-  } finally {
-    for (const name of ['CRM_URL', 'SCORES_URL', 'LLM_URL', 'ORDERS_URL']) delete process.env[name]
-    await runtime.close()
-    await pool.end()
-    api.closeAllConnections()
-    api.close()
-  }
-})
-
 use('docs/definitions.md', 'schemas.ts')
 test.each(['zod', 'arktype', 'valibot', 'json-schema'])(
   'definitions: a schema of %s is shown, and checks',
@@ -326,34 +133,6 @@ test('definitions: the argument that goes into a header is marked in the list', 
   expect((await served.callTool('query', { region: 'eu', sql: 'select 1' })).text).toBe('eu: select 1')
 })
 
-use('docs/embedding.md', 'server.ts', 'listen.ts', 'express.ts', 'fastify.ts', 'hono.ts', 'node-http.ts')
-test.each([
-  ['listen.ts', 0],
-  ['express.ts', null],
-  ['fastify.ts', null],
-  ['hono.ts', null],
-  ['node-http.ts', 0],
-])('embedding: %s serves the official clients, streams included, and ends with %s', async (file, code) => {
-  const served = await program('docs/embedding.md', file)
-  await eachClient(served.url, KINDS, async ({ tools, call }) => {
-    const steps: number[] = []
-    expect((await tools()).map(({ name }) => name)).toEqual(['greet'])
-    const result = await call('greet', { name: 'Ada' }, ({ progress }) => steps.push(progress))
-    expect(result).toMatchObject({ content: [{ type: 'text', text: 'Hello, Ada' }] })
-    expect(steps).toEqual([1])
-  })
-  if (file === 'express.ts') {
-    const metrics = await fetch(new URL('/metrics', served.url))
-    expect(await metrics.text()).toContain('gen_ai_tool_name="greet"')
-  }
-  if (file !== 'listen.ts') {
-    const hello = await fetch(new URL('/hello', served.url))
-    expect(await hello.text()).toBe('hello')
-  }
-  // Those without a handler of their own end by the signal.
-  expect(await served.stop()).toBe(code)
-})
-
 use('docs/design/telemetry.md', 'cost.ts')
 test('design: a series of our own costs less than a label set of prom-client', async () => {
   const path = pathOf('docs/design/telemetry.md', 'cost.ts')
@@ -362,45 +141,6 @@ test('design: a series of our own costs less than a label set of prom-client', a
   })
   const { promClient, own } = JSON.parse(output) as { promClient: number; own: number }
   expect(own).toBeLessThan(promClient)
-})
-
-use('docs/migrating.md', 'sdk1.ts', 'sdk2.ts', 'server.ts')
-test.each([
-  ['sdk1.ts', ['1.x', '2.x, 2025']],
-  ['sdk2.ts', KINDS],
-  ['server.ts', KINDS],
-] as const)('migrating: %s does the same for %j', async (file, kinds) => {
-  const server =
-    file === 'server.ts'
-      ? await startServer(pathOf('docs/migrating.md', file), data, new AbortController().signal)
-      : await program('docs/migrating.md', file)
-  let id = 1
-  await eachClient(server.url, kinds, async (client) => {
-    const tools = await client.tools()
-    expect(tools.map(({ name }) => name)).toEqual(['add_note', 'find_note'])
-    expect(tools[0]).toMatchObject({
-      inputSchema: { type: 'object', properties: { text: { type: 'string', minLength: 1 } }, required: ['text'] },
-      outputSchema: { type: 'object', properties: { id: { type: 'string' } } },
-    })
-    id++
-    expect(await client.call('add_note', { text: 'Feed the cat.' })).toMatchObject({
-      content: [{ type: 'text', text: `{"id":"${id}"}` }],
-      structuredContent: { id: String(id) },
-    })
-    const found = await client.call('find_note', { word: 'plants' })
-    expect(found).toMatchObject({ content: [{ type: 'text', text: 'Water the plants.' }] })
-    const missing = await client.call('find_note', { word: 'dog' })
-    expect(missing).toMatchObject({ isError: true, content: [{ type: 'text', text: 'No note holds "dog".' }] })
-    const note = { uri: 'note://1', mimeType: 'text/plain', text: 'Water the plants.' }
-    expect(await client.read('note://1')).toMatchObject({ contents: [note] })
-    const code = file === 'server.ts' ? (client.kind === '1.x' ? -32002 : -32602) : -32603
-    await expect(client.read('note://99')).rejects.toMatchObject({ code })
-    expect(await client.prompt('summarize', { topic: 'pets' })).toMatchObject({
-      messages: [{ role: 'user', content: { type: 'text', text: 'Summarize my notes on pets.' } }],
-    })
-    expect(await client.call('add_note', { text: '' })).toMatchObject({ isError: true })
-  })
-  await ('stop' in server ? server.stop() : server[Symbol.asyncDispose]())
 })
 
 use('docs/authentication.md', 'server.ts', 'opaque.ts', 'own.ts')
@@ -482,74 +222,6 @@ test('artifacts: what a handler puts is linked to, read by its caller, and kept 
   expect((await drafts.callTool('draft')).content).toMatchObject([{ type: 'resource_link', name: 'draft.txt' }])
 })
 
-use('docs/caching.md', 'server.ts', 'server.test.ts', 'both.ts')
-test('caching: what is computed once is given to others; a step belongs to one task', async () => {
-  await using shop = await client('docs/caching.md', 'server.ts')
-  const { api } = (await import(pathToFileURL(pathOf('docs/caching.md', 'server.ts')).href)) as {
-    api: { calls: number }
-  }
-  const before = api.calls
-  const summary = async (): Promise<string> => (await shop.callTool('summary', { customer: 'ada' })).text
-  expect([await summary(), await summary()]).toEqual(['1 orders, 120 in all', '1 orders, 120 in all'])
-  expect(api.calls - before).toBe(3) // the orders twice, the summary once
-  expect(await shop.request('resources/read', { uri: 'shop://terms' })).toMatchObject({ cacheScope: 'public' })
-  await using digests = await client('docs/caching.md', 'both.ts')
-  const send = async (reader: string): Promise<string> =>
-    (await digests.callTool('digest', { text: 'abc', reader })).text
-  expect([await send('ada'), await send('bob')]).toEqual(['ada: 1 3', 'bob: 1 3'])
-  const { counts } = (await import(pathToFileURL(pathOf('docs/caching.md', 'both.ts')).href)) as {
-    counts: { embedded: number; sent: number }
-  }
-  expect(counts).toEqual({ embedded: 1, sent: 2 })
-})
-
-use('docs/llm-cost.md', 'server.ts')
-test('LLM cost: what a model has answered is not asked again, and what that spares is counted', async () => {
-  const asked: string[] = []
-  const endpoint = createServer((request, response) => {
-    void (async () => {
-      const { input, messages } = (await new Response(request as unknown as ReadableStream).json()) as {
-        input?: string[]
-        messages?: { content: string }[]
-      }
-      asked.push(...(input ?? ['summary']))
-      response.setHeader('content-type', 'application/json')
-      const message = { role: 'assistant', content: `${messages?.[0]?.content.length} characters` }
-      const answer =
-        input === undefined
-          ? { choices: [{ index: 0, message, finish_reason: 'stop' }] }
-          : { data: input.map((text, index) => ({ index, embedding: [text.length, 1] })) }
-      response.end(
-        JSON.stringify({
-          model: 'm',
-          ...answer,
-          usage: { prompt_tokens: 400, completion_tokens: 20, total_tokens: 420 },
-        }),
-      )
-    })()
-  }).listen(0, '127.0.0.1')
-  await once(endpoint, 'listening')
-  process.env.LLM_URL = `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/v1`
-  try {
-    await using texts = await client('docs/llm-cost.md', 'server.ts', { principal: { subject: 'ada' } })
-    for (let time = 0; time < 3; time++)
-      expect((await texts.callTool('summarize', { text: 'a long text' })).text).toBe('34 characters')
-    const near = async (...all: string[]): Promise<string> =>
-      (await texts.callTool('nearest', { question: 'which?', texts: all })).text
-    expect(await near('ab', 'abcd')).toBe('abcd')
-    expect(await near('abcd', 'abc')).toBe('abcd')
-    expect(asked).toEqual(['summary', 'which?', 'ab', 'abcd', 'abc'])
-    const { body } = await texts.runtime.metrics()
-    // 400 tokens at 0.25 and 20 at 2 dollars a million, spared twice.
-    expect(body).toContain('holdfast_llm_cost_total{model="small",currency="USD",source="cached"} 0.00028')
-    expect(await texts.callTool('summarize', { text: 'x'.repeat(40_001) })).toMatchObject({ isError: true })
-  } finally {
-    delete process.env.LLM_URL
-    endpoint.closeAllConnections()
-    endpoint.close()
-  }
-})
-
 use('docs/isolation.md', 'server.ts')
 test('isolation: the handler runs in a thread, with steps and progress as elsewhere', async () => {
   const definition = pathToFileURL(pathOf('docs/isolation.md', 'server.ts')).href
@@ -589,6 +261,14 @@ test('triggers: each message becomes a task, and who subscribes hears of it', { 
 })
 
 test('every block that has a name is run by a test', () => {
+  const files = readdirSync(import.meta.dirname).filter((name) => /^run\b.*\.test\.ts$/.test(name))
+  const texts = files.map((name) => readFileSync(join(import.meta.dirname, name), 'utf8'))
+  const used = texts
+    .flatMap((text) => [...text.matchAll(/^use\(([^)]*)\)$/gm)])
+    .flatMap(([, list = '']) => {
+      const [document, ...blocks] = [...list.matchAll(/'([^']*)'/g)].map(([, one]) => one)
+      return blocks.map((file) => `${document} ${file}`)
+    })
   const named = BLOCKS.filter(({ isNamed }) => isNamed).map(({ document, file }) => `${document} ${file}`)
-  expect([...run].toSorted()).toEqual([...new Set(named)].toSorted())
+  expect([...new Set(used)].toSorted()).toEqual([...new Set(named)].toSorted())
 })

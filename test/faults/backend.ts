@@ -19,6 +19,8 @@ export interface Stand {
 export interface Backend extends Expectations {
   /** As the docs' table calls it. */
   readonly label: string
+  /** How much slower than usual features are used, where the server of the test is no match for the real one. Default 1. */
+  readonly pace?: number
   /** Starts the server, its way through the proxy, and what it must hold before nodes start. What is to be ended goes to the stack. */
   start(toxiproxy: Toxiproxy, stack: AsyncDisposableStack): Promise<Stand>
 }

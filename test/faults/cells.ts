@@ -19,6 +19,8 @@ export interface Cell {
   readonly slow?: Expected
   /** Uses that had begun when it went go on, and succeed once it is back. Default: they may be refused like the others. */
   readonly goesOn?: boolean
+  /** No use takes longer. Default: 2.5 s where it works, else what the backend's time-outs come to. */
+  readonly withinMs?: number
   /** In the docs' table, in place of what `gone` says. */
   readonly words?: string
 }

@@ -58,8 +58,11 @@ export function judge(feature: FeatureName, seen: Seen, expected: Expectations):
   const { codes, mayWork } = allowedIn(cell, fault)
   const isAllowed = ({ code }: Record): boolean => code === 'ok' || codes.includes(code)
   const waits = fault !== 'slow' && cell.gone === 'waits'
-  const boundMs =
+  // A machine that was slow while all was well is not faster now.
+  const machineMs = Math.max(0, ...before.map(({ startMs, endMs }) => endMs - startMs))
+  const ownMs =
     fault === 'slow' ? expected.slowMs : cell.gone === 'works' && codes.length === 0 ? SOON_MS : expected.boundMs
+  const boundMs = (cell.withinMs ?? ownMs) + machineMs
 
   if (before.length === 0) problems.push('was not used before the fault')
   blame(
@@ -122,7 +125,9 @@ export function judge(feature: FeatureName, seen: Seen, expected: Expectations):
 }
 
 /** Judges how the backend was met: a stampede keeps down what comes back. */
-export function judgeAttempts({ attempts, fault }: Seen, { attemptsPerSecond }: Expectations): string[] {
+export function judgeAttempts({ attempts, fault }: Seen, expected: Expectations): string[] {
+  // A second may see one that flaps come back twice.
+  const attemptsPerSecond = expected.attemptsPerSecond * (fault === 'flapping' ? 2 : 1)
   return (['during', 'after'] as const)
     .filter((when) => attempts[when] > attemptsPerSecond)
     .map(

@@ -12,30 +12,47 @@ export interface Record extends Outcome {
   readonly endMs: number
 }
 
-const EVERY_MS = 150
+const EVERY_MS = 300
 
 /** Uses features from now on, until it is stopped. */
 export class Load {
   readonly records: Record[] = []
   readonly #under = new Set<Promise<void>>()
   readonly #stop = new AbortController()
-  #loops: Promise<void>[] = []
+  readonly #features: ReadonlyMap<FeatureName, Use>
+  readonly #pace: number
+  readonly #loops: readonly Promise<void>[]
 
-  /** @param features name → its use, prepared */
-  constructor(features: ReadonlyMap<FeatureName, Use>) {
+  /**
+   * @param features name → its use, prepared
+   * @param pace how much slower than usual
+   */
+  constructor(features: ReadonlyMap<FeatureName, Use>, pace = 1) {
+    this.#features = features
+    this.#pace = pace
     this.#loops = [...features].map(([name, use]) => this.#loop(name, use))
   }
 
   /** Prepares features, and begins. */
-  static async start(names: readonly FeatureName[], nodes: FaultNodes, stack: AsyncDisposableStack): Promise<Load> {
+  static async start(
+    names: readonly FeatureName[],
+    nodes: FaultNodes,
+    stack: AsyncDisposableStack,
+    pace?: number,
+  ): Promise<Load> {
     const uses = new Map<FeatureName, Use>()
     for (const name of names) uses.set(name, await FEATURES[name].prepare(nodes, stack))
-    return new Load(uses)
+    return new Load(uses, pace)
   }
 
   /** The last uses of each feature that have begun after a time. */
   lastOf(feature: FeatureName, sinceMs: number, count: number): readonly Record[] {
     return this.records.filter((record) => record.feature === feature && record.startMs >= sinceMs).slice(-count)
+  }
+
+  /** Uses a feature at once, at each node. */
+  use(feature: FeatureName): void {
+    for (const node of [0, 1]) this.#begin(feature, node, this.#features.get(feature)!)
   }
 
   /** Begins no use any more; resolves when those under way have ended. */
@@ -49,11 +66,15 @@ export class Load {
     const { everyMs = EVERY_MS } = FEATURES[name] as Feature
     const { signal } = this.#stop
     for (let turn = 0; !signal.aborted; turn++) {
-      const one = this.#use(name, turn % 2, use).finally(() => this.#under.delete(one))
-      this.#under.add(one)
+      this.#begin(name, turn % 2, use)
       // Apart from each other, as those of many clients are.
-      await sleep(everyMs * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined)
+      await sleep(this.#pace * everyMs * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined)
     }
+  }
+
+  #begin(name: FeatureName, node: number, use: Use): void {
+    const one = this.#use(name, node, use).finally(() => this.#under.delete(one))
+    this.#under.add(one)
   }
 
   async #use(feature: FeatureName, node: number, use: Use): Promise<void> {

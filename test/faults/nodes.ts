@@ -1,5 +1,5 @@
 // The nodes of a stand: real ones, in this process, so that what they open can be counted.
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { openSync, readFileSync } from 'node:fs'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -18,49 +18,45 @@ export interface FaultNode extends AsyncDisposable {
 /** Nodes that share what their options name. */
 export interface FaultNodes extends AsyncDisposable {
   readonly all: readonly FaultNode[]
-  /** Starts another one, on the same backends. */
+  /** Starts another one, on the same backends. It takes no tasks, which would be another's again when it ends. */
   start(): Promise<FaultNode>
 }
+
+/** Leases outlive every fault, so that what runs on after one is the same attempt. */
+const WORKER = { concurrency: 20, pollMs: 500, leaseMs: 20_000, hungAfterMs: 15_000 }
 
 /** Starts two. */
 export async function startNodes(dir: string, options: RuntimeOptions): Promise<FaultNodes> {
   const keys = generateKeys()
   let count = 0
-  const start = async (): Promise<FaultNode> => {
+  const start = async (worker: RuntimeOptions['worker'] = false): Promise<FaultNode> => {
     const file = join(dir, `node-${++count}.log`)
+    // Open until this process ends: what a node that could not start still says would go to whoever has the number next.
     const logFd = openSync(file, 'a')
-    try {
-      const runtime = await createRuntime(definition, {
-        keys,
-        dataDir: dir,
-        port: 0,
-        logLevel: 'warn',
-        logFd,
-        drainDeadlineMs: 1000,
-        // That the machine is busy with other things is no fault of a backend's.
-        maxLoopDelayMs: 10_000,
-        worker: { concurrency: 20, pollMs: 500, leaseMs: 6000, hungAfterMs: 5000 },
-        ...options,
-      })
-      const { url } = await runtime.listen()
-      return {
-        url,
-        origin: new URL(url).origin,
-        log: () => readFileSync(file, 'utf8'),
-        async [Symbol.asyncDispose]() {
-          await runtime.close()
-          closeSync(logFd)
-        },
-      }
-    } catch (error) {
-      closeSync(logFd)
-      throw error
+    const runtime = await createRuntime(definition, {
+      keys,
+      dataDir: dir,
+      port: 0,
+      logLevel: 'warn',
+      logFd,
+      drainDeadlineMs: 1000,
+      // That the machine is busy with other things is no fault of a backend's.
+      maxLoopDelayMs: 10_000,
+      worker,
+      ...options,
+    })
+    const { url } = await runtime.listen()
+    return {
+      url,
+      origin: new URL(url).origin,
+      log: () => readFileSync(file, 'utf8'),
+      [Symbol.asyncDispose]: () => runtime.close(),
     }
   }
   await using started = new AsyncDisposableStack()
-  const all = [started.use(await start()), started.use(await start())]
+  const all = [started.use(await start(WORKER)), started.use(await start(WORKER))]
   const stack = started.move()
-  return { all, start, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  return { all, start: () => start(), [Symbol.asyncDispose]: () => stack.disposeAsync() }
 }
 
 /** Counts the connections that this process tries to make to some ports, whether they come about or not. */

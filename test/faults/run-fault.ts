@@ -1,6 +1,7 @@
 // One fault of one backend, under load.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, Stand } from './backend.ts'
+import { cellOf } from './cells.ts'
 import { breakLinks, type FaultName } from './faults.ts'
 import type { FeatureName } from './features.ts'
 import { judge, judgeAttempts, type Verdict } from './judge.ts'
@@ -32,6 +33,8 @@ const faultMs = ({ boundMs }: Backend): number => boundMs + 2500
 /** Everything is well again for so long. */
 const WELL_USES = 3
 const POLL_MS = 100
+/** What was begun so long before the fault is under way, and not over. */
+const UNDER_WAY_MS = 500
 /** What is noticed of a fault after so long has been noticed. */
 const NOTICED_MS = 500
 
@@ -39,11 +42,13 @@ const NOTICED_MS = 500
 export async function runFault({ backend, stand, fault, features, nodes }: FaultRun): Promise<FaultReport> {
   await using stack = new AsyncDisposableStack()
   using attempts = new Attempts(stand.links.map(({ port }) => port))
-  const load = await Load.start(features, nodes, stack)
+  const load = await Load.start(features, nodes, stack, backend.pace)
   const hasWorked = (): boolean =>
     features.every((feature) => load.lastOf(feature, 0, FIRST_USES).length === FIRST_USES)
   for (const limitMs = performance.now() + FIRST_USES_MS; !hasWorked() && performance.now() < limitMs;)
     await sleep(POLL_MS)
+  for (const feature of features) if (cellOf(feature, backend).goesOn === true) load.use(feature)
+  await sleep(UNDER_WAY_MS)
   const beganMs = performance.now()
   const heal = await breakLinks(stand.links, fault)
   let endedMs: number

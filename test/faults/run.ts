@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { BACKEND_NAMES, type BackendName } from './backend.ts'
-import { BACKENDS } from './backends/index.ts'
 import { ABOUT_FAULT, FAULTS, type FaultName } from './faults.ts'
 import { FEATURE_NAMES } from './features.ts'
 import type { Line } from './stand-process.ts'
@@ -55,8 +54,7 @@ if (values.help) {
 }
 const among = <Name extends string>(given: string[] | undefined, all: readonly Name[]): readonly Name[] | undefined =>
   given?.every((name) => (all as readonly string[]).includes(name)) === false ? undefined : ((given ?? all) as Name[])
-const there = BACKEND_NAMES.filter((name) => BACKENDS[name] !== undefined)
-const backends = among(values.backend, there)
+const backends = among(values.backend, BACKEND_NAMES)
 const faults = among(values.fault, FAULTS)
 const features = among(values.feature, FEATURE_NAMES)
 const together = Number(values.together)

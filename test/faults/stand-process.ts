@@ -24,7 +24,7 @@ const LOG_TAIL = 4000
 const tell = (line: Line): boolean => process.stdout.write(`${JSON.stringify(line)}\n`)
 
 async function main(name: BackendName, faults: readonly FaultName[], features: readonly FeatureName[]): Promise<void> {
-  const backend = BACKENDS[name]!
+  const backend = BACKENDS[name]
   await using stack = new AsyncDisposableStack()
   const dir = await mkdtemp(join(tmpdir(), 'holdfast-faults-'))
   guard({ folder: dir })

@@ -85,6 +85,66 @@ test('the model reads that a dependency is not available, and when to try again'
   )
 })
 
+test('a client that reads a resource is told the same by an error, with 200: the node is well', async () => {
+  const down = (): Promise<never> => Promise.reject(Object.assign(new Error(), { code: 'ECONNREFUSED' }))
+  const crm = defineDependency({ name: 'crm', retry: false, timeoutMs: 20, breaker: { consecutiveFailures: 2 } })
+  let work: () => Promise<string> = () => new Promise(() => undefined)
+  const server = defineServer({
+    name: 'guarded',
+    version: '1.0.0',
+    resources: [
+      defineResource({
+        name: 'r',
+        uri: 'r://1',
+        description: 'A resource',
+        read: (_uri, ctx) => ctx.use(crm, () => work()),
+      }),
+    ],
+  })
+  await using client = await connect(server)
+  await expect(client.readResource('r://1')).rejects.toMatchObject({
+    code: 50400,
+    data: { code: 'dependency_timeout', retryable: false, dependency: 'crm' },
+  })
+  work = down
+  await expect(client.readResource('r://1')).rejects.toMatchObject({ code: -32603 })
+  await expect(client.readResource('r://1')).rejects.toMatchObject({
+    code: 50300,
+    data: {
+      code: 'dependency_unavailable',
+      retryable: true,
+      dependency: 'crm',
+      retryAfterMs: expect.any(Number) as number,
+    },
+  })
+  const request = {
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'resources/read',
+    params: {
+      uri: 'r://1',
+      _meta: {
+        'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+        'io.modelcontextprotocol/clientCapabilities': {},
+      },
+    },
+  }
+  const headers = {
+    host: '127.0.0.1',
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'resources/read',
+    'mcp-name': 'r://1',
+  }
+  const answer = await client.runtime.fetch(
+    new Request('http://127.0.0.1/mcp', { method: 'POST', headers, body: JSON.stringify(request) }),
+  )
+  expect(answer.status).toBe(200)
+  expect(answer.headers.get('retry-after')).toMatch(/^[1-5]$/)
+  expect(await answer.json()).toMatchObject({ error: { code: 50300 } })
+})
+
 test('a call that its client cancels closes the connection to the dependency', async () => {
   let closed: Promise<unknown> | undefined
   const asked = Promise.withResolvers<void>()

@@ -204,6 +204,20 @@ test('a stream may last longer than the time-out as long as its pieces come; one
   expect(guards.list()).toMatchObject([{ breaker: 'open', running: 0 }])
 })
 
+test('a reader that takes its time gives its place back, and is not cut', async () => {
+  const length = 8_000_000
+  await using server = await outside((_request, response) => response.end(Buffer.alloc(length)))
+  const { get, guards } = fetcher(api({ timeoutMs: 50, retry: false, breaker: { consecutiveFailures: 1 } }))
+  const reader = (await get(server.url)).body!.getReader()
+  let read = (await reader.read()).value!.length
+  expect(guards.list()).toMatchObject([{ running: 1 }])
+  await systemClock.sleep(150)
+  expect(guards.list()).toMatchObject([{ running: 0 }])
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) read += piece.value.length
+  expect(read).toBe(length)
+  expect(guards.list()).toMatchObject([{ breaker: 'closed', running: 0 }])
+})
+
 test('a body that breaks off counts as a failure of the dependency', async () => {
   await using server = await outside((request, response) => {
     response.writeHead(200, { 'content-length': '100' })
@@ -306,6 +320,22 @@ test('a fallback stands in for an answer that is a failure, sees which, and must
   const wrong = fetcher(api({ retry: false, fallback: () => 'text' }))
   await expect(wrong.get(server.url)).rejects.toMatchObject({ code: 'invalid_definition' })
 })
+
+test.each(['stands in for it', 'throws'])(
+  'an answer that is too long to be read ahead is let go where a fallback %s',
+  async (what) => {
+    await using server = await outside((_request, response) => response.writeHead(500).end(Buffer.alloc(1_000_000)))
+    const fallback = (): Response => {
+      if (what === 'throws') throw new Error('nothing else to go on with')
+      return Response.json([])
+    }
+    const { get, guards } = fetcher(api({ retry: false, fallback }))
+    const answer = get(server.url)
+    if (what === 'throws') await expect(answer).rejects.toThrow('nothing else')
+    else expect(await (await answer).json()).toEqual([])
+    expect(guards.list()).toMatchObject([{ running: 0 }])
+  },
+)
 
 test('a fetch within a use of the same dependency is part of that use, and ends with it', async () => {
   let closed: Promise<unknown> | undefined

@@ -1,4 +1,6 @@
 import { getEventListeners } from 'node:events'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { defineDependency } from '../../src/index.ts'
@@ -272,6 +274,32 @@ test('whatever is added, moved and taken out: each is due at its time, in order,
     }),
     { numRuns: 200 },
   )
+})
+
+test('what has ended is not held on to until it would have been due', async () => {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  const { guards } = guardsAt()
+  const api = plain({ timeoutMs: 1e9, bulkhead: { maxConcurrent: 1, maxQueue: 1, maxWaitMs: 1e9 } })
+  const ofAttempts: WeakRef<AbortSignal>[] = []
+  const ofCallers: WeakRef<AbortSignal>[] = []
+  const useOnce = async (): Promise<void> => {
+    const callers = [new AbortController(), new AbortController()]
+    for (const { signal } of callers) ofCallers.push(new WeakRef(signal))
+    const work = async (signal: AbortSignal): Promise<void> => {
+      ofAttempts.push(new WeakRef(signal))
+      await turn()
+    }
+    await Promise.all(callers.map(({ signal }) => guards.use(api, work, {}, { signal })))
+  }
+  await useOnce()
+  await useOnce()
+  await turn()
+  gc()
+  await turn()
+  gc()
+  expect(ofAttempts).toHaveLength(4)
+  expect([...ofAttempts, ...ofCallers].filter((ref) => ref.deref() !== undefined)).toEqual([])
 })
 
 test('a thousand attempts in flight share one timer', async () => {

@@ -87,6 +87,22 @@ test('the budget is never exceeded: retries ≤ ratio × uses + rate × time + w
   )
 })
 
+test('a quiet hour is no reason for a burst of retries', async () => {
+  for (const [perSecond, most] of [
+    [0.1, 10],
+    [1, 10],
+    [5, 50],
+  ] as const) {
+    const clock = new FakeClock()
+    const budget = new RetryBudget({ ratio: 0.1, perSecond }, clock)
+    for (let use = 0; use < 10_000; use++) budget.deposit()
+    await clock.advance(3_600_000)
+    let retries = 0
+    while (budget.withdraw()) retries++
+    expect(retries).toBe(most)
+  }
+})
+
 test('a budget of nothing lets nothing be repeated, and counts it', async () => {
   const { guards, clock, told } = guardsAt()
   const api = plain({ retry: RETRY, retryBudget: { ratio: 0, perSecond: 0 } })

@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, expect, test, vi } from 'vitest'
-import { withSchema } from '../../src/backends/postgres/url.ts'
 import { resolveOptions } from '../../src/compose/options.ts'
 import { openTaskQueue } from '../../src/compose/task-queue.ts'
 import { openTaskStore } from '../../src/compose/task-store.ts'
@@ -11,9 +10,9 @@ import { systemClock } from '../../src/ports/clock.ts'
 import { FakeClock } from '../../src/testing/index.ts'
 import { ReferenceTaskStore } from '../../src/testing/reference-task-store.ts'
 import { startDynamodb } from '../servers/dynamodb.ts'
-import { query } from '../servers/postgres.ts'
 import { needs, sharedServer } from '../servers/shared.ts'
 import { until } from '../servers/tools.ts'
+import { emptySchema } from '../support/empty-schema.ts'
 
 vi.setConfig({ testTimeout: 60_000 }) // a server is started
 await needs('postgres', 'dynamodb')
@@ -52,17 +51,37 @@ test.each([
   expect(refused).toThrow(expect.not.objectContaining({ message: expect.stringContaining('secret') }))
 })
 
+test.each([
+  ['postgres://user:secret@127.0.0.1:1/app', 'postgres://user:***@127.0.0.1:1/app'],
+  ['postgres://user:secret@localhost:1/app', 'postgres://user:***@localhost:1/app'],
+  ['dynamodb://tasks?region=r&endpoint=http%3A%2F%2F127.0.0.1%3A1', 'dynamodb://tasks'],
+])(
+  'a store that is away when %s is opened ends the start, with an error that says which, why, and what to do',
+  async (away, shown) => {
+    vi.stubEnv('AWS_ACCESS_KEY_ID', 'test')
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test')
+    const opened = openTaskStore(away, systemClock)
+    await expect(opened).rejects.toMatchObject({
+      code: 'backend_failed',
+      message: expect.stringMatching(
+        /^The tasks URL .* can't be reached: connect ECONNREFUSED .*:1\. Start this again when it can\.$/,
+      ),
+    })
+    await expect(opened).rejects.toMatchObject({ message: expect.stringContaining(shown) })
+    await expect(opened).rejects.toMatchObject({ message: expect.not.stringContaining('secret') })
+  },
+)
+
 test('a schema that is not there is refused by what needs no right to make it, and the message says what to do', async () => {
-  const schema = `backends_${process.pid}`
-  await expect(openTaskStore(withSchema(url, schema), systemClock)).rejects.toMatchObject({
+  const { url: own } = emptySchema(url)
+  await expect(openTaskStore(own, systemClock)).rejects.toMatchObject({
     code: 'backend_mismatch',
     message: expect.stringContaining('holdfast migrate'),
   })
-  const store = await openTaskStore(withSchema(url, schema), systemClock, { forMigration: true })
+  const store = await openTaskStore(own, systemClock, { forMigration: true })
   await store.migrate()
   await store.close()
-  await (await openTaskStore(withSchema(url, schema), systemClock)).close()
-  await query(url, `drop schema ${schema} cascade`)
+  await (await openTaskStore(own, systemClock)).close()
 })
 
 test('the same of a table of DynamoDB', async () => {

@@ -8,7 +8,11 @@ import { generateKeys, type RuntimeOptions } from '../../src/compose/options.ts'
 import { createRuntime, type Runtime } from '../../src/compose/runtime.ts'
 import { defineServer } from '../../src/define/server.ts'
 import { defineTool } from '../../src/define/tool.ts'
+import { ownerOf } from '../../src/kernel/owner.ts'
+import { systemClock } from '../../src/ports/clock.ts'
+import { ReferenceTaskStore } from '../../src/testing/reference-task-store.ts'
 import { toolError } from '../../src/errors/holdfast-error.ts'
+import { connect } from '../../src/testing/index.ts'
 import type { TaskEvent } from '../../src/tasks/task-events.ts'
 import { sharedServer } from '../servers/shared.ts'
 
@@ -185,3 +189,26 @@ test.each([
   const { result } = (await runtime.tasks.get(id))!
   expect(result).toEqual({ content: [{ type: 'text', text: expect.stringContaining(reason) }], isError: true })
 })
+
+test.each(['2026-07-28', '2025-06-18'] as const)(
+  'a call of %s that is no task starts one, which is its caller’s, runs, and is another for each call',
+  async (revision) => {
+    const store = new ReferenceTaskStore(systemClock)
+    await using client = await connect(server, {
+      revision,
+      principal: { subject: 'ann' },
+      runtime: { tasks: store, worker: { pollMs: 100 } },
+    })
+    const ids = [await client.callTool('plain', { text: 'one' }), await client.callTool('plain', { text: 'two' })].map(
+      ({ text }) => text,
+    )
+    expect(new Set(ids).size).toBe(2)
+    const rows = () => Promise.all(ids.map((id) => store.find(id)))
+    await vi.waitUntil(async () => (await rows()).every((row) => row?.state === 'completed'), 10_000)
+    const owner = ownerOf({ issuer: 'https://issuer.test', subject: 'ann', scopes: [] })
+    expect((await rows()).map((row) => [row!.tool, row!.owner])).toEqual([
+      ['word', owner],
+      ['word', owner],
+    ])
+  },
+)

@@ -10,6 +10,7 @@ import type {
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import { loadClient } from '../broker/url.ts'
+import { Reach } from '../broker/reach.ts'
 import { backoffMs } from '../broker/wait.ts'
 import { parseDynamodbUrl, type DynamodbAddress } from './url.ts'
 
@@ -57,6 +58,7 @@ export class DynamodbTable {
   readonly library: DynamodbLibrary
   readonly address: DynamodbAddress
   readonly #client: DynamoDBClient
+  readonly #reach = new Reach({ server: 'DynamoDB', saysOf })
   #isClosed = false
 
   constructor(library: DynamodbLibrary, address: DynamodbAddress) {
@@ -272,8 +274,11 @@ export class DynamodbTable {
     if (this.#isClosed) throw new HoldfastError('closed', 'The task store was closed.')
     for (let attempt = 1; ; attempt++)
       try {
-        return await send(this.#client, { abortSignal: AbortSignal.timeout(this.address.commandTimeoutMs) })
+        return await this.#reach.use(() =>
+          send(this.#client, { abortSignal: AbortSignal.timeout(this.address.commandTimeoutMs) }),
+        )
       } catch (cause) {
+        if (cause instanceof HoldfastError) throw cause
         const { table, commandTimeoutMs } = this.address
         const isLate = (cause as Error).name === 'AbortError'
         const reason = isLate ? `no answer within ${commandTimeoutMs} ms` : (cause as Error).message
@@ -294,6 +299,13 @@ export class DynamodbTable {
       )
     await sleep(backoffMs(attempt, 10, 1000))
   }
+}
+
+/** What has a status came from a server; what has none, and is no mistake of ours, from a connection. */
+function saysOf(error: unknown): 'away' | 'there' | 'nothing' {
+  const { $metadata, name = '' } = error as { $metadata?: { httpStatusCode?: number }; name?: string }
+  if ($metadata?.httpStatusCode !== undefined || BUSY.includes(name)) return 'there'
+  return name === 'CredentialsProviderError' ? 'nothing' : 'away'
 }
 
 const key = (pk: string, sk: string): Item => ({ pk: S(pk), sk: S(sk) })

@@ -1,4 +1,6 @@
 import type { Admin, BaseOptions, Consumer, Producer } from '@platformatic/kafka'
+import { HoldfastError } from '../../errors/holdfast-error.ts'
+import { toQueueError } from '../broker/bell.ts'
 import { loadClient } from '../broker/url.ts'
 import { within } from '../broker/wait.ts'
 import type { KafkaAddress, KafkaCluster } from './url.ts'
@@ -29,12 +31,11 @@ export class KafkaClients<Address extends KafkaCluster = KafkaAddress> {
   }
 
   /**
-   * Idempotent, acknowledged by all replicas in sync. With fewer than two retries the library takes an idempotent producer's for
-   * endless, and a ring would hang for as long as the broker is away.
+   * Acknowledged by all replicas in sync. Not idempotent: a bell may ring twice, and a dead letter be kept twice; and the library
+   * tries an idempotent producer's messages three times at least, each on connections of its own.
    */
   producer(): Producer {
-    const retries = 2
-    return quiet(new this.library.Producer({ ...this.#options(retries), idempotent: true, acks: -1 }))
+    return quiet(new this.library.Producer({ ...this.#options(1), acks: -1 }))
   }
 
   /** Cooperative: when a listener comes or goes, the others keep what stays theirs. */
@@ -88,4 +89,25 @@ function quiet<Client extends { on(event: never, listener: () => void): unknown 
 export async function loadKafka<Address extends KafkaCluster>(address: Address): Promise<KafkaClients<Address>> {
   const library = await loadClient(() => import('@platformatic/kafka'), '@platformatic/kafka@2', address.shown)
   return new KafkaClients(library, address)
+}
+
+/** Codes of the library's errors that a broker has sent. */
+const ANSWERS = ['PLT_KFK_PROTOCOL', 'PLT_KFK_RESPONSE']
+
+/** Whether an error is what a broker has answered: it is there. */
+export function isAnswer({ library }: Pick<KafkaClients, 'library'>, error: unknown): boolean {
+  const cause = (error instanceof HoldfastError ? error.cause : error) as Error
+  return ANSWERS.some((code) => library.findErrorBy(cause, 'code', code) !== null)
+}
+
+/** The error of an operation: ours. The library's says how often it was tried, and the reason lies further in. */
+export function toKafkaError(
+  { library }: Pick<KafkaClients, 'library'>,
+  operation: string,
+  cause: unknown,
+): HoldfastError {
+  const error = toQueueError('Kafka', operation, cause)
+  const lost = library.findErrorBy(cause as Error, 'code', 'PLT_KFK_NETWORK') as Error | null
+  if (lost === null || lost === cause) return error
+  return new HoldfastError(error.code, `${error.message} ${lost.message}`, { cause })
 }

@@ -2,10 +2,10 @@ import type { Admin, Message } from '@platformatic/kafka'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { MessageSource, SourceEvents, SourceMessage } from '../../ports/message-source.ts'
 import type { QueueListener } from '../../ports/task-queue.ts'
-import { closedError, toQueueError } from '../broker/bell.ts'
+import { closedError } from '../broker/bell.ts'
 import { Presence } from '../broker/events.ts'
 import { within } from '../broker/wait.ts'
-import { loadKafka, type KafkaClients } from './client.ts'
+import { loadKafka, toKafkaError, type KafkaClients } from './client.ts'
 import { KafkaListener, type Consumption } from './listener.ts'
 import { isUnknownTopic } from './topology.ts'
 import { parseKafkaSourceUrl, type KafkaSourceAddress } from './url.ts'
@@ -105,7 +105,7 @@ class KafkaSource implements MessageSource {
       const kept = this.#producer.send({ messages: [{ topic: dead, key, value, headers }] })
       await within(commandTimeoutMs, 'Kafka: a dead letter', kept)
     } catch (error) {
-      throw toQueueError('Kafka', 'a dead letter', error)
+      throw toKafkaError(this.#clients, 'a dead letter', error)
     }
   }
 }

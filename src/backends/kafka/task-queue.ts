@@ -1,10 +1,11 @@
 import type { Admin, Message } from '@platformatic/kafka'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { QueueListener, TaskQueue } from '../../ports/task-queue.ts'
-import { closedError, fromMessage, toMessages, toQueueError, type Bell } from '../broker/bell.ts'
+import { closedError, fromMessage, toMessages, type Bell } from '../broker/bell.ts'
 import { Presence, type QueueEvents } from '../broker/events.ts'
+import { Reach } from '../broker/reach.ts'
 import { within } from '../broker/wait.ts'
-import { loadKafka, type KafkaClients } from './client.ts'
+import { isAnswer, loadKafka, toKafkaError, type KafkaClients } from './client.ts'
 import { KafkaListener } from './listener.ts'
 import { deadName, declare, isUnknownTopic, topicName } from './topology.ts'
 import { parseKafkaUrl } from './url.ts'
@@ -23,7 +24,7 @@ export async function openKafkaQueue(url: string, events: QueueEvents): Promise<
 }
 
 /**
- * Bells over Kafka: a topic and a group for each queue, an idempotent producer, manual commits after the listener has answered.
+ * Bells over Kafka: a topic and a group for each queue, manual commits after the listener has answered.
  * A partition belongs to one listener: what lies in that of a busy one waits, and the store's polling finds the task.
  */
 class KafkaTaskQueue implements TaskQueue {
@@ -32,6 +33,8 @@ class KafkaTaskQueue implements TaskQueue {
   readonly #producer: ReturnType<KafkaClients['producer']>
   readonly #admin: Admin
   readonly #listeners = new Set<KafkaListener<Bell>>()
+  /** Each ring tries to connect anew, to each broker: those that are away would meet hundreds of connections a second. */
+  readonly #reach: Reach
   #ringing = 0
   #isClosed = false
 
@@ -40,6 +43,7 @@ class KafkaTaskQueue implements TaskQueue {
     this.#presence = new Presence(events)
     this.#producer = clients.producer()
     this.#admin = clients.admin()
+    this.#reach = new Reach({ server: 'Kafka', saysOf: (error) => (isAnswer(clients, error) ? 'there' : 'away') })
   }
 
   async ensureTopology(queues: readonly string[]): Promise<void> {
@@ -56,7 +60,7 @@ class KafkaTaskQueue implements TaskQueue {
     this.#ringing++
     try {
       const topic = topicName(this.#clients.address, queue)
-      await this.#send(topic, toMessages(queue, taskIds))
+      await this.#reach.use(() => this.#send(topic, toMessages(queue, taskIds)))
       this.#presence.up()
     } catch (error) {
       this.#presence.down(error as Error)
@@ -158,7 +162,7 @@ class KafkaTaskQueue implements TaskQueue {
     try {
       return await within(timeoutMs, `Kafka: ${operation}`, act())
     } catch (error) {
-      throw toQueueError('Kafka', operation, error)
+      throw toKafkaError(this.#clients, operation, error)
     }
   }
 

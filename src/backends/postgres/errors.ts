@@ -44,6 +44,12 @@ export function isUsableAfter(error: unknown): boolean {
   return state !== undefined && !/^(57P|08|25006)/.test(state)
 }
 
+/** What an error says of the server. Away are one that starts, stops, or has no connection left, too: what more are sent to it waits. */
+export function saysOf(error: unknown): 'away' | 'there' {
+  const state = sqlState(error)
+  return state === undefined || /^(57P|08|53300)/.test(state) ? 'away' : 'there'
+}
+
 /** The error that a backend throws: ours, with the driver's as its cause. */
 export function toBackendError(operation: string, cause: unknown): HoldfastError {
   if (cause instanceof HoldfastError) return cause

@@ -17,6 +17,7 @@ import type {
   TaskState,
   TaskStore,
 } from '../../ports/task-store.ts'
+import { Reach } from '../broker/reach.ts'
 import { toCursor } from '../sql/cursor.ts'
 import { Gatherer } from '../sql/gatherer.ts'
 import {
@@ -33,7 +34,7 @@ import {
 } from '../sql/row.ts'
 import { toText } from '../sql/text.ts'
 import { toAskedTask, type AskedRow } from './asked.ts'
-import { isDataError, isUsableAfter, sqlState, toBackendError, UNIQUE_VIOLATION } from './errors.ts'
+import { isDataError, isUsableAfter, saysOf, sqlState, toBackendError, UNIQUE_VIOLATION } from './errors.ts'
 import { migrate, quote } from './migrate.ts'
 import { MIGRATIONS } from './migrations/index.ts'
 import {
@@ -65,6 +66,7 @@ const CREATE_TRIES = 3
  */
 export class PostgresTaskStore implements TaskStore, TaskAdmin {
   readonly #pool: Pool
+  readonly #reach = new Reach({ server: 'Postgres', saysOf })
   readonly #single: () => Client
   readonly #schema: string
   readonly #sql: ReturnType<typeof statementsOf>
@@ -377,15 +379,17 @@ export class PostgresTaskStore implements TaskStore, TaskAdmin {
   ): Promise<Row[]> {
     this.#refuseClosed()
     try {
-      const client = await this.#pool.connect()
-      try {
-        const { rows } = await client.query<Row>({ ...query, values: [...values] })
-        client.release()
-        return rows
-      } catch (error) {
-        client.release(!isUsableAfter(error))
-        throw error
-      }
+      return await this.#reach.use(async () => {
+        const client = await this.#pool.connect()
+        try {
+          const { rows } = await client.query<Row>({ ...query, values: [...values] })
+          client.release()
+          return rows
+        } catch (error) {
+          client.release(!isUsableAfter(error))
+          throw error
+        }
+      })
     } catch (error) {
       throw toBackendError(operation, error)
     }

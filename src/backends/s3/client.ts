@@ -1,5 +1,6 @@
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
+import { Reach } from '../broker/reach.ts'
 import type { S3Address } from './url.ts'
 
 /** The part of the client libraries that is used. */
@@ -19,6 +20,7 @@ export class S3Commands {
   readonly once: S3Client
   /** Signs URLs, and sends nothing. */
   readonly signer: S3Client
+  readonly #reach: Reach
 
   constructor(library: S3Library, address: S3Address) {
     this.library = library
@@ -38,6 +40,7 @@ export class S3Commands {
     this.steady = client({ maxAttempts: MAX_ATTEMPTS }, endpoint)
     this.once = client({ maxAttempts: 1 }, endpoint)
     this.signer = client({}, publicEndpoint)
+    this.#reach = new Reach({ server: `S3 (${address.bucket})`, saysOf })
   }
 
   /** Where the object of a key lies. */
@@ -61,10 +64,15 @@ export class S3Commands {
     const onAbort = (): void => controller.abort(signal!.reason)
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
-      return await send({ abortSignal: controller.signal })
+      return await this.#reach.use(() =>
+        send({ abortSignal: controller.signal }).catch((cause: unknown) => {
+          if (signal?.aborted === true) throw new CallerGone()
+          throw controller.signal.aborted ? controller.signal.reason : cause
+        }),
+      )
     } catch (cause) {
       signal?.throwIfAborted()
-      throw this.toError(operation, controller.signal.aborted ? controller.signal.reason : cause)
+      throw this.toError(operation, cause)
     } finally {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
@@ -85,6 +93,15 @@ export class S3Commands {
   destroy(): void {
     for (const client of [this.steady, this.once, this.signer]) client.destroy()
   }
+}
+
+/** Whoever wanted it does not any more. */
+class CallerGone extends Error {}
+
+/** What has a status came from a server; what has none, and is no mistake of ours, from a connection. */
+function saysOf(error: unknown): 'away' | 'there' | 'nothing' {
+  if (statusOf(error) !== undefined) return 'there'
+  return error instanceof CallerGone || nameOf(error) === 'CredentialsProviderError' ? 'nothing' : 'away'
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {

@@ -42,7 +42,7 @@ export async function upload(
       const part = { ...at, UploadId: uploadId, PartNumber: parts.length + 1, Body: block }
       const { ETag } = await commands.run(
         'the write of a part',
-        address.transferTimeoutMs,
+        timeoutOf(block),
         (options) => steady.send(new library.UploadPartCommand(part), options),
         signal,
       )
@@ -74,6 +74,10 @@ export async function upload(
     throw error
   }
 
+  /** The answer has its time, and the bytes have that of a part, as far as they make one. */
+  function timeoutOf(block: Buffer): number {
+    return Math.ceil(address.commandTimeoutMs + address.transferTimeoutMs * (block.length / PART_BYTES))
+  }
   async function begin(): Promise<string> {
     const { UploadId } = await commands.run(
       'the begin of a write',
@@ -86,9 +90,7 @@ export async function upload(
   }
   function putWhole(block: Buffer): Promise<number | 'exists'> {
     const command = new library.PutObjectCommand({ ...at, ...headers, Body: block, IfNoneMatch: '*' })
-    return ifNew(() =>
-      commands.run('a write', address.transferTimeoutMs, (options) => once.send(command, options), signal),
-    )
+    return ifNew(() => commands.run('a write', timeoutOf(block), (options) => once.send(command, options), signal))
   }
   async function abort(): Promise<void> {
     if (uploadId === undefined) return

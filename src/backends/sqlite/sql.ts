@@ -90,7 +90,7 @@ export const END_UNHELD = `update hf_task set state = $state, error = $error, de
 const late =
   'id, queue, owner, state, cancel_at, fails_when_lost, is_attended, crashes, max_crashes, journal_length, journal_mark'
 export const EXPIRED = `select ${late} from hf_task where state < 3 and expires_at is not null and expires_at <= $now
-  and (state <> 1 or ($spares = 0 and lease_until <= $now)) order by expires_at limit $limit`
+  and (state <> 1 or lease_until <= $now) and ($spares = 0 or (state <> 1 and is_attended = 0)) order by expires_at limit $limit`
 export const LOST = `select ${late} from hf_task where state = 1 and lease_until <= $now limit $limit`
 export const PARK_LOST = `update hf_task set state = 2, crashes = $crashes, run_at = $now + $delay_ms, ${free}, ${changed}
   where id = $id returning version`

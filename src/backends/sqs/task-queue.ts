@@ -3,6 +3,7 @@ import { HoldfastError } from '../../errors/holdfast-error.ts'
 import type { QueueListener, TaskQueue } from '../../ports/task-queue.ts'
 import { closedError, fromMessage, toMessages, toQueueError, type Bell } from '../broker/bell.ts'
 import { Presence, type QueueEvents } from '../broker/events.ts'
+import { Reach } from '../broker/reach.ts'
 import { loadClient } from '../broker/url.ts'
 import { SqsListener } from './listener.ts'
 import { declare, queueName, SqsCommands } from './topology.ts'
@@ -28,6 +29,8 @@ class SqsTaskQueue implements TaskQueue {
   readonly #commands: SqsCommands
   readonly #presence: Presence
   readonly #listeners = new Set<SqsListener<Bell>>()
+  /** A connection that is refused fails at once: without this, each task would try one. */
+  readonly #reach = new Reach({ server: 'SQS', saysOf })
   #ringing = 0
   #isClosed = false
 
@@ -49,7 +52,9 @@ class SqsTaskQueue implements TaskQueue {
     try {
       const messages = toMessages(queue, taskIds)
       for (let from = 0; from < messages.length; from += MAX_BATCH)
-        await this.#guarded('a ring', () => this.#send(queue, messages.slice(from, from + MAX_BATCH)))
+        await this.#guarded('a ring', () =>
+          this.#reach.use(() => this.#send(queue, messages.slice(from, from + MAX_BATCH))),
+        )
     } finally {
       this.#ringing--
     }
@@ -134,4 +139,11 @@ class SqsTaskQueue implements TaskQueue {
   #check(): void {
     if (this.#isClosed) throw closedError()
   }
+}
+
+/** What has a status came from the service, and so did what is an error of ours. */
+function saysOf(error: unknown): 'away' | 'there' | 'nothing' {
+  const { $metadata, name } = error as { $metadata?: { httpStatusCode?: number }; name?: string }
+  if (error instanceof HoldfastError || $metadata?.httpStatusCode !== undefined) return 'there'
+  return name === 'CredentialsProviderError' ? 'nothing' : 'away'
 }

@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
 import type { ArtifactStore } from '../../ports/artifact-store.ts'
 import { FaultyArtifactStore } from '../faults/artifact-store.ts'
 import { seededFaults, type OperationFault } from '../faults/plan.ts'
-import type { ArtifactStoreFixture } from './artifact-store.ts'
+import { ArtifactBench, bytes, type ArtifactStoreFixture } from './artifact-bench.ts'
 import type { TestRunner } from './suite.ts'
 
 const MAX = { maxBytes: 1024 * 1024 }
 /** Far more than faults of every second operation need. */
 const MAX_ATTEMPTS = 1000
 const failed = { code: 'backend_failed' }
-const bytes = (text: string): Uint8Array => Buffer.from(text)
 
 /**
  * What a caller of any {@link ArtifactStore} may rely on when operations fail, and above all when they were carried out and the
@@ -26,26 +24,22 @@ export function artifactStoreFaultContract(
     /** The store as a caller sees it, and behind the faults. */
     let store: FaultyArtifactStore
     let sure: ArtifactStore
-    let there: ArtifactStore
+    let bench: ArtifactBench
     let fault: OperationFault | undefined
-    let place: string
-    const key = (part: string): string => `${place}/${part}`
+    const key = (part: string): string => bench.key(part)
     const write = (part: string, text: string) => store.put(key(part), [bytes(text)], MAX)
     const textOf = async (part: string): Promise<string | undefined> => {
       const found = await sure.get(key(part))
       return typeof found === 'object' ? new Response(found.body).text() : undefined
     }
-    const keys = async (): Promise<string[]> => (await sure.list(`${place}/`)).objects.map((object) => object.key)
+    const keys = (): Promise<string[]> => bench.keysOf(`${bench.place}/`)
     beforeEach(async () => {
-      ;({ store: sure, there } = await create())
+      bench = new ArtifactBench(await create())
+      sure = bench.store
       fault = undefined
       store = new FaultyArtifactStore(sure, () => fault)
-      place = `faults/${randomUUID()}`
     })
-    afterEach(async () => {
-      await sure.delete(await keys())
-      await Promise.all([...new Set([sure, there])].map((one) => one.close()))
-    })
+    afterEach(() => bench.close())
 
     /** Does something under a fault, which must make it fail. */
     const failing = async (kind: OperationFault, act: () => Promise<unknown>): Promise<void> => {
@@ -82,7 +76,7 @@ export function artifactStoreFaultContract(
       await write('a', 'mine')
       const reads = [
         () => store.head(key('a')),
-        () => store.list(`${place}/`),
+        () => store.list(`${bench.place}/`),
         () => store.clearUploads(3_600_000),
         ...(store.signUrl === undefined ? [] : [() => store.signUrl!(key('a'), 1000)]),
       ]
@@ -95,7 +89,7 @@ export function artifactStoreFaultContract(
       const faults: OperationFault[] = ['error-before', 'time-out-after', { delayMs: 1 }, { delayMs: 5 }]
       const seen = new Set<string>()
       const writer = async (id: number): Promise<void> => {
-        const faulty = new FaultyArtifactStore(id % 2 === 0 ? sure : there, seededFaults(id + 1, 0.5, faults))
+        const faulty = new FaultyArtifactStore(id % 2 === 0 ? sure : bench.there, seededFaults(id + 1, 0.5, faults))
         for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
           try {
             const result = await faulty.put(key('a'), [bytes(`by ${id}`)], MAX)

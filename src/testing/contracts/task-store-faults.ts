@@ -1,15 +1,11 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import type { ClaimedTask, NewTask, TaskStore } from '../../ports/task-store.ts'
+import type { ClaimedTask, TaskStore } from '../../ports/task-store.ts'
 import { seededFaults, type OperationFault } from '../faults/plan.ts'
 import { FaultyTaskStore } from '../faults/task-store.ts'
 import type { TestRunner } from './suite.ts'
-import type { TaskStoreFixture } from './task-store.ts'
+import { bytes, LEASE_MS, TaskBench, text, type TaskStoreFixture } from './task-bench.ts'
 
-const LEASE_MS = 60_000
-const bytes = (text: string): Uint8Array => Buffer.from(text)
-const text = (value: Uint8Array | undefined): string | undefined =>
-  value === undefined ? undefined : Buffer.from(value).toString()
 const failed = { code: 'backend_failed' }
 /** Far more than faults of every third operation need. */
 const MAX_ATTEMPTS = 2000
@@ -29,36 +25,27 @@ export function taskStoreFaultContract(
     let store: FaultyTaskStore
     let sure: TaskStore
     let fault: OperationFault | undefined
-    let queue: string
-    let owner: string
+    let bench: TaskBench
     beforeEach(async () => {
-      sure = (await create()).store
+      bench = new TaskBench(await create())
+      sure = bench.store
       fault = undefined
       store = new FaultyTaskStore(sure, () => fault)
-      queue = `queue-${randomUUID()}`
-      owner = `owner-${randomUUID()}`
     })
     afterEach(() => store.close())
 
-    const newTask = (more: Partial<NewTask> = {}): NewTask => ({
-      id: randomUUID(),
-      owner,
-      tool: 'work',
-      queue,
-      maxAttempts: 3,
-      maxCrashes: 3,
-      failsWhenLost: false,
-      ttlMs: undefined,
-      retentionMs: 3_600_000,
-      argsDigest: bytes('digest'),
-      args: bytes('{}'),
-      caller: bytes('sealed'),
-      ...more,
-    })
     const claim = (from: TaskStore, worker: string, token: string): Promise<readonly ClaimedTask[]> =>
-      from.claim({ worker, token, queue, tools: ['work'], handlerRevisions: [], limit: 3, leaseMs: LEASE_MS })
+      from.claim({
+        worker,
+        token,
+        queue: bench.queue,
+        tools: ['work'],
+        handlerRevisions: [],
+        limit: 3,
+        leaseMs: LEASE_MS,
+      })
     const claimed = async (): Promise<ClaimedTask> => {
-      await sure.create(newTask())
+      await sure.create(bench.newTask())
       return (await claim(sure, 'worker-1', randomUUID()))[0]!
     }
     /** Does something under a fault, which must make it fail. */
@@ -69,7 +56,7 @@ export function taskStoreFaultContract(
     }
 
     test('what fails before it is carried out has changed nothing, and succeeds when tried again', async () => {
-      const task = newTask()
+      const task = bench.newTask()
       const token = randomUUID()
       const end = { id: task.id, fence: 1, state: 'completed' as const }
       const acts: [act: () => Promise<unknown>, check: (outcome: never) => boolean][] = [
@@ -88,14 +75,14 @@ export function taskStoreFaultContract(
     })
 
     test('a creation whose answer was lost gives the same task when tried again, also by its idempotency key', async () => {
-      const task = newTask({ idempotencyKey: 'key' })
+      const task = bench.newTask({ idempotencyKey: 'key' })
       await failing('time-out-after', () => store.create(task))
       const again = await store.create({ ...task, id: randomUUID() })
       assert.deepEqual([again.created, again.task.id], [false, task.id])
     })
 
     test('a claim whose answer was lost gives the same tasks when tried again with its token', async () => {
-      await sure.create(newTask())
+      await sure.create(bench.newTask())
       const token = randomUUID()
       await failing('time-out-after', () => claim(store, 'worker-1', token))
       assert.deepEqual(await claim(store, 'worker-2', randomUUID()), [])
@@ -121,7 +108,7 @@ export function taskStoreFaultContract(
       const end = { id, fence, state: 'completed' as const, result: bytes('"mine"') }
       await failing('time-out-after', () => store.finish([end]))
       assert.deepEqual(await store.finish([end]), ['lost'])
-      const task = (await store.get(id, owner))!
+      const task = (await store.get(id, bench.owner))!
       assert.deepEqual([task.state, task.doneFence, text(task.result)], ['completed', fence, '"mine"'])
     })
 
@@ -130,36 +117,36 @@ export function taskStoreFaultContract(
       const asks = [{ name: 'q', request: bytes('?') }]
       await failing('time-out-after', () => store.park(parked.id, parked.fence, { asks }))
       assert.equal(await store.park(parked.id, parked.fence, { asks }), 'lost')
-      assert.equal((await sure.get(parked.id, owner))!.asks.length, 1)
+      assert.equal((await sure.get(parked.id, bench.owner))!.asks.length, 1)
 
       const retried = await claimed()
       await failing('time-out-after', () => store.retry(retried.id, retried.fence, LEASE_MS))
       assert.equal(await store.retry(retried.id, retried.fence, LEASE_MS), 'lost')
-      assert.equal((await sure.get(retried.id, owner))!.attempts, 1)
+      assert.equal((await sure.get(retried.id, bench.owner))!.attempts, 1)
 
       const released = await claimed()
       await failing('time-out-after', () => store.release([released]))
       assert.deepEqual(await store.release([released]), [])
-      assert.equal((await sure.get(released.id, owner))!.state, 'ready')
+      assert.equal((await sure.get(released.id, bench.owner))!.state, 'ready')
     })
 
     test('an answer whose answer was lost is kept when it is sent again', async () => {
       const { id, fence } = await claimed()
       await sure.park(id, fence, { asks: [{ name: 'q', request: bytes('?') }] })
-      const answer = (value: string) => store.answer(id, owner, [{ name: 'q', value: bytes(value) }])
+      const answer = (value: string) => store.answer(id, bench.owner, [{ name: 'q', value: bytes(value) }])
       await failing('time-out-after', () => answer('first'))
-      assert.deepEqual(await answer('second'), { open: 0, state: 'ready', queue })
+      assert.deepEqual(await answer('second'), { open: 0, state: 'ready', queue: bench.queue })
       const [again] = await claim(sure, 'worker-1', randomUUID())
       assert.equal(text(again!.journal[0]!.value), 'first')
     })
 
     test('a cancel whose answer was lost finds the task ended, or signalled as before', async () => {
-      const { task } = await sure.create(newTask())
-      await failing('time-out-after', () => store.cancel(task.id, owner))
-      assert.equal(await store.cancel(task.id, owner), 'ended')
+      const { task } = await sure.create(bench.newTask())
+      await failing('time-out-after', () => store.cancel(task.id, bench.owner))
+      assert.equal(await store.cancel(task.id, bench.owner), 'ended')
       const held = await claimed()
-      await failing('time-out-after', () => store.cancel(held.id, owner))
-      assert.equal(await store.cancel(held.id, owner), 'signalled')
+      await failing('time-out-after', () => store.cancel(held.id, bench.owner))
+      assert.equal(await store.cancel(held.id, bench.owner), 'signalled')
     })
 
     test('clients and workers who lose every third answer end every task once, with every step recorded once', async () => {
@@ -174,7 +161,7 @@ export function taskStoreFaultContract(
             if ((error as { code?: string }).code !== 'backend_failed') throw error
           }
       }
-      const tasks = Array.from({ length: 24 }, () => newTask())
+      const tasks = Array.from({ length: 24 }, () => bench.newTask())
       const ends = new Map<string, number>()
       const work = async (seed: number): Promise<void> => {
         const faulty = new FaultyTaskStore(sure, seededFaults(seed, 0.33, faults))
@@ -186,7 +173,7 @@ export function taskStoreFaultContract(
             const step = { id, fence, name: 'step', value, leaseMs: LEASE_MS }
             assert.notEqual(await again(() => faulty.recordStep(step)), 'lost')
             const [outcome] = await again(() => faulty.finish([{ id, fence, state: 'completed', result: value }]))
-            const end = await again(() => faulty.get(id, owner))
+            const end = await again(() => faulty.get(id, bench.owner))
             assert.equal(end!.doneFence, fence, `the end was ${outcome}`)
             ends.set(id, seed)
           }
@@ -195,7 +182,7 @@ export function taskStoreFaultContract(
       await Promise.all([0, 1, 2].map(work))
       assert.equal(ends.size, tasks.length)
       for (const { id } of tasks) {
-        const task = (await sure.get(id, owner))!
+        const task = (await sure.get(id, bench.owner))!
         assert.deepEqual([task.state, text(task.result), task.fence], ['completed', String(ends.get(id)), 1])
       }
     })

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
-import type { ClaimedTask, NewTask, TaskStore } from '../../ports/task-store.ts'
+import type { ClaimedTask } from '../../ports/task-store.ts'
 import type { TestRunner } from './suite.ts'
+import { bytes, LEASE_MS, type TaskBench } from './task-bench.ts'
 
-const bytes = (text: string): Uint8Array => Buffer.from(text)
-const LEASE_MS = 60_000
 /** What databases can't take as text, or would change: NUL, half a surrogate pair, and what escapes of them might look like. */
 const NAMES = [
   '\0',
@@ -25,23 +23,9 @@ const NAMES = [
 ]
 
 /** What clients and handlers may send, and what happens when workers meet. */
-export function taskStoreHostile(
-  test: TestRunner['test'],
-  given: () => { store: TaskStore; queue: string; owner: string; newTask: (more?: Partial<NewTask>) => NewTask },
-): void {
-  const claim = (worker = 'worker-1', token: string = randomUUID()): Promise<readonly ClaimedTask[]> =>
-    given().store.claim({
-      worker,
-      token,
-      queue: given().queue,
-      tools: ['work'],
-      handlerRevisions: [],
-      limit: 10,
-      leaseMs: LEASE_MS,
-    })
-
+export function taskStoreHostile(test: TestRunner['test'], bench: () => TaskBench): void {
   test('what is no id of a task is the id of no task', async () => {
-    const { store, owner, newTask } = given()
+    const { store, owner, newTask } = bench()
     const { task } = await store.create(newTask())
     for (const id of [
       '',
@@ -61,7 +45,7 @@ export function taskStoreHostile(
   })
 
   test('names and messages come back as they were, whatever they hold', async () => {
-    const { store, owner, newTask } = given()
+    const { store, owner, newTask, claim } = bench()
     await store.create(newTask())
     const [task] = await claim()
     const { id, fence } = task!
@@ -86,7 +70,7 @@ export function taskStoreHostile(
   })
 
   test('an idempotency key may be long, and hold anything', async () => {
-    const { store, newTask } = given()
+    const { store, newTask } = bench()
     for (const idempotencyKey of ['k'.repeat(10_000), ...NAMES]) {
       const first = await store.create(newTask({ idempotencyKey }))
       const second = await store.create(newTask({ idempotencyKey }))
@@ -95,7 +79,7 @@ export function taskStoreHostile(
   })
 
   test('of answers that give one name twice the first counts', async () => {
-    const { store, owner, newTask } = given()
+    const { store, owner, newTask, claim } = bench()
     await store.create(newTask())
     const [task] = await claim()
     await store.park(task!.id, task!.fence, { asks: [{ name: 'q', request: bytes('?') }] })
@@ -106,7 +90,7 @@ export function taskStoreHostile(
   })
 
   test('of two ends by one holder that go out together one counts, and the task agrees', async () => {
-    const { store, owner, newTask } = given()
+    const { store, owner, newTask, claim } = bench()
     await store.create(newTask())
     const [task] = await claim()
     const { id, fence } = task!
@@ -120,12 +104,12 @@ export function taskStoreHostile(
   })
 
   test('a claim shows all that was on record when the task was given back, however fast it changes hands', async () => {
-    const { store, newTask } = given()
+    const { store, newTask, claim } = bench()
     const { task } = await store.create(newTask())
     let recorded = 0
     const work = async (worker: string): Promise<void> => {
       while (recorded < 40) {
-        const [mine] = await claim(worker)
+        const [mine] = await claim({ worker })
         if (mine === undefined) continue
         const { id, fence } = mine
         assert.equal(mine.journal.length, recorded, `claimed with fence ${fence}`)
@@ -141,12 +125,10 @@ export function taskStoreHostile(
   })
 
   test('batches that name the same tasks in opposite orders do not block each other', async () => {
-    const { store, newTask } = given()
+    const { store, newTask, claim } = bench()
     const ids: string[] = []
     for (let index = 0; index < 30; index++) ids.push((await store.create(newTask())).task.id)
-    const leases = (
-      await Promise.all([claim('w', randomUUID()), claim('w', randomUUID()), claim('w', randomUUID())])
-    ).flat()
+    const leases = (await Promise.all([claim({ worker: 'w' }), claim({ worker: 'w' }), claim({ worker: 'w' })])).flat()
     assert.equal(leases.length, ids.length)
     const beat = (order: readonly ClaimedTask[]): Promise<unknown> =>
       store.heartbeat(

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import type { ClaimedTask, NewTask, Task, TaskStore } from '../../ports/task-store.ts'
+import type { ClaimedTask, Task, TaskStore } from '../../ports/task-store.ts'
 import { FakeClock } from '../fake-clock.ts'
 import { ReferenceTaskStore } from '../reference-task-store.ts'
 import type { TestRunner } from './suite.ts'
+import { bytes, text, type TaskBench } from './task-bench.ts'
 
-const bytes = (text: string): Uint8Array => Buffer.from(text)
 const RUNS = 20
 const ACTS = 60
 
@@ -21,13 +21,10 @@ function random(seed: number): (below: number) => number {
 }
 
 /** Random operations, on the store and on the reference: the outcomes and the tasks are the same. No time passes. */
-export function taskStoreModel(
-  test: TestRunner['test'],
-  given: () => { store: TaskStore; queue: string; owner: string; newTask: (more?: Partial<NewTask>) => NewTask },
-): void {
+export function taskStoreModel(test: TestRunner['test'], bench: () => TaskBench): void {
   for (let seed = 1; seed <= RUNS; seed++)
     test(`random operations have the outcomes that the reference has (seed ${seed})`, async () => {
-      const { store, queue, owner, newTask } = given()
+      const { store, queue, owner, newTask } = bench()
       const reference = new ReferenceTaskStore(new FakeClock())
       const pick = random(seed)
       const ids: string[] = []
@@ -113,8 +110,6 @@ export function taskStoreModel(
 }
 
 const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : 1)
-const plain = (value: Uint8Array | undefined): string | undefined =>
-  value === undefined ? undefined : Buffer.from(value).toString()
 
 /** What two stores must agree on: everything but times. */
 function shapeOf(task: Task): Record<string, unknown> & { id: string; fence: number } {
@@ -129,12 +124,12 @@ function shapeOf(task: Task): Record<string, unknown> & { id: string; fence: num
     statusMessage,
     dead,
     asks: asks.map(({ name }) => name),
-    result: plain(result),
-    error: plain(error),
+    result: text(result),
+    error: text(error),
   }
 }
 
 function shapeOfClaim(task: ClaimedTask): Record<string, unknown> & { id: string; fence: number } {
-  const journal = task.journal.map(({ name, kind, value }) => `${kind} ${name}: ${plain(value) ?? 'open'}`)
+  const journal = task.journal.map(({ name, kind, value }) => `${kind} ${name}: ${text(value) ?? 'open'}`)
   return { ...shapeOf(task), cancel: task.cancel, journal }
 }

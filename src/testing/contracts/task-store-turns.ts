@@ -1,53 +1,22 @@
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
-import type { ClaimedTask, NewTask, SweepReport, TaskStore } from '../../ports/task-store.ts'
+import type { ClaimedTask } from '../../ports/task-store.ts'
 import type { TestRunner } from './suite.ts'
+import { bytes, SHORT_MS, type TaskBench } from './task-bench.ts'
 
-const bytes = (text: string): Uint8Array => Buffer.from(text)
-const LEASE_MS = 60_000
-const SHORT_MS = 150
 /** So many tasks put an owner's next one back by more than a test takes. */
 const MANY = 20
 
 /** Whose turn it is: tasks of an owner who has many at work come after those of others, however they became ready. */
-export function taskStoreTurns(
-  test: TestRunner['test'],
-  given: () => {
-    store: TaskStore
-    pass(ms: number): Promise<void>
-    queue: string
-    owner: string
-    newTask: (more?: Partial<NewTask>) => NewTask
-  },
-): void {
-  const add = async (more: Partial<NewTask> = {}): Promise<string> =>
-    (await given().store.create(given().newTask(more))).task.id
-  const claim = (limit = 1, tool = 'work'): Promise<readonly ClaimedTask[]> =>
-    given().store.claim({
-      worker: 'worker-1',
-      token: randomUUID(),
-      queue: given().queue,
-      tools: [tool],
-      handlerRevisions: [],
-      limit,
-      leaseMs: LEASE_MS,
-    })
-  const sweep = (): Promise<SweepReport> =>
-    given().store.sweep({
-      limit: 1000,
-      expiredError: bytes('{}'),
-      lostError: bytes('{}'),
-      expiredAnswer: bytes('null'),
-      crashBackoffMs: 1,
-      overdueMs: 3_600_000,
-    })
+export function taskStoreTurns(test: TestRunner['test'], bench: () => TaskBench): void {
+  const claim = (limit = 1, tool = 'work'): Promise<readonly ClaimedTask[]> => bench().claim({ tools: [tool], limit })
   /** Gives the owner many ready tasks of another tool, in the same queue. */
   const fill = async (): Promise<void> => {
-    for (let index = 0; index < MANY; index++) await add({ tool: 'other' })
+    for (let index = 0; index < MANY; index++) await bench().add({ tool: 'other' })
   }
   /** Somebody else's task, created only now, comes first. */
   const comesAfterOthers = async (id: string): Promise<void> => {
-    const polite = await add({ owner: `${given().owner}-polite` })
+    const { add, owner } = bench()
+    const polite = await add({ owner: `${owner}-polite` })
     assert.deepEqual(
       (await claim(2)).map((task) => task.id),
       [polite, id],
@@ -55,18 +24,20 @@ export function taskStoreTurns(
   }
 
   test('owners take turns: one task of somebody comes before the twentieth of another', async () => {
+    const { add } = bench()
     await fill()
     await comesAfterOthers(await add())
   })
 
   test('what is leased counts too', async () => {
+    const { add } = bench()
     await fill()
     assert.equal((await claim(MANY, 'other')).length, MANY)
     await comesAfterOthers(await add())
   })
 
   test('a task that an answer makes ready takes its turn like a new one', async () => {
-    const { store, owner } = given()
+    const { store, owner, add } = bench()
     const id = await add()
     const [task] = await claim()
     await store.park(id, task!.fence, { asks: [{ name: 'q', request: bytes('?') }] })
@@ -76,7 +47,7 @@ export function taskStoreTurns(
   })
 
   test('a task that time makes ready takes its turn like a new one: after a delay, a retry, or without an answer', async () => {
-    const { store, pass } = given()
+    const { store, pass, add, sweep } = bench()
     const ways = {
       delay: () => add({ delayMs: SHORT_MS }),
       retry: async () => {
@@ -102,9 +73,10 @@ export function taskStoreTurns(
   })
 
   test('what is parked competes for nothing, and does not count', async () => {
+    const { owner, add } = bench()
     for (let index = 0; index < MANY; index++) await add({ tool: 'other', delayMs: 3_600_000 })
     const first = await add()
-    const second = await add({ owner: `${given().owner}-polite` })
+    const second = await add({ owner: `${owner}-polite` })
     assert.deepEqual(
       (await claim(2)).map(({ id }) => id),
       [first, second],
@@ -112,7 +84,7 @@ export function taskStoreTurns(
   })
 
   test('whether a queue is over a bound is said by what is ready in it', async () => {
-    const { store, queue } = given()
+    const { store, queue, add } = bench()
     assert.equal(await store.isOver(queue, 0), false)
     for (let index = 0; index < 5; index++) await add()
     await add({ queue: `${queue}-2` })

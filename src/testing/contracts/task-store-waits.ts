@@ -1,55 +1,15 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import type { ClaimedTask, NewTask, SweepReport, TaskAdmin, TaskStore } from '../../ports/task-store.ts'
 import type { TestRunner } from './suite.ts'
-
-const bytes = (text: string): Uint8Array => Buffer.from(text)
-const text = (value: Uint8Array | undefined): string | undefined =>
-  value === undefined ? undefined : Buffer.from(value).toString()
-const LEASE_MS = 60_000
-const SHORT_MS = 150
+import { bytes, LEASE_MS, SHORT_MS, text, type TaskBench } from './task-bench.ts'
 
 /** Who waits for a task, and for whom a task waits: questions that nobody answers, and tasks that nobody attends any more. */
-export function taskStoreWaits(
-  test: TestRunner['test'],
-  given: () => {
-    store: TaskStore & TaskAdmin
-    pass(ms: number): Promise<void>
-    queue: string
-    owner: string
-    newTask: (more?: Partial<NewTask>) => NewTask
-  },
-): void {
-  const add = async (more: Partial<NewTask> = {}): Promise<string> =>
-    (await given().store.create(given().newTask(more))).task.id
-  const claimOne = async (): Promise<ClaimedTask> => {
-    const [task] = await given().store.claim({
-      worker: 'worker-1',
-      token: randomUUID(),
-      queue: given().queue,
-      tools: ['work'],
-      handlerRevisions: [],
-      limit: 1,
-      leaseMs: LEASE_MS,
-    })
-    assert.ok(task, 'a task was ready, and could not be claimed')
-    return task
-  }
-  const sweep = (): Promise<SweepReport> =>
-    given().store.sweep({
-      limit: 1000,
-      expiredError: bytes('{}'),
-      lostError: bytes('{}'),
-      expiredAnswer: bytes('null'),
-      crashBackoffMs: 1,
-      overdueMs: 3_600_000,
-    })
-  const stateOf = async (id: string): Promise<string | undefined> => (await given().store.get(id, given().owner))?.state
+export function taskStoreWaits(test: TestRunner['test'], bench: () => TaskBench): void {
   const asks = (...names: string[]): { name: string; request: Uint8Array }[] =>
     names.map((name) => ({ name, request: bytes('?') }))
 
   test('questions that nobody answers in time are answered so, all at once, and their task goes on', async () => {
-    const { store, pass, owner, queue } = given()
+    const { store, pass, queue, owner, add, claimOne, stateOf, sweep } = bench()
     const id = await add()
     const { fence } = await claimOne()
     assert.equal(
@@ -81,7 +41,7 @@ export function taskStoreWaits(
   })
 
   test('questions that do not expire wait; those that are answered wake their task, and nothing comes after', async () => {
-    const { store, pass, owner } = given()
+    const { store, pass, owner, add, claimOne, stateOf, sweep } = bench()
     const forever = await add()
     await store.park(forever, (await claimOne()).fence, { asks: asks('q') })
     const answered = await add()
@@ -94,7 +54,7 @@ export function taskStoreWaits(
   })
 
   test('a task that asks again after an expiry waits for the new questions alone', async () => {
-    const { store, pass, owner } = given()
+    const { store, pass, owner, add, claimOne, sweep } = bench()
     const id = await add()
     await store.park(id, (await claimOne()).fence, { asks: asks('one'), expireAfterMs: SHORT_MS })
     await pass(SHORT_MS + 20)
@@ -106,7 +66,7 @@ export function taskStoreWaits(
   })
 
   test('a question under a name that is on record, or that comes twice, is refused, and nothing has changed', async () => {
-    const { store, owner } = given()
+    const { store, owner, add, claimOne, stateOf } = bench()
     const id = await add()
     const first = await claimOne()
     await store.park(id, first.fence, { asks: asks('asked') })
@@ -125,7 +85,7 @@ export function taskStoreWaits(
   })
 
   test('what a worker says last, as it puts a task aside, is kept in the same write; without a word the one before stays', async () => {
-    const { store, pass, owner } = given()
+    const { store, pass, owner, add, claimOne, sweep } = bench()
     const id = await add()
     const shown = async (): Promise<unknown> => (await store.get(id, owner))?.statusMessage
     const first = await claimOne()
@@ -145,7 +105,7 @@ export function taskStoreWaits(
   })
 
   test('a task names the artifacts of its questions, asked and answered, of each its own', async () => {
-    const { store, owner } = given()
+    const { store, owner, add, claimOne, stateOf } = bench()
     const id = await add()
     const named = async (): Promise<string[]> => (await store.namedArtifacts([id])).toSorted()
     const ask = (name: string, ...artifacts: string[]) => ({ name, request: bytes('?'), artifacts })
@@ -162,9 +122,9 @@ export function taskStoreWaits(
   })
 
   test('a task that nobody attends any more ends as cancelled, and is no dead letter', async () => {
-    const { store, pass, owner } = given()
+    const { store, pass, queue, owner, add, sweep } = bench()
     const ids = [await add({ isAttended: true, ttlMs: SHORT_MS })]
-    const parked = await add({ isAttended: true, ttlMs: SHORT_MS, queue: `${given().queue}-2`, delayMs: 3_600_000 })
+    const parked = await add({ isAttended: true, ttlMs: SHORT_MS, queue: `${queue}-2`, delayMs: 3_600_000 })
     await pass(SHORT_MS + 20)
     const { changed } = await sweep()
     for (const id of [...ids, parked]) {
@@ -175,7 +135,7 @@ export function taskStoreWaits(
   })
 
   test('a task that is attended goes on for as long; others, and what has ended, are not touched by it', async () => {
-    const { store, pass, owner } = given()
+    const { store, pass, owner, add, claimOne, stateOf, sweep } = bench()
     const kept = await add({ isAttended: true, ttlMs: SHORT_MS })
     const left = await add({ isAttended: true, ttlMs: SHORT_MS })
     const other = await add({ ttlMs: SHORT_MS })
@@ -192,7 +152,7 @@ export function taskStoreWaits(
   })
 
   test('a worker at a task that nobody attends any more is told to stop', async () => {
-    const { store, pass } = given()
+    const { store, pass, add, claimOne, stateOf, sweep } = bench()
     const id = await add({ isAttended: true, ttlMs: LEASE_MS })
     const { fence } = await claimOne()
     await store.attend([id], SHORT_MS * 4)

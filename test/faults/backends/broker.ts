@@ -3,11 +3,10 @@ import type { Expectations } from '../cells.ts'
 
 /** Of all brokers. */
 export const BROKER: Omit<Expectations, 'attemptsPerSecond'> = {
-  // The start of a node waits for its broker.
   boundMs: 4500,
   slowMs: 8000,
   recoverMs: 3000,
-  cells: {},
+  cells: { start: { gone: 'works', withinMs: 5000, words: 'works, at most 3 s later' } },
 }
 
 /** Time-outs of brokers in stands, as options of their URLs. */

@@ -17,5 +17,5 @@ export const kafka: Backend = {
     const options = `partitions=2&sessionTimeoutMs=6000&${TIMEOUTS}`
     return { links: [link!], options: { queue: `kafka://${host}:${port}/faults?${options}` } }
   },
-  attemptsPerSecond: 60,
+  attemptsPerSecond: 50,
 }

@@ -11,5 +11,5 @@ export const rabbitmq: Backend = {
     const link = await toxiproxy.proxy('rabbitmq', server)
     return { links: [link], options: { queue: `amqp://guest:guest@${link.host}:${link.port}/?${TIMEOUTS}` } }
   },
-  attemptsPerSecond: 40,
+  attemptsPerSecond: 30,
 }

@@ -15,12 +15,22 @@ export const redis: Backend = {
   // Three commands, one after the other.
   boundMs: 4000,
   slowMs: 8000,
-  recoverMs: 3000,
+  // Connections within a second, and limits ask again within 2.25 s.
+  recoverMs: 4500,
   attemptsPerSecond: 40,
   cells: {
     start: { gone: { fails: 'not ready' }, words: 'starts, and is not ready' },
     key: UNAVAILABLE,
-    listen: UNAVAILABLE,
-    news: { gone: { fails: 'unheard' } },
+    askAfterStep: UNAVAILABLE,
+    guarded: { gone: { fails: 'limits_unavailable' } },
+    // The streams of 2025 that were opened before linger, and the lists that they follow are followed at this node already.
+    listen: {
+      gone: { fails: 'ok and state_unavailable' },
+      words: '`state_unavailable`, unless the node follows the same already',
+    },
+    news: { gone: { fails: 'unheard' }, words: 'not heard; all that is followed is told anew afterwards' },
+    cached: { gone: 'works', words: 'works, of what lies in memory' },
+    cachedByTag: { gone: 'works', words: 'is computed each time' },
+    invalidate: UNAVAILABLE,
   },
 }

@@ -15,5 +15,5 @@ export const sqs: Backend = {
     const options = `region=us-east-1&endpoint=${endpoint}&waitS=2&visibilityS=6&${TIMEOUTS}`
     return { links: [link], options: { queue: `sqs://faults?${options}` } }
   },
-  attemptsPerSecond: 40,
+  attemptsPerSecond: 30,
 }

@@ -9,7 +9,7 @@ const RINGS_EACH = 100
  * Expires tasks, takes leases that have run out, wakes what is due, and names what is overdue.
  *
  * $1 most of each kind · $2 error of what expired · $3 error of what was lost · $4 wait after the first crash (ms) · $5 overdue after (ms)
- * · $6 whether leases are spared · $7 the answer that nobody gave
+ * · $6 whether leases and attendances are spared · $7 the answer that nobody gave
  * Gives rows of kind, id, queue, and the version where an owner can see the change; and one of kind `old` where there is something to
  * purge, so that an idle sweep is one statement.
  *
@@ -24,7 +24,7 @@ export const sweepTasks = (schema: string) =>
     `
 with recursive expired as materialized (
   select id, cancel_at, fails_when_lost, is_attended, 0 as crashes, max_crashes, true as expires from ${schema}.hf_task
-   where state in (0, 2) and expires_at is not null and expires_at <= now()
+   where state in (0, 2) and expires_at is not null and expires_at <= now() and not ($6 and is_attended)
    order by expires_at limit $1 for no key update skip locked),
 lost as materialized (
   select id, cancel_at, fails_when_lost, is_attended, case when journal_length > journal_mark then 1 else crashes + 1 end as crashes,
@@ -49,7 +49,7 @@ ended as (
     from judged j where t.id = j.id returning case when j.expires then 'expired' else 'lost' end as kind, t.id, t.queue, t.version),
 due as materialized (
   select id, queue, owner, weight, open_asks from ${schema}.hf_task
-   where state = 2 and run_at <= now() and (expires_at is null or expires_at > now())
+   where state = 2 and run_at <= now() and (expires_at is null or expires_at > now() or ($6 and is_attended))
    order by run_at limit $1 for no key update skip locked),
 silent as (
   update ${schema}.hf_journal j set value = $7::bytea, answered_at = clock_timestamp()
