@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { anyCodec } from '../../src/cache/codec.ts'
+import { Generations } from '../../src/cache/generations.ts'
 import { encodeRecord, RECORD_FORMAT } from '../../src/cache/record.ts'
 import { CacheRequest } from '../../src/cache/request.ts'
 import { MemoryEventBus } from '../../src/backends/memory/event-bus.ts'
 import { MemoryStateStore } from '../../src/backends/memory/state-store.ts'
 import { sha256 } from '../../src/kernel/digest.ts'
+import type { StateStore } from '../../src/ports/state-store.ts'
 import { FakeClock } from '../../src/testing/index.ts'
 import { eventually } from '../clients/eventually.ts'
 import { entry, TestNode, Work, type Shared } from './nodes.ts'
@@ -85,4 +87,26 @@ test('a leader that takes long keeps the lead for as long as the flight may last
   work.finish('once')
   await clock.advance(2_000)
   expect(await Promise.all([leading, following])).toEqual(['once', 'once'])
+})
+
+test('a generation that is deleted while it is renewed does not come back', async () => {
+  const clock = new FakeClock()
+  const { state } = sharedAt(clock)
+  const [key] = Generations.keysOf('test', ['x'])
+  await state.set(key!, Buffer.from('before'), { ttlMs: 60_000 })
+  let hasInvalidated = false
+  const racing: Pick<StateStore, 'getMany' | 'compareAndSet'> = {
+    async getMany(keys) {
+      const values = await state.getMany(keys)
+      if (!hasInvalidated) await state.delete([...keys])
+      hasInvalidated = true
+      return values
+    },
+    compareAndSet: (...args) => state.compareAndSet(...args),
+  }
+  const generations = new Generations(racing as StateStore, clock)
+  const made = await generations.ensure([key!], 1_000)
+  expect(made).not.toBe('before')
+  const [stored] = await state.getMany([key!])
+  expect(Buffer.from(stored!).toString()).toBe(made)
 })
