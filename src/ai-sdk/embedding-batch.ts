@@ -13,6 +13,7 @@ import type { EmbeddingModelV4Result } from '@ai-sdk/provider'
 import type { Cache, CacheEntry, CacheSlot } from '../cache/cache.ts'
 import type { Codec } from '../cache/codec.ts'
 import { orAborted } from './guarded.ts'
+import { saidTokens } from './usage.ts'
 import { fromVectorBytes, toVectorBytes, type KeptVector } from './vectors.ts'
 
 const VECTORS: Codec<KeptVector> = { encode: toVectorBytes, decode: fromVectorBytes, isDense: true }
@@ -122,7 +123,7 @@ export class EmbeddingBatch {
     try {
       const { result } = await work
       this.last = result
-      this.usedTokens += result.usage?.tokens ?? 0
+      this.usedTokens += saidTokens(result.usage?.tokens) ?? 0
       for (const [text, vector] of each) this.#vectors.set(text, await vector)
       await Promise.all(texts.map((text) => this.#slots.get(text)!.store(this.of(text))))
     } finally {

@@ -7,7 +7,7 @@ import { guarded } from './guarded.ts'
 import { metered, tell, type Metered } from './meter.ts'
 import { checkModelOptions, type EmbeddingModelOptions } from './options.ts'
 import { callerSignal } from './caller-signal.ts'
-import { estimateTokens, inputOnly } from './usage.ts'
+import { estimateTokens, inputOnly, saidTokens } from './usage.ts'
 import { toFloat32, type KeptVector } from './vectors.ts'
 
 type Params = Parameters<EmbeddingModelV4['doEmbed']>[0]
@@ -46,7 +46,7 @@ export function embeddingModelMiddleware(options: EmbeddingModelOptions = {}): E
     const estimate = (): number => estimateTokens(values)
     const { value, tokens, ms } = await metered(of, estimate, signal, async (spend) => {
       const given = await (dependency === undefined ? call(signal) : guarded(dependency, true, signal, call))
-      spend(inputOnly(given.usage?.tokens ?? estimate()))
+      spend(inputOnly(saidTokens(given.usage?.tokens) ?? estimate()))
       return given
     })
     const characters = values.reduce((sum, { length }) => sum + length, 0)

@@ -1,4 +1,5 @@
 import { invalid, quote } from '../define/names.ts'
+import { isObject } from '../kernel/protocol.ts'
 import type { TokenCount } from './usage.ts'
 
 /** What a model costs, for each million tokens, in the table's currency. */
@@ -20,23 +21,26 @@ export interface PriceTable {
   readonly perMillionTokens: Readonly<Record<string, ModelPrice>>
 }
 
+const WANTED = 'Write it like { currency: "USD", perMillionTokens: { "a-model": { input: 0.25, output: 2 } } }.'
 const PRICES = ['input', 'output', 'cachedInput', 'cacheWrite'] as const
 
 /** @throws {HoldfastError} `invalid_definition` for a price that is none. */
 export function checkPrices(where: string, prices: PriceTable): void {
+  if (!isObject(prices)) invalid(where, `\`prices\` is ${quote(prices)}.`, WANTED)
   if (typeof prices.currency !== 'string' || prices.currency === '')
     invalid(where, `\`prices.currency\` is ${quote(prices.currency)}.`, 'Name it, such as "USD".')
-  for (const [model, price] of Object.entries(prices.perMillionTokens))
+  if (!isObject(prices.perMillionTokens))
+    invalid(where, `\`prices.perMillionTokens\` is ${quote(prices.perMillionTokens)}.`, WANTED)
+  for (const [model, price] of Object.entries(prices.perMillionTokens)) {
+    const of = `\`prices.perMillionTokens[${quote(model)}]`
+    if (!isObject(price)) invalid(where, `${of}\` is ${quote(price)}.`, WANTED)
     for (const field of PRICES) {
-      const value: unknown = price[field]
+      const value = price[field]
       if (value === undefined && field !== 'input') continue
       if (typeof value !== 'number' || !(value >= 0) || value === Infinity)
-        invalid(
-          where,
-          `\`prices.perMillionTokens[${quote(model)}].${field}\` is ${quote(value)}.`,
-          'Write a number of 0 or more.',
-        )
+        invalid(where, `${of}.${field}\` is ${quote(value)}.`, 'Write a number of 0 or more.')
     }
+  }
 }
 
 /** What so many tokens cost; `undefined` where the table does not say. */

@@ -30,17 +30,25 @@ export function tokensOf(
   output: readonly (LanguageModelV4Content | LanguageModelV4StreamPart)[],
 ): TokenCount {
   const { inputTokens, outputTokens } = usage ?? {}
-  const { cacheRead = 0, cacheWrite = 0, noCache } = inputTokens ?? {}
-  const saidInput = inputTokens?.total ?? (noCache === undefined ? undefined : noCache + cacheRead + cacheWrite)
-  const { text, reasoning } = outputTokens ?? {}
-  const saidOutput =
-    outputTokens?.total ?? (text === undefined && reasoning === undefined ? undefined : (text ?? 0) + (reasoning ?? 0))
+  const cacheRead = saidTokens(inputTokens?.cacheRead) ?? 0
+  const cacheWrite = saidTokens(inputTokens?.cacheWrite) ?? 0
+  const noCache = saidTokens(inputTokens?.noCache)
+  const saidInput =
+    saidTokens(inputTokens?.total) ?? (noCache === undefined ? undefined : noCache + cacheRead + cacheWrite)
+  const text = saidTokens(outputTokens?.text)
+  const reasoning = saidTokens(outputTokens?.reasoning)
+  const saidOutput = saidTokens(outputTokens?.total) ?? (text === undefined ? undefined : text + (reasoning ?? 0))
   return {
     input: saidInput ?? estimatePrompt(params),
     output: saidOutput ?? estimateTokens(output.map(textOf)),
     cacheRead,
     cacheWrite,
   }
+}
+
+/** A number of tokens as a provider says it; what is none would spoil a sum for good, or give tokens back to a limit. */
+export function saidTokens(count: unknown): number | undefined {
+  return typeof count === 'number' && count >= 0 && Number.isFinite(count) ? count : undefined
 }
 
 /** What a call would have used where nobody knows: no more than its input. */

@@ -76,6 +76,12 @@ export function valueOf<T>(held: Held, codec: Codec<T>): T {
   return held.shared === undefined ? codec.decode(held.payload) : (held.shared.value as T)
 }
 
+/** @throws where what the store held is nothing that can be given out: others may have written it. */
+export function checkPayload<T>({ payload, isThrown }: CacheRecord, codec: Codec<T>): void {
+  if (isThrown) fromPortable(JSON.parse(textOf(payload)) as PortableError)
+  else codec.decode(payload)
+}
+
 /** {@link valueOf}, and where it came from. */
 export function toFound<T>(held: Held, codec: Codec<T>, from: Found<T>['from'], nowMs: number): Found<T> {
   return { value: valueOf(held, codec), from, freshForMs: Math.max(0, held.freshUntilMs - nowMs) }

@@ -1,15 +1,19 @@
 import { promisify } from 'node:util'
 import { zstdCompress, zstdDecompress } from 'node:zlib'
 
-/** What the store keeps of a value. Times are milliseconds since the epoch. */
-export interface CacheRecord {
-  readonly payload: Uint8Array
-  /** Computing has failed; the payload tells how. */
-  readonly isThrown: boolean
+/** Until when a value is good, and for what. In milliseconds since the epoch. */
+export interface CacheTimes {
   readonly freshUntilMs: number
   readonly staleUntilMs: number
   /** Until then it is given out where computing it anew fails. */
   readonly keptUntilMs: number
+}
+
+/** What the store keeps of a value. */
+export interface CacheRecord extends CacheTimes {
+  readonly payload: Uint8Array
+  /** Computing has failed; the payload tells how. */
+  readonly isThrown: boolean
   /** Generations of its tags, as they were before it was computed; empty without tags. */
   readonly generations: string
 }
@@ -21,9 +25,6 @@ export const RECORD_FORMAT = '1'
 const COMPRESSED_FROM_BYTES = 4 * 1024
 /** What compression must gain to be worth undoing it. */
 const WORTHWHILE_SHARE = 0.9
-/** What a payload may have when it is decompressed: a store that strangers write to must not fill the memory. */
-const MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
-
 const IS_THROWN = 1
 const IS_COMPRESSED = 2
 /** Flags, three times, length of the generations. */
@@ -55,8 +56,11 @@ export async function encodeRecord(record: CacheRecord, isDense: boolean): Promi
   return bytes
 }
 
-/** `undefined`: these bytes are no record. */
-export function decodeRecord(given: Uint8Array): CacheRecord | Promise<CacheRecord> | undefined {
+/**
+ * `undefined`: these bytes are no record.
+ * @param maxBytes of a payload that is decompressed: a store that strangers write to must not fill the memory
+ */
+export function decodeRecord(given: Uint8Array, maxBytes: number): CacheRecord | Promise<CacheRecord> | undefined {
   const bytes = Buffer.from(given.buffer, given.byteOffset, given.byteLength)
   if (bytes.length < HEAD_BYTES) return undefined
   const from = HEAD_BYTES + bytes.readUInt16BE(25)
@@ -71,5 +75,5 @@ export function decodeRecord(given: Uint8Array): CacheRecord | Promise<CacheReco
     generations: bytes.toString('latin1', HEAD_BYTES, from),
   }
   if ((flags & IS_COMPRESSED) === 0) return record
-  return decompress(record.payload, { maxOutputLength: MAX_PAYLOAD_BYTES }).then((payload) => ({ ...record, payload }))
+  return decompress(record.payload, { maxOutputLength: maxBytes }).then((payload) => ({ ...record, payload }))
 }

@@ -4,7 +4,7 @@ import type { CacheEntry, Compute } from './cache.ts'
 import type { Codec } from './codec.ts'
 import { Generations } from './generations.ts'
 import { toKeyText } from './key-text.ts'
-import { RECORD_FORMAT } from './record.ts'
+import { RECORD_FORMAT, type CacheTimes } from './record.ts'
 
 /** Longer keys are replaced by their digest: they would fill the memory. */
 const LONGEST_KEY_TEXT = 256
@@ -59,7 +59,7 @@ export class CacheRequest<T> {
   }
 
   /** When a value that was computed now is fresh, may be given out stale, and is kept. */
-  timesOf(nowMs: number, isFailure: boolean): { freshUntilMs: number; staleUntilMs: number; keptUntilMs: number } {
+  timesOf(nowMs: number, isFailure: boolean): CacheTimes {
     const { ttlMs, negativeTtlMs = 0 } = this.entry
     const lifetimeMs = isFailure ? negativeTtlMs : ttlMs
     const freshUntilMs = nowMs + lifetimeMs * (1 - JITTER_SHARE * Math.random())
@@ -68,6 +68,21 @@ export class CacheRequest<T> {
       freshUntilMs,
       staleUntilMs: this.staleMs === 0 ? freshUntilMs : nowMs + ttlMs + this.staleMs,
       keptUntilMs: Math.max(freshUntilMs, nowMs + this.lifetimeMs),
+    }
+  }
+
+  /**
+   * A record of another node, with no more time than one that is made now: the clock of who wrote it may be ahead.
+   * @param nowMs by the clock of this node
+   */
+  bound<R extends CacheTimes>(record: R, nowMs: number): R {
+    const { ttlMs, negativeTtlMs = 0 } = this.entry
+    const freshMs = Math.max(ttlMs, negativeTtlMs)
+    return {
+      ...record,
+      freshUntilMs: Math.min(record.freshUntilMs, nowMs + freshMs),
+      staleUntilMs: Math.min(record.staleUntilMs, nowMs + freshMs + this.staleMs),
+      keptUntilMs: Math.min(record.keptUntilMs, nowMs + Math.max(freshMs, this.lifetimeMs)),
     }
   }
 }

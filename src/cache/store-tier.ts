@@ -2,11 +2,11 @@ import type { Clock } from '../ports/clock.ts'
 import type { StateStore } from '../ports/state-store.ts'
 import { Coalescer } from './coalescer.ts'
 import type { Generations } from './generations.ts'
-import type { Held, MemoryTier } from './held.ts'
+import { checkPayload, type Held, type MemoryTier } from './held.ts'
 import { decodeRecord, encodeRecord, type CacheRecord } from './record.ts'
 import type { CacheRequest } from './request.ts'
 
-/** A value of more bytes stays in the memory of the process that computed it. */
+/** A value of more bytes stays in the memory of the process that computed it; nor is one read that would become more. */
 const MAX_STORED_BYTES = 32 * 1024 * 1024
 /** Keys of one read. */
 const KEYS_AT_ONCE = 500
@@ -61,7 +61,7 @@ export class StoreTier {
           tagKeys.map((key) => values.get(key)),
           sent,
         )
-        const record = await this.#decode(values.get(storeKey))
+        const record = await this.#decode(values.get(storeKey), request)
         if (record === undefined || present === undefined || record.generations !== present)
           return { generations: present }
         return { generations: present, held: this.#parts.memory.put(request.text, record, request.codec) }
@@ -130,13 +130,16 @@ export class StoreTier {
   }
 
   /** `undefined` for what is no record any more, or none that can be read: it is computed anew, and written over. */
-  async #decode(bytes: Uint8Array | undefined): Promise<CacheRecord | undefined> {
+  async #decode<T>(bytes: Uint8Array | undefined, request: CacheRequest<T>): Promise<CacheRecord | undefined> {
     if (bytes === undefined) return undefined
+    const { clock, onAway } = this.#parts
     try {
-      const record = await decodeRecord(bytes)
-      return record !== undefined && record.keptUntilMs > this.#parts.clock.now() ? record : undefined
+      const record = await decodeRecord(bytes, MAX_STORED_BYTES)
+      if (record === undefined || !(record.keptUntilMs > clock.now())) return undefined
+      checkPayload(record, request.codec)
+      return request.bound(record, clock.now())
     } catch (error) {
-      this.#parts.onAway(error)
+      onAway(error)
       return undefined
     }
   }

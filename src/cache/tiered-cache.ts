@@ -1,18 +1,18 @@
 import { tagsProblem } from '../define/cache.ts'
 import { HoldfastError, stateUnavailable } from '../errors/holdfast-error.ts'
-import { keepSubscribed } from '../kernel/keep-subscribed.ts'
-import { CACHE_CHANNEL } from '../kernel/keys.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { EventBus, Unsubscribe } from '../ports/event-bus.ts'
+import type { EventBus } from '../ports/event-bus.ts'
 import type { StateStore } from '../ports/state-store.ts'
 import type { CacheEvent, Telemetry } from '../ports/telemetry.ts'
 import type { Cache, CacheCaller, CacheEntry, CacheSlot, Compute, Found } from './cache.ts'
 import type { Codec } from './codec.ts'
 import { Computing, type Landing } from './computing.ts'
-import { Flight, OVERDUE } from './flight.ts'
+import { OVERDUE, type Flight } from './flight.ts'
+import { Flights } from './flights.ts'
 import { Generations } from './generations.ts'
 import { MemoryTier, toFound, type Held } from './held.ts'
 import { Leadership, type Lead } from './leadership.ts'
+import { CacheMessages, type CacheMessage } from './messages.ts'
 import { CacheRequest } from './request.ts'
 import { StoreTier, type Seen } from './store-tier.ts'
 
@@ -40,8 +40,6 @@ interface Way {
   readonly isBackground: boolean
 }
 const REFRESHING: Way = { mayFollow: true, isBackground: true }
-/** Ends waits; made once, since each would have a stack. */
-const LANDED = new Error('The flight has landed.')
 
 /**
  * Values in two tiers: the memory of this process, and the store that nodes share.
@@ -63,25 +61,36 @@ export class TieredCache implements Cache {
   readonly #computing: Computing
   readonly #store: StoreTier | undefined
   readonly #leadership: Leadership | undefined
-  readonly #flights = new Map<string, Flight<Landing<unknown>>>()
-  readonly #refreshes = new Set<Flight<Landing<unknown>>>()
+  readonly #flights: Flights<Landing<unknown>>
+  readonly #messages: CacheMessages | undefined
   readonly #writes = new Set<Promise<void>>()
-  #unsubscribe: Unsubscribe | undefined
 
   constructor(parts: TieredCacheParts) {
     const { shared, clock, maxBytes } = parts
     this.#parts = parts
     this.#memory = new MemoryTier(maxBytes)
+    this.#flights = new Flights(clock)
     this.#computing = new Computing({ ...parts, memory: this.#memory })
     this.#generations = new Generations(shared?.state, clock)
     if (shared === undefined) return
-    const { state } = shared
+    const { state, bus } = shared
     const onAway = (error: unknown): void => this.#onAway(error)
     this.#store = new StoreTier({ state, clock, memory: this.#memory, generations: this.#generations, onAway })
+    const messages = new CacheMessages({
+      bus,
+      clock,
+      onMessage: (message) => this.#hear(message),
+      onGap: () => {
+        this.#generations.forgetAll()
+        this.#leadership!.hearAll()
+      },
+      onAway,
+    })
+    this.#messages = messages
     this.#leadership = new Leadership({
       state,
       clock,
-      ring: (flight) => void this.#tell(['landed', flight]),
+      ring: (flight) => void messages.tell(['landed', flight]),
       onError: onAway,
     })
   }
@@ -93,26 +102,13 @@ export class TieredCache implements Cache {
 
   /** Listens for what other nodes invalidate. */
   async start(): Promise<void> {
-    const { shared, clock } = this.#parts
-    if (shared === undefined) return
-    this.#unsubscribe = await keepSubscribed(
-      shared.bus,
-      CACHE_CHANNEL,
-      (message) => this.#hear(message),
-      clock,
-      (error) => this.#onAway(error),
-      () => {
-        this.#generations.forgetAll()
-        this.#leadership!.hearAll()
-      },
-    )
+    await this.#messages?.start()
   }
 
   /** Ends what goes on in the background; resolves when everything that was computed is stored. */
   async close(): Promise<void> {
-    await this.#unsubscribe?.()
-    const refreshes = [...this.#refreshes]
-    for (const flight of refreshes) flight.abort(new HoldfastError('closed', 'The cache was closed.'))
+    await this.#messages?.close()
+    this.#flights.abortBackground(new HoldfastError('closed', 'The cache was closed.'))
     while (this.#writes.size > 0) await Promise.all(this.#writes)
     this.#memory.clear()
   }
@@ -131,19 +127,19 @@ export class TieredCache implements Cache {
       if (answer !== undefined) return answer
       const key = this.#flightKey(request, seen.generations)
       let flight = this.#flights.get(key) as Flight<Landing<T>> | undefined
-      const isOwner = flight === undefined || flight.isAborted
-      if (isOwner) flight = this.#launch(key, request, seen, { mayFollow: round === 0, isBackground: false })
+      const isOwner = flight === undefined
+      flight ??= this.#launch(key, request, seen, { mayFollow: round === 0, isBackground: false })
       let landing: Landing<T> | typeof OVERDUE
       try {
-        landing = await flight!.wait(caller?.signal, isOwner)
+        landing = await flight.wait(caller?.signal, isOwner)
       } catch (error) {
         // Its beginner has gone, and may have taken with it what the computing needs.
-        if (!isOwner && flight!.hasOwnerLeft && caller?.signal.aborted !== true) continue
+        if (!isOwner && flight.hasOwnerLeft && caller?.signal.aborted !== true) continue
         this.#count(entry, 'failed')
         throw error
       }
       if (landing === OVERDUE) {
-        if (this.#flights.get(key) === flight) this.#flights.delete(key)
+        this.#flights.forget(key, flight)
         continue
       }
       if (landing.own !== undefined && !isOwner) break
@@ -202,7 +198,7 @@ export class TieredCache implements Cache {
       // What was read while the store was told.
       this.#generations.forget(keys)
     }
-    await this.#tell(['invalidated', ...keys])
+    await this.#messages!.tell(['invalidated', ...keys])
   }
 
   #toRequest<T>(entry: CacheEntry, compute: Compute<T>, codec: Codec<T>): CacheRequest<T> {
@@ -285,47 +281,40 @@ export class TieredCache implements Cache {
   }
 
   #launch<T>(key: string, request: CacheRequest<T>, seen: Seen, way: Way): Flight<Landing<T>> {
-    const run = async (signal: AbortSignal): Promise<Landing<T>> => {
-      await Promise.resolve() // computing what it computes must find the flight
-      return this.#fly(request, seen, way, signal)
-    }
-    const flight = new Flight(run, way.isBackground)
-    const kept = flight as Flight<Landing<unknown>>
-    this.#flights.set(key, kept)
-    const landed = new AbortController()
-    this.#parts.clock.sleep(request.maxFlightMs, landed.signal).then(
-      () => flight.overdue(),
-      () => undefined, // it landed in time
+    const { maxFlightMs } = request
+    const flight = this.#flights.launch(key, { maxFlightMs, ...way }, (signal, onCompute) =>
+      this.#fly(request, seen, { ...way, onCompute }, signal),
     )
-    void flight.ended.then(() => {
-      landed.abort(LANDED)
-      if (this.#flights.get(key) === kept) this.#flights.delete(key)
-    })
-    return flight
+    return flight as Flight<Landing<T>>
   }
 
   /** Computes a stale value anew, if nobody does. */
   #refresh<T>(request: CacheRequest<T>, held: Held, nowMs: number): void {
-    if (nowMs < (held.retryAtMs ?? 0) || this.#refreshes.size >= MAX_REFRESHES) return
+    if (nowMs < (held.retryAtMs ?? 0) || this.#flights.backgroundCount >= MAX_REFRESHES) return
     const key = this.#flightKey(request, held.generations)
-    if (this.#flights.has(key)) return
-    const flight = this.#launch(key, request, { generations: held.generations, held }, REFRESHING)
-    const kept = flight as Flight<Landing<unknown>>
-    this.#refreshes.add(kept)
-    void flight.ended.then(() => this.#refreshes.delete(kept))
+    if (this.#flights.get(key) === undefined)
+      this.#launch(key, request, { generations: held.generations, held }, REFRESHING)
   }
 
-  async #fly<T>(request: CacheRequest<T>, seen: Seen, way: Way, signal: AbortSignal): Promise<Landing<T>> {
+  async #fly<T>(
+    request: CacheRequest<T>,
+    seen: Seen,
+    way: Way & { onCompute(): void },
+    signal: AbortSignal,
+  ): Promise<Landing<T>> {
     const store = this.#store
     const { generations } = seen
-    if (store === undefined || generations === undefined)
+    if (store === undefined || generations === undefined) {
+      way.onCompute()
       return this.#computing.compute(request, generations, seen.held, signal)
+    }
     const lead = await this.#lead(request, generations, store, way, signal)
     if (lead.kind === 'found') return lead.value
     let landing: Landing<T> | undefined
     // What nobody waits for any more must not have the next caller wait for it.
     if (lead.kind === 'lead') signal.addEventListener('abort', () => void lead.end(), { once: true })
     try {
+      way.onCompute()
       landing = await this.#computing.compute(request, generations, seen.held ?? this.#memory.get(request.text), signal)
       return landing
     } finally {
@@ -392,24 +381,9 @@ export class TieredCache implements Cache {
     void write.finally(() => this.#writes.delete(write))
   }
 
-  /** Tells all nodes; what can't be told is found out by itself, later. */
-  async #tell(message: readonly string[]): Promise<void> {
-    await this.#parts
-      .shared!.bus.publish(CACHE_CHANNEL, Buffer.from(JSON.stringify(message)))
-      .catch((error: unknown) => this.#onAway(error))
-  }
-
-  #hear(message: Uint8Array): void {
-    let parsed: unknown
-    try {
-      parsed = JSON.parse(Buffer.from(message).toString())
-    } catch {
-      return // none of ours
-    }
-    if (!Array.isArray(parsed) || !parsed.every((part) => typeof part === 'string')) return
-    const [kind, ...names] = parsed as string[]
-    if (kind === 'landed') this.#leadership!.hear(names[0] ?? '')
-    else if (kind === 'invalidated') this.#generations.forget(names)
+  #hear([kind, ...names]: CacheMessage): void {
+    if (kind === 'invalidated') this.#generations.forget(names)
+    else this.#leadership!.hear(names[0] ?? '')
   }
 
   #count({ cache }: CacheEntry, event: CacheEvent): void {

@@ -19,7 +19,7 @@ import { Breaker, type BreakerChange, type BreakerState } from './breaker.ts'
 import { Bulkhead } from './bulkhead.ts'
 import { classify } from './classify.ts'
 import { RetryBudget } from './retry-budget.ts'
-import { cancelled, refused, timedOut, type Settled } from './settled.ts'
+import { cancelled, faulty, refused, timedOut, type Settled } from './settled.ts'
 import { Timers } from './timers.ts'
 
 /** What a guard works with. */
@@ -97,10 +97,19 @@ export class Guard implements AttemptHost {
     const fallback = use.fallback ?? this.dependency.fallback
     if (fallback !== undefined && (isFailure || outcome === 'open' || outcome === 'full')) {
       telemetry?.count('dependency_fallbacks', name)
-      return (await fallback(error)) as F
+      try {
+        return (await fallback(error)) as F
+      } catch (thrown) {
+        throw this.#giveUp(thrown, settled, outer)
+      }
     }
-    if (this.#backoff !== undefined || settled.isFinal === true) outer?.giveUp(error)
-    throw error
+    throw this.#giveUp(error, settled, outer)
+  }
+
+  /** The error of a use, which no guard around this one tries again where this one has. */
+  #giveUp(error: unknown, { isFinal }: Settled<unknown>, outer: Attempt | undefined): unknown {
+    if (this.#backoff !== undefined || isFinal === true) outer?.giveUp(error)
+    return error
   }
 
   async #use<T>(
@@ -119,7 +128,11 @@ export class Guard implements AttemptHost {
       const settled = await this.#attempt(work, number, signal, untilMs)
       if (settled.outcome === 'ok') return settled
       if (last !== undefined && (settled.outcome === 'open' || settled.outcome === 'full')) return last
-      if (backoff === undefined || !this.#mayRepeat(settled, number, use)) return settled
+      try {
+        if (backoff === undefined || !this.#mayRepeat(settled, number, use)) return settled
+      } catch (thrown) {
+        return faulty(thrown)
+      }
       // What a server asks for is waited for in full, and on top of it so that not everybody comes back together.
       const waitMs = (settled.retryAfterMs ?? 0) + backoff.duration
       if (this.clock.monotonic() + waitMs >= untilMs) return settled
@@ -131,6 +144,8 @@ export class Guard implements AttemptHost {
       } catch {
         return cancelled(signal!)
       }
+      // A busy process wakes late.
+      if (this.clock.monotonic() >= untilMs) return settled
       backoff = backoff.next(undefined)
       last = settled
     }
@@ -163,8 +178,11 @@ export class Guard implements AttemptHost {
     }
     if (bulkhead === undefined || bulkhead.take()) return start()
     return bulkhead.wait(untilMs - this.clock.monotonic(), signal).then((refusal) => {
-      if (refusal === undefined) return start()
-      return refusal === 'cancelled' ? cancelled(signal!) : refused(this.dependency.name, 'full', bulkhead.maxWaitMs)
+      const isTooLate = signal?.aborted === true || this.clock.monotonic() >= untilMs
+      if (refusal === undefined && !isTooLate) return start()
+      // The place came, and at the same moment the caller went away, or the time was up.
+      if (refusal === undefined) bulkhead.give()
+      return signal?.aborted ? cancelled(signal) : refused(this.dependency.name, 'full', bulkhead.maxWaitMs)
     })
   }
 
@@ -199,7 +217,7 @@ export class Guard implements AttemptHost {
       const outcome = verdict.outcome === 'timeout' ? 'timeout' : isOwn ? 'failed' : 'error'
       return { ...verdict, outcome, isFailure: isOwn, error }
     } catch (thrown) {
-      return { outcome: 'error', isFailure: false, repeatable: 'never', error: thrown }
+      return faulty(thrown)
     }
   }
   timedOut(ms: number): Settled<never> {

@@ -22,7 +22,8 @@ export interface DependencyState {
 /** What guards work with. */
 export interface GuardsParts {
   readonly clock: Clock
-  readonly telemetry: Pick<Telemetry, 'count' | 'dependencyUsed' | 'startUse' | 'breakerChanged'> | undefined
+  readonly telemetry:
+    Pick<Telemetry, 'count' | 'dependencyUsed' | 'startUse' | 'breakerChanged' | 'failure'> | undefined
   /** From 0 up to, not including, 1. Default `Math.random`. */
   readonly random?: () => number
   /** What other nodes have found. Default: this one is alone. */
@@ -98,7 +99,12 @@ export class Guards {
     if (from === 'closed') telemetry?.count('breaker_openings', name)
     // Of a probe that nothing was learnt from nobody needs to hear.
     if (to === 'open' && openMs > 0) hints?.tell(name, openMs)
-    for (const listener of this.#listeners) listener(this.#stateOf(guard))
+    for (const listener of this.#listeners)
+      try {
+        listener(this.#stateOf(guard))
+      } catch (error) {
+        telemetry?.failure(undefined, `A subscriber of \`runtime.dependencies\` failed on ${name}.`, error)
+      }
   }
 
   #stateOf({ dependency: { name }, breakerState, running, queued }: Guard): DependencyState {

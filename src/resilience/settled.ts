@@ -40,6 +40,14 @@ export const cancelled = (signal: AbortSignal): Settled<never> => ({
   repeatable: 'never',
 })
 
+/** A rule of the definition has thrown: that is to be seen, and says nothing of the dependency. */
+export const faulty = (error: unknown): Settled<never> => ({
+  outcome: 'error',
+  error,
+  isFailure: false,
+  repeatable: 'never',
+})
+
 /** Not asked: its breaker is open, or as many ask it as may. */
 export function refused(dependency: string, outcome: 'open' | 'full', retryAfterMs: number): Settled<never> {
   const why = outcome === 'open' ? 'too many calls of it have failed' : 'as many calls of it are under way as may be'

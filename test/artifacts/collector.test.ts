@@ -10,6 +10,7 @@ import type { ClaimedTask } from '../../src/ports/task-store.ts'
 import { defineServer, defineTool } from '../../src/index.ts'
 import { connect, FakeClock } from '../../src/testing/index.ts'
 import { ReferenceTaskStore } from '../../src/testing/reference-task-store.ts'
+import { newTask } from '../support/new-task.ts'
 
 const HOUR_MS = 3_600_000
 const owner = 'o'.repeat(22)
@@ -63,20 +64,7 @@ const put = async (place: Parameters<Artifacts['put']>[0]): Promise<string> =>
 
 async function claimed(leaseMs = 1000 * HOUR_MS): Promise<ClaimedTask> {
   const id = randomUUID()
-  await tasks.create({
-    id,
-    owner,
-    tool: 'work',
-    queue: id,
-    maxAttempts: 3,
-    maxCrashes: 3,
-    failsWhenLost: false,
-    ttlMs: undefined,
-    retentionMs: 10 * HOUR_MS,
-    argsDigest: Buffer.from(''),
-    args: Buffer.from(''),
-    caller: Buffer.from(''),
-  })
+  await tasks.create(newTask({ id, owner, queue: id, retentionMs: 10 * HOUR_MS }))
   return claim(id, leaseMs)
 }
 const claim = async (queue: string, leaseMs = 1000 * HOUR_MS): Promise<ClaimedTask> =>

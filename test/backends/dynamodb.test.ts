@@ -9,6 +9,7 @@ import { systemClock } from '../../src/ports/clock.ts'
 import type { NewTask, SweepOptions } from '../../src/ports/task-store.ts'
 import { startDynamodb } from '../servers/dynamodb.ts'
 import { needs } from '../servers/shared.ts'
+import { newTask as anyTask } from '../support/new-task.ts'
 
 vi.stubEnv('AWS_ACCESS_KEY_ID', 'test')
 vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test')
@@ -27,21 +28,8 @@ const SWEEP: SweepOptions = {
   crashBackoffMs: 1,
   overdueMs: 3_600_000,
 }
-const newTask = (more: Partial<NewTask> = {}): NewTask => ({
-  id: randomUUID(),
-  owner: 'owner',
-  tool: 'work',
-  queue: 'queue',
-  maxAttempts: 3,
-  maxCrashes: 2,
-  failsWhenLost: false,
-  ttlMs: undefined,
-  retentionMs: 3_600_000,
-  argsDigest: bytes('digest'),
-  args: bytes('{}'),
-  caller: bytes('sealed'),
-  ...more,
-})
+const newTask = (more: Partial<NewTask> = {}): NewTask =>
+  anyTask({ owner: 'owner', queue: 'queue', maxCrashes: 2, ...more })
 
 async function open(table = `t${randomUUID()}`): Promise<DynamodbTaskStore & AsyncDisposable> {
   const store = await openDynamodbTasks(urlOf(table), systemClock)

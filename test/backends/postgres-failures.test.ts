@@ -8,6 +8,7 @@ import { query, startPostgres } from '../servers/postgres.ts'
 import { needs, sharedServer } from '../servers/shared.ts'
 import { until } from '../servers/tools.ts'
 import { startToxiproxy } from '../servers/toxiproxy.ts'
+import { newTask as anyTask } from '../support/new-task.ts'
 
 await needs('postgres', 'toxiproxy')
 const { url } = await sharedServer('postgres')
@@ -17,21 +18,8 @@ afterAll(() => own[Symbol.asyncDispose]())
 
 const bytes = (text: string): Buffer => Buffer.from(text)
 const OWNER = 'owner'
-const newTask = (queue: string, more: Partial<NewTask> = {}): NewTask => ({
-  id: randomUUID(),
-  owner: OWNER,
-  tool: 'work',
-  queue,
-  maxAttempts: 3,
-  maxCrashes: 3,
-  failsWhenLost: false,
-  ttlMs: undefined,
-  retentionMs: 60_000,
-  argsDigest: bytes('digest'),
-  args: bytes('{}'),
-  caller: bytes('sealed'),
-  ...more,
-})
+const newTask = (queue: string, more: Partial<NewTask> = {}): NewTask =>
+  anyTask({ owner: OWNER, queue, retentionMs: 60_000, ...more })
 const claim = (store: TaskStore, queue: string, token: string = randomUUID(), limit = 1) =>
   store.claim({ worker: 'w', token, queue, tools: ['work'], handlerRevisions: [], limit, leaseMs: 60_000 })
 

@@ -10,6 +10,7 @@ import { statementsOf } from '../../src/backends/postgres/sql/index.ts'
 import { parsePostgresUrl, withSchema } from '../../src/backends/postgres/url.ts'
 import { query } from '../servers/postgres.ts'
 import { sharedServer } from '../servers/shared.ts'
+import { newTask } from '../support/new-task.ts'
 
 const { url } = await sharedServer('postgres')
 const schema = `schema_${process.pid}`
@@ -119,20 +120,7 @@ test('a schema of an older version is brought up to date, with what it holds', a
   const one = await client()
   await migrate(one, schema, MIGRATIONS)
   const store = await openPostgres(own)
-  const { task } = await store.create({
-    id: '0b0e7a52-9a1f-4b77-8a8e-0a3f1c2d3e4f',
-    owner: 'o',
-    tool: 't',
-    queue: 'q',
-    maxAttempts: 1,
-    maxCrashes: 1,
-    failsWhenLost: false,
-    ttlMs: undefined,
-    retentionMs: 1000,
-    argsDigest: Buffer.from(''),
-    args: Buffer.from(''),
-    caller: Buffer.from(''),
-  })
+  const { task } = await store.create(newTask({ id: '0b0e7a52-9a1f-4b77-8a8e-0a3f1c2d3e4f', owner: 'o' }))
   expect(await migrate(one, schema, [...MIGRATIONS, added], { check: true })).toEqual({
     from: MIGRATIONS.length,
     to: added.number,

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { writeSync } from 'node:fs'
 import { openSqlite } from '../../src/backends/sqlite/task-store.ts'
+import { newTask } from '../support/new-task.ts'
 
 const [url, queue] = process.argv.slice(2) as [string, string]
 const store = await openSqlite(url)
@@ -12,20 +13,7 @@ say('ready')
 async function client(): Promise<never> {
   for (;;) {
     const id = randomUUID()
-    await store.create({
-      id,
-      owner: 'owner',
-      tool: 'work',
-      queue,
-      maxAttempts: 3,
-      maxCrashes: 3,
-      failsWhenLost: false,
-      ttlMs: undefined,
-      retentionMs: 600_000,
-      argsDigest: Buffer.from('digest'),
-      args: Buffer.from('{}'),
-      caller: Buffer.from('sealed'),
-    })
+    await store.create(newTask({ id, owner: 'owner', queue, retentionMs: 600_000 }))
     say(`created ${id}`)
   }
 }

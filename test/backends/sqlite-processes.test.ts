@@ -12,6 +12,7 @@ import { MIGRATIONS, type Migration } from '../../src/backends/sqlite/migrations
 import * as sql from '../../src/backends/sqlite/sql.ts'
 import { openSqlite } from '../../src/backends/sqlite/task-store.ts'
 import { until } from '../servers/tools.ts'
+import { newTask } from '../support/new-task.ts'
 
 let dir: string
 let file: string
@@ -101,20 +102,6 @@ describe('several processes on one file', () => {
 
 test('writes that wait together share a transaction, and each reply comes after the commit', async () => {
   const store = await openSqlite(`sqlite:${file}`)
-  const newTask = () => ({
-    id: randomUUID(),
-    owner: 'o',
-    tool: 't',
-    queue: 'q',
-    maxAttempts: 1,
-    maxCrashes: 1,
-    failsWhenLost: false,
-    ttlMs: undefined,
-    retentionMs: 1000,
-    argsDigest: Buffer.from(''),
-    args: Buffer.from(''),
-    caller: Buffer.from(''),
-  })
   const reader = new DatabaseSync(file)
   const count = reader.prepare('select count(*) as count from hf_task')
   // Another connection sees whole transactions: the number of tasks moves in steps, and no reply runs ahead of it.
@@ -136,24 +123,11 @@ test('writes that wait together share a transaction, and each reply comes after 
 
 test('one that fails in a transaction leaves nothing of itself, and the others stand', async () => {
   const store = await openSqlite(`sqlite:${file}`)
-  const task = {
-    owner: 'o',
-    tool: 't',
-    queue: 'q',
-    maxAttempts: 1,
-    maxCrashes: 1,
-    failsWhenLost: false,
-    ttlMs: undefined,
-    retentionMs: 1000,
-    argsDigest: Buffer.from(''),
-    args: Buffer.from(''),
-    caller: Buffer.from(''),
-  }
   const [one, two] = [randomUUID(), randomUUID()]
   const results = await Promise.allSettled([
-    store.create({ ...task, id: one }),
-    store.create({ ...task, id: randomUUID(), weight: -1 }),
-    store.create({ ...task, id: two }),
+    store.create(newTask({ id: one })),
+    store.create(newTask({ weight: -1 })),
+    store.create(newTask({ id: two })),
   ])
   expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
   expect(results[1]).toMatchObject({
@@ -163,7 +137,7 @@ test('one that fails in a transaction leaves nothing of itself, and the others s
     worker: 'w',
     token: randomUUID(),
     queue: 'q',
-    tools: ['t'],
+    tools: ['work'],
     handlerRevisions: [],
     limit: 1,
     leaseMs: 60_000,
@@ -173,7 +147,7 @@ test('one that fails in a transaction leaves nothing of itself, and the others s
     { name: 'same', request: Buffer.from('2') },
   ]
   await expect(store.park(held!.id, held!.fence, { asks })).rejects.toMatchObject({ code: 'invalid_ask' })
-  expect(await store.get(held!.id, 'o')).toMatchObject({ state: 'leased', asks: [] })
+  expect(await store.get(held!.id, 'ann')).toMatchObject({ state: 'leased', asks: [] })
   await store.close()
 })
 

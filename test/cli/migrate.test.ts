@@ -2,25 +2,19 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test, vi } from 'vitest'
-import { withSchema } from '../../src/backends/postgres/url.ts'
 import { startDynamodb } from '../servers/dynamodb.ts'
-import { query } from '../servers/postgres.ts'
 import { needs, sharedServer } from '../servers/shared.ts'
+import { emptySchema } from '../support/empty-schema.ts'
 import { runCli } from './cli.ts'
 
 vi.setConfig({ testTimeout: 60_000 }) // a server is started, and each command is a process
 await needs('postgres', 'dynamodb')
 const { url } = await sharedServer('postgres')
-const schema = `cli_${process.pid}`
-const own = withSchema(url, schema)
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-migrate-'))
-afterAll(async () => {
-  rmSync(folder, { recursive: true })
-  await query(url, `drop schema if exists ${schema} cascade`)
-})
+afterAll(() => rmSync(folder, { recursive: true }))
 
 test('a schema of Postgres is checked, made, and left as it is; by several at once too', async () => {
-  const env = { HOLDFAST_TASKS_URL: own }
+  const env = { HOLDFAST_TASKS_URL: emptySchema(url).url }
   const missing = await runCli(['migrate', '--check'], env)
   expect(missing.code).toBe(1)
   expect(missing.stdout).toMatch(/ is at version 0, and lacks:\n {2}0001-tasks\nRun `holdfast migrate`/)
@@ -62,7 +56,8 @@ test('a file of SQLite is made, and looked at without a change', async () => {
 
 test('a definition may say where tasks lie; its secrets are not printed', async () => {
   const definition = join(folder, 'server.mjs')
-  const at = new URL(own)
+  const schema = emptySchema(url)
+  const at = new URL(schema.url)
   at.password = 'very-secret'
   writeFileSync(
     definition,
@@ -70,7 +65,7 @@ test('a definition may say where tasks lie; its secrets are not printed', async 
   )
   const { code, stdout } = await runCli(['migrate', '--definition', definition])
   expect(code).toBe(0)
-  expect(stdout).toContain(schema)
+  expect(stdout).toContain(schema.name)
   expect(stdout).not.toContain('very-secret')
 })
 

@@ -8,6 +8,7 @@ import { Progress } from '../../src/cli/progress.ts'
 import { age, table } from '../../src/cli/table.ts'
 import type { DeadReason } from '../../src/ports/task-store.ts'
 import { runCli } from './cli.ts'
+import { newTask } from '../support/new-task.ts'
 
 vi.setConfig({ testTimeout: 60_000 }) // each command is a process
 
@@ -26,20 +27,7 @@ afterEach(async () => {
 })
 
 async function add(tool = 'report', queue = 'default'): Promise<string> {
-  const { task } = await store.create({
-    id: randomUUID(),
-    owner: 'owner',
-    tool,
-    queue,
-    maxAttempts: 3,
-    maxCrashes: 3,
-    failsWhenLost: false,
-    ttlMs: 3_600_000,
-    retentionMs: 3_600_000,
-    argsDigest: bytes('digest'),
-    args: bytes({}),
-    caller: bytes('sealed'),
-  })
+  const { task } = await store.create(newTask({ owner: 'owner', tool, queue, ttlMs: 3_600_000 }))
   return task.id
 }
 async function claim(tool = 'report', queue = 'default'): Promise<{ id: string; fence: number }> {

@@ -12,17 +12,12 @@ import { needs, sharedServer } from '../servers/shared.ts'
 import { query, startPostgres } from '../servers/postgres.ts'
 import { documentStoreContract, embedAll, makeDocument, sampleDocuments } from './store-contract.ts'
 import { openTestDesk, temporaryFolder, WordEmbedder } from './support.ts'
+import { emptySchema } from '../support/empty-schema.ts'
 
 const { url } = await sharedServer('postgres')
 await needs('postgres')
 
-let schemas = 0
-/** A schema of this test's own. */
-function newSchema(): string {
-  const schema = `desk_${process.pid}_${++schemas}`
-  onTestFinished(() => query(url, `drop schema if exists ${schema} cascade`).then(() => undefined))
-  return schema
-}
+const newSchema = (): string => emptySchema(url).name
 
 let file = ''
 documentStoreContract('SQLite', async (isNew) => {

@@ -95,6 +95,26 @@ const big = defineTool({
   description: 'Answers with what is too big for a message',
   run: () => 'x'.repeat(300 * 1024),
 })
+const KEPT = { ttlMs: 3_600_000, scope: 'public' } as const
+const cached = defineTool({
+  name: 'cached',
+  description: 'Gives what was computed once',
+  run: (_args, { cache }) => cache('once', [], () => randomUUID(), KEPT),
+})
+const cachedByTag = defineTool({
+  name: 'cached-by-tag',
+  description: 'Gives what was computed, unless its tag was invalidated',
+  run: (_args, { cache }) => cache('tagged', [], () => 'computed', { ...KEPT, tags: ['kept'] }),
+})
+const invalidate = defineTool({
+  name: 'invalidate',
+  description: 'Invalidates a tag',
+  async run(_args, ctx) {
+    await ctx.invalidate(['dropped'])
+    return 'invalidated'
+  },
+})
+
 /** The same as a task: its result goes to the artifacts, where it is too big for the store of tasks. */
 const bigWork = defineTool({
   name: 'big-work',
@@ -112,6 +132,22 @@ const board = defineResource({ uri: 'board://one', name: 'board', read: () => 'n
 export default defineServer({
   name: 'faults',
   version: '1.0.0',
-  tools: [add, token, count, ask, askAfterStep, touch, limited, guarded, work, bigWork, write, big],
+  tools: [
+    add,
+    token,
+    count,
+    ask,
+    askAfterStep,
+    touch,
+    limited,
+    guarded,
+    cached,
+    cachedByTag,
+    invalidate,
+    work,
+    bigWork,
+    write,
+    big,
+  ],
   resources: [board],
 })

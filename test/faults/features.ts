@@ -137,6 +137,20 @@ export const FEATURES = {
     },
   },
   news: { label: 'news to another node’s open streams', everyMs: 500, prepare: prepareNews },
+  cached: {
+    label: 'what is cached',
+    async prepare({ all }) {
+      const { message } = await call(all[0]!.url, 'cached')
+      const value = textOf(message!.result!)
+      const use: Use = async (node) =>
+        outcomeOf(await call(all[node]!.url, 'cached'), (result) => textOf(result) === value)
+      // The other node has it from the store.
+      if ((await use(1)).code !== 'ok') throw new Error('The nodes do not share what they cache.')
+      return use
+    },
+  },
+  cachedByTag: { label: 'what is cached with tags', prepare: simple('cached-by-tag') },
+  invalidate: { label: 'invalidating a tag', prepare: simple('invalidate') },
   taskStart: {
     label: 'starting a task',
     everyMs: 500,

@@ -18,15 +18,18 @@ export interface FaultNode extends AsyncDisposable {
 /** Nodes that share what their options name. */
 export interface FaultNodes extends AsyncDisposable {
   readonly all: readonly FaultNode[]
-  /** Starts another one, on the same backends. */
+  /** Starts another one, on the same backends. It takes no tasks, which would be another's again when it ends. */
   start(): Promise<FaultNode>
 }
+
+/** Leases outlive every fault, so that what runs on after one is the same attempt. */
+const WORKER = { concurrency: 20, pollMs: 500, leaseMs: 20_000, hungAfterMs: 15_000 }
 
 /** Starts two. */
 export async function startNodes(dir: string, options: RuntimeOptions): Promise<FaultNodes> {
   const keys = generateKeys()
   let count = 0
-  const start = async (): Promise<FaultNode> => {
+  const start = async (worker: RuntimeOptions['worker'] = false): Promise<FaultNode> => {
     const file = join(dir, `node-${++count}.log`)
     // Open until this process ends: what a node that could not start still says would go to whoever has the number next.
     const logFd = openSync(file, 'a')
@@ -39,8 +42,7 @@ export async function startNodes(dir: string, options: RuntimeOptions): Promise<
       drainDeadlineMs: 1000,
       // That the machine is busy with other things is no fault of a backend's.
       maxLoopDelayMs: 10_000,
-      // Leases outlive every fault, so that what runs on after one is the same attempt.
-      worker: { concurrency: 20, pollMs: 500, leaseMs: 20_000, hungAfterMs: 15_000 },
+      worker,
       ...options,
     })
     const { url } = await runtime.listen()
@@ -52,9 +54,9 @@ export async function startNodes(dir: string, options: RuntimeOptions): Promise<
     }
   }
   await using started = new AsyncDisposableStack()
-  const all = [started.use(await start()), started.use(await start())]
+  const all = [started.use(await start(WORKER)), started.use(await start(WORKER))]
   const stack = started.move()
-  return { all, start, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  return { all, start: () => start(), [Symbol.asyncDispose]: () => stack.disposeAsync() }
 }
 
 /** Counts the connections that this process tries to make to some ports, whether they come about or not. */

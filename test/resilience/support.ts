@@ -7,6 +7,7 @@ export interface Told {
   readonly uses: { dependency: string; outcome: string; durationSeconds: number }[]
   readonly counts: string[]
   readonly breakers: string[]
+  readonly failures: string[]
 }
 
 /** Guards whose time stands still, with what they tell. */
@@ -14,7 +15,7 @@ export function guardsAt(
   clock = new FakeClock(),
   parts: Partial<GuardsParts> = {},
 ): { guards: Guards; clock: FakeClock; told: Told } {
-  const told: Told = { uses: [], counts: [], breakers: [] }
+  const told: Told = { uses: [], counts: [], breakers: [], failures: [] }
   const guards = new Guards({
     clock,
     random: () => 0,
@@ -23,6 +24,7 @@ export function guardsAt(
       count: (counter, label) => void told.counts.push(`${counter} ${label}`),
       dependencyUsed: (dependency, outcome, durationSeconds) =>
         void told.uses.push({ dependency, outcome, durationSeconds }),
+      failure: (_operation, message) => void told.failures.push(message),
       breakerChanged: (dependency, state) => void told.breakers.push(`${dependency} ${state}`),
     },
     ...parts,

@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, expect, test, vi } from 'vitest'
-import { withSchema } from '../../src/backends/postgres/url.ts'
 import { resolveOptions } from '../../src/compose/options.ts'
 import { openTaskQueue } from '../../src/compose/task-queue.ts'
 import { openTaskStore } from '../../src/compose/task-store.ts'
@@ -11,9 +10,9 @@ import { systemClock } from '../../src/ports/clock.ts'
 import { FakeClock } from '../../src/testing/index.ts'
 import { ReferenceTaskStore } from '../../src/testing/reference-task-store.ts'
 import { startDynamodb } from '../servers/dynamodb.ts'
-import { query } from '../servers/postgres.ts'
 import { needs, sharedServer } from '../servers/shared.ts'
 import { until } from '../servers/tools.ts'
+import { emptySchema } from '../support/empty-schema.ts'
 
 vi.setConfig({ testTimeout: 60_000 }) // a server is started
 await needs('postgres', 'dynamodb')
@@ -74,16 +73,15 @@ test.each([
 )
 
 test('a schema that is not there is refused by what needs no right to make it, and the message says what to do', async () => {
-  const schema = `backends_${process.pid}`
-  await expect(openTaskStore(withSchema(url, schema), systemClock)).rejects.toMatchObject({
+  const { url: own } = emptySchema(url)
+  await expect(openTaskStore(own, systemClock)).rejects.toMatchObject({
     code: 'backend_mismatch',
     message: expect.stringContaining('holdfast migrate'),
   })
-  const store = await openTaskStore(withSchema(url, schema), systemClock, { forMigration: true })
+  const store = await openTaskStore(own, systemClock, { forMigration: true })
   await store.migrate()
   await store.close()
-  await (await openTaskStore(withSchema(url, schema), systemClock)).close()
-  await query(url, `drop schema ${schema} cascade`)
+  await (await openTaskStore(own, systemClock)).close()
 })
 
 test('the same of a table of DynamoDB', async () => {

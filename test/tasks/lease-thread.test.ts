@@ -21,6 +21,7 @@ import { needs, sharedServer } from '../servers/shared.ts'
 import { until } from '../servers/tools.ts'
 import { startToxiproxy } from '../servers/toxiproxy.ts'
 import { STANDING } from '../support/standing.ts'
+import { newTask } from '../support/new-task.ts'
 
 vi.stubEnv('AWS_ACCESS_KEY_ID', 'test')
 vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test')
@@ -88,20 +89,7 @@ async function keep(url: string, store: TaskStore, settings: Settings = {}): Pro
 }
 
 async function add(store: TaskStore): Promise<string> {
-  const { task } = await store.create({
-    id: randomUUID(),
-    owner: 'ann',
-    tool: 'work',
-    queue,
-    maxAttempts: 3,
-    maxCrashes: 3,
-    failsWhenLost: false,
-    ttlMs: undefined,
-    retentionMs: 3_600_000,
-    argsDigest: Buffer.from(''),
-    args: Buffer.from('{}'),
-    caller: Buffer.from(''),
-  })
+  const { task } = await store.create(newTask({ queue }))
   return task.id
 }
 

@@ -29,5 +29,8 @@ export const redis: Backend = {
       words: '`state_unavailable`, unless the node follows the same already',
     },
     news: { gone: { fails: 'unheard' }, words: 'not heard; all that is followed is told anew afterwards' },
+    cached: { gone: 'works', words: 'works, of what lies in memory' },
+    cachedByTag: { gone: 'works', words: 'is computed each time' },
+    invalidate: UNAVAILABLE,
   },
 }
