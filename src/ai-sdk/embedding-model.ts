@@ -5,7 +5,7 @@ import { callKey } from './call-key.ts'
 import { EmbeddingBatch, type Coming, type Embedded } from './embedding-batch.ts'
 import { guarded } from './guarded.ts'
 import { metered, tell, type Metered } from './meter.ts'
-import { checkModelOptions, type EmbeddingModelOptions } from './options.ts'
+import { checkModelOptions, isTagged, type EmbeddingModelOptions } from './options.ts'
 import { callerSignal } from './caller-signal.ts'
 import { estimateTokens, inputOnly, saidTokens } from './usage.ts'
 import { toFloat32, type KeptVector } from './vectors.ts'
@@ -78,7 +78,8 @@ export function embeddingModelMiddleware(options: EmbeddingModelOptions = {}): E
       const batch = new EmbeddingBatch({
         cache,
         entries,
-        coming: comingOf(coming, cache),
+        // Of what may be invalidated meanwhile each batch embeds its own.
+        coming: isTagged(tags) ? new Map<string, Promise<KeptVector>>() : comingOf(coming, cache),
         dimensions: params.dimensions,
         signal,
         embed: (values) => embed(of, model, { ...params, values }, signal),

@@ -14,9 +14,9 @@ import { callKey } from './call-key.ts'
 import { callerSignal } from './caller-signal.ts'
 import { generate, stream } from './guarded.ts'
 import { LiveStream } from './live-stream.ts'
-import { clockOf, metered, tell, type Metered, type Spent } from './meter.ts'
+import { clockOf, metered, tell, type Metered } from './meter.ts'
 import { fromBytes, toBytes } from './model-json.ts'
-import { checkModelOptions, type LanguageModelOptions } from './options.ts'
+import { checkModelOptions, isTagged, type LanguageModelOptions } from './options.ts'
 import {
   asCached,
   finishOf,
@@ -29,7 +29,7 @@ import {
   type RecordedPart,
   type Recording,
 } from './recording.ts'
-import { estimateCall, tokensOf } from './usage.ts'
+import { estimateCall, tokensOf, type TokenCount } from './usage.ts'
 
 // Here, and not where a model is wrapped: that may be within the first call that needs it.
 needCurrentCall()
@@ -95,7 +95,7 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
     params: LanguageModelV4CallOptions,
     signal: AbortSignal | undefined,
   ): Promise<KeptResult> => {
-    const work = async (spend: (tokens: Spent<unknown>['tokens']) => void): Promise<LanguageModelV4GenerateResult> => {
+    const work = async (spend: (tokens: TokenCount) => void): Promise<LanguageModelV4GenerateResult> => {
       const result = await generate(model, params, dependency, signal)
       spend(tokensOf(result.usage, params, result.content))
       return result
@@ -114,7 +114,7 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
   ): Promise<Recording> => {
     const clock = clockOf(of.call)
     const parts: RecordedPart[] = []
-    const work = async (spend: (tokens: Spent<unknown>['tokens']) => void): Promise<void> => {
+    const work = async (spend: (tokens: TokenCount) => void): Promise<void> => {
       const startedMs = clock.monotonic()
       try {
         await stream(model, params, dependency, signal, {
@@ -126,14 +126,7 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
         })
       } finally {
         // Also of one that broke off: what was said was paid for.
-        if (parts.length > 0)
-          spend(
-            tokensOf(
-              finishOf(parts)?.usage,
-              params,
-              parts.map(([, part]) => part),
-            ),
-          )
+        if (parts.length > 0) spend(tokensOfParts(parts, params))
       }
     }
     const { ms } = await metered(of, () => estimateCall(params), signal, work)
@@ -152,7 +145,11 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
     const compute = async (flight: AbortSignal): Promise<Recording> => {
       const signal = AbortSignal.any([flight, into.signal])
       try {
-        return await inCall(new SharedCall(of.call, signal), () => streamNow(of, model, params, signal, into))
+        const recording = await inCall(new SharedCall(of.call, signal), () =>
+          streamNow(of, model, params, signal, into),
+        )
+        into.end() // who reads need not wait for it to be stored
+        return recording
       } catch (error) {
         failure = { error }
         throw error
@@ -162,13 +159,16 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
     if (from === 'computed') return value
     // Nobody can be given an older answer who has been given a part of this one.
     if (failure !== undefined && into.hasBegun) throw failure.error
-    tell(of, from === 'waited' ? 'waited' : 'cached', recordedTokens(value, params), value.ms)
+    tell(of, from === 'waited' ? 'waited' : 'cached', tokensOfParts(value.parts, params), value.ms)
     into.open({})
     for await (const part of replay(value, kept?.timing ?? 'collapsed', clockOf(of.call), into.signal)) into.push(part)
     return value
   }
 
-  /** A stream that comes in already is read by all who want it. */
+  /**
+   * A stream that comes in already is read by all who want it; but one with tags, since it may have begun before its answer was
+   * invalidated: of these the cache knows which may be waited for.
+   */
   const join = (
     of: Metered & { readonly call: Call },
     entry: CacheEntry,
@@ -179,10 +179,10 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
     const streams = live.get(cache) ?? new Map<string, LiveStream>()
     live.set(cache, streams)
     const name = `${entry.partition} ${String(entry.key)}`
-    const known = streams.get(name)
+    const known = isTagged(entry.tags) ? undefined : streams.get(name)
     if (known !== undefined && !known.isAbandoned) {
       known.ended.then(
-        (value) => value && tell(of, 'waited', recordedTokens(value, params), value.ms),
+        (value) => value && tell(of, 'waited', tokensOfParts(value.parts, params), value.ms),
         () => undefined, // told by its first reader's call
       )
       return known
@@ -228,10 +228,7 @@ export function languageModelMiddleware(options: LanguageModelOptions = {}): Lan
   }
 }
 
-function recordedTokens({ parts }: Recording, params: LanguageModelV4CallOptions): Spent<unknown>['tokens'] {
-  return tokensOf(
-    finishOf(parts)?.usage,
-    params,
-    parts.map(([, part]) => part),
-  )
+function tokensOfParts(parts: readonly RecordedPart[], params: LanguageModelV4CallOptions): TokenCount {
+  const given = parts.map(([, part]) => part)
+  return tokensOf(finishOf(parts)?.usage, params, given)
 }

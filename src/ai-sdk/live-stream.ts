@@ -47,6 +47,11 @@ export class LiveStream {
     this.#parts.push(part)
     this.#wake()
   }
+  /** Nothing more will come. */
+  end(): void {
+    this.#close({})
+  }
+
   /** Resolves with all that came; rejects where it broke off. */
   get ended(): Promise<Recording> {
     return this.#ended.promise

@@ -90,3 +90,6 @@ export function checkModelOptions(where: string, options: ModelOptions, cacheFie
   if (timing !== 'collapsed' && timing !== 'kept')
     invalid(where, `\`cache.timing\` is ${quote(timing)}.`, 'It is "collapsed" or "kept".')
 }
+
+/** Whether an answer can be invalidated: then nobody is given one that was begun before. */
+export const isTagged = (tags: readonly string[] | undefined): boolean => tags !== undefined && tags.length > 0

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { openRedis, type RedisBackends } from '../backends/redis/open.ts'
-import { isRedisUrl, parseRedisUrl, withPrefix } from '../backends/redis/url.ts'
+import { isRedisUrl, parseRedisUrl } from '../backends/redis/url.ts'
+import { withOptions } from '../backends/url/url.ts'
 import { schemeOf } from '../compose/backends.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import {
@@ -43,7 +44,7 @@ async function ofRedis(url: string): Promise<Verification> {
       `The URL has the scheme ${JSON.stringify(schemeOf(url))}; there are redis://, rediss://, redis+sentinel:// and redis+cluster:// (state), sqlite:, postgres:// and dynamodb:// (tasks), amqp://, amqps://, kafka://, kafkas:// and sqs:// (queues), file: and s3:// (artifacts).`,
     )
   const { shown } = parseRedisUrl(url)
-  const throwaway = withPrefix(url, `holdfast-verify-${randomBytes(4).toString('hex')}:`)
+  const throwaway = withOptions(url, { prefix: `holdfast-verify-${randomBytes(4).toString('hex')}:` })
   const open = async (): Promise<RedisBackends> => {
     let failure: Error | undefined
     const opened = await openRedis(throwaway, { onUp() {}, onDown: (error) => (failure = error) })

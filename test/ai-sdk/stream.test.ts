@@ -231,6 +231,32 @@ describe('a stream that comes in', () => {
     expect(two.mock.doStreamCalls.length).toBe(0)
   })
 
+  it('is not read along by who asks after its answer was invalidated', async () => {
+    const sources = [controlled(), controlled()]
+    const { mock, model } = modelOf((options, call) => sources[call - 1]!.parts(options.abortSignal), {
+      cache: { ttlMs: HOUR_MS, tags: ['prices'] },
+    })
+    const client = await clientOf(async (ctx, { invalidates }) => {
+      if (invalidates === true) return ctx.invalidate(['prices'])
+      const given = await readAll((await model.doStream(params)).stream)
+      return given.map((part) => (part.type === 'text-delta' ? part.delta : '')).join('')
+    })
+    const first = called(client)
+    await expect.poll(() => mock.doStreamCalls.length).toBe(1)
+    sources[0]!.push(...textParts('old'))
+    await called(client, { invalidates: true })
+    const second = called(client)
+    await expect.poll(() => mock.doStreamCalls.length).toBe(2)
+    sources[1]!.push(...textParts('new'), finish())
+    sources[1]!.close()
+    expect(await second).toBe('new')
+    sources[0]!.push(finish())
+    sources[0]!.close()
+    expect(await first).toBe('old')
+    expect(await called(client)).toBe('new')
+    expect(mock.doStreamCalls.length).toBe(2)
+  })
+
   it('that is not cached is one of its caller alone, and ends with it', async () => {
     let aborted = 0
     const { mock, model } = modelOf((options) => {

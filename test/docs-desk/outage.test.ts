@@ -9,7 +9,7 @@ import type { Settings } from '../../examples/docs-desk/settings.ts'
 import { openSqliteStore } from '../../examples/docs-desk/store/sqlite-store.ts'
 import { createDocsDesk } from '../../examples/docs-desk/docs-desk.ts'
 import { DEFAULT_LIMITS } from '../../examples/docs-desk/settings.ts'
-import { answerRequest, chatAnswer, embeddingsAnswer, type ReceivedRequest } from './support.ts'
+import { answerRequest, chatAnswer, embeddingsAnswer, sendBeginning, type ReceivedRequest } from './support.ts'
 
 const TIMEOUT_MS = 400
 /** What a desk must answer in while its endpoint is known to be away. */
@@ -20,7 +20,7 @@ interface Endpoint {
   readonly baseUrl: string
   readonly chats: ReceivedRequest[]
   readonly embedded: ReceivedRequest[]
-  state: 'up' | 'silent'
+  state: 'up' | 'silent' | 'stalling'
   /** Called when it is asked for an answer, before it gives one. */
   onChat: ((request: IncomingMessage) => void) | undefined
   die(): Promise<void>
@@ -37,6 +37,7 @@ async function startEndpoint(): Promise<Endpoint> {
         ;(isChat ? chats : embedded).push(call)
         if (isChat) endpoint.onChat?.(request)
         if (endpoint.state === 'silent') return undefined
+        if (isChat && endpoint.state === 'stalling') return sendBeginning(response, 'Every ')
         if (isChat) return chatAnswer('Every second month [1].')
         const { input } = call.body as { input: string[] }
         return embeddingsAnswer(input.length)
@@ -145,6 +146,28 @@ describe('while its endpoint is dead, Docs desk', () => {
         .toBe('answer')
     },
   )
+})
+
+describe('an answer that stops in its midst', () => {
+  it('is given up when the time between two parts is over, here and at the endpoint, and is not kept', async () => {
+    const endpoint = await startEndpoint()
+    const { ask } = await openDesk(endpoint)
+    let closed = 0
+    endpoint.onChat = ({ socket }) => {
+      if (endpoint.state === 'stalling') socket.once('close', () => closed++)
+    }
+    endpoint.state = 'stalling'
+    const { kind, reason, ms } = await ask('How often is the coffee machine descaled?')
+    expect([kind, reason]).toEqual([
+      'passages',
+      `The language model did not answer: docs-desk-chat did not answer within ${TIMEOUT_MS} ms.`,
+    ])
+    expect(ms).toBeLessThan(2 * TIMEOUT_MS)
+    await expect.poll(() => closed).toBe(1)
+    endpoint.state = 'up'
+    expect((await ask('How often is the coffee machine descaled?')).kind).toBe('answer')
+    expect(endpoint.chats.length).toBe(2)
+  })
 })
 
 describe('a question whose client goes away', () => {

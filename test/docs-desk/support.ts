@@ -177,6 +177,13 @@ export function sendStream(response: ServerResponse, { id, created, model, choic
   response.end('data: [DONE]\n\n')
 }
 
+/** The first words of a streamed answer, and nothing after them. */
+export function sendBeginning(response: ServerResponse, content: string): void {
+  response.setHeader('content-type', 'text/event-stream')
+  const chunk = { id: 'chat-1', created: 0, model: 'test-model', choices: [{ index: 0, delta: { content } }] }
+  response.write(`data: ${JSON.stringify(chunk)}\n\n`)
+}
+
 /** A PDF whose pages show one line each. */
 export function makePdf(pages: readonly string[], title?: string): Buffer {
   const objects: string[] = []

@@ -1,20 +1,20 @@
-import { readFileSync } from 'node:fs'
 import { HoldfastError } from '../../errors/holdfast-error.ts'
+import { decode, readHosts, refusing, UrlOptions, withoutPassword, type Refuse, type UrlHost } from '../url/url.ts'
 
 /** The parts of a queue's URL, decoded. */
 export interface QueueUrl {
   readonly scheme: string
   readonly username: string | undefined
   readonly password: string | undefined
-  readonly hosts: readonly { readonly host: string; readonly port: number }[]
+  readonly hosts: readonly UrlHost[]
   /** What stands behind the first slash; `undefined` without one. */
   readonly path: string | undefined
   /** The same, split at its slashes; empty without one. */
   readonly segments: readonly string[]
-  readonly options: QueueOptions
+  readonly options: UrlOptions
   /** The URL without its password, for messages. */
   readonly shown: string
-  fail(problem: string): never
+  readonly fail: Refuse
 }
 
 /** How URLs of a broker look. */
@@ -27,7 +27,6 @@ export interface QueueUrlForm {
 }
 
 const PARTS = /^([a-z]+):\/\/(?:([^@/?#]*)@)?([^@/?#]*)(?:\/([^@?#]*))?(?:\?([^#]*))?$/
-const HOST = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/
 
 /**
  * Reads a queue's URL: `scheme://[user:password@]host[:port],…[/path][?options]`. User, password, path and options are
@@ -35,114 +34,33 @@ const HOST = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/
  * @throws {HoldfastError} `invalid_option` that says what is wrong; the password is left out of the message.
  */
 export function readQueueUrl(url: string, form: QueueUrlForm): QueueUrl {
-  const shown = withoutSecrets(url)
-  const fail = (problem: string): never => {
-    throw new HoldfastError('invalid_option', `The queue URL ${shown} ${problem}`)
-  }
+  const shown = withoutPassword(url)
+  const fail = refusing('The queue URL', shown)
   const parts = PARTS.exec(url)
   if (parts === null || !form.schemes.includes(parts[1]!))
     return fail(`is malformed. Write ${form.example}; in user and password, percent-encode what is no letter or digit.`)
   const [, scheme, credentials, authority = '', path, query = ''] = parts
-  const decode = (text: string, what: string): string => {
-    try {
-      return decodeURIComponent(text)
-    } catch {
-      return fail(`has a ${what} that is not percent-encoded as it should be: a "%" is written %25.`)
-    }
-  }
-  const hosts = authority.split(',').map((text) => {
-    const match = HOST.exec(text)
-    const port = Number(match?.[3] ?? form.defaultPort(scheme!))
-    if (match === null || port < 1 || port > 65_535)
-      return fail(`names the host ${JSON.stringify(text)}; a host is a name or an address, and a port from 1 to 65535.`)
-    return { host: match[1] ?? match[2]!, port }
-  })
+  const hosts = readHosts(authority, form.defaultPort(scheme!), fail)
   let username: string | undefined
   let password: string | undefined
   if (credentials !== undefined) {
     const colon = credentials.indexOf(':')
     if (colon < 1 || colon === credentials.length - 1)
       fail('has a user and no password, or a password and no user. Write user:password@.')
-    username = decode(credentials.slice(0, colon), 'user')
-    password = decode(credentials.slice(colon + 1), 'password')
+    username = decode(credentials.slice(0, colon), 'user', fail)
+    password = decode(credentials.slice(colon + 1), 'password', fail)
   }
   return {
     scheme: scheme!,
     username,
     password,
     hosts,
-    path: path === undefined ? undefined : decode(path, 'path'),
-    segments: path === undefined || path === '' ? [] : path.split('/').map((segment) => decode(segment, 'path')),
-    options: new QueueOptions(query, form.optionNames, fail, decode),
+    path: path === undefined ? undefined : decode(path, 'path', fail),
+    segments: path === undefined || path === '' ? [] : path.split('/').map((segment) => decode(segment, 'path', fail)),
+    options: new UrlOptions(query, form.optionNames, fail),
     shown,
     fail,
   }
-}
-
-/** What stands behind the `?` of a queue's URL. */
-export class QueueOptions {
-  readonly #given = new Map<string, string>()
-  readonly #fail: (problem: string) => never
-
-  constructor(
-    query: string,
-    names: readonly string[],
-    fail: (problem: string) => never,
-    decode: (text: string, what: string) => string,
-  ) {
-    this.#fail = fail
-    for (const pair of query.split('&').filter((text) => text !== '')) {
-      const [name = '', value = ''] = pair.split(/=(.*)/s)
-      if (!names.includes(name)) fail(`has the option ${JSON.stringify(name)}; there are ${names.join(', ')}.`)
-      if (this.#given.has(name)) fail(`has the option ${name} twice.`)
-      const text = decode(value, `value of ${name}`)
-      if (text === '') fail(`has the option ${name} without a value.`)
-      this.#given.set(name, text)
-    }
-  }
-
-  text(name: string): string | undefined {
-    return this.#given.get(name)
-  }
-
-  /** One of some words. */
-  word<Word extends string>(name: string, words: readonly Word[]): Word | undefined {
-    const text = this.#given.get(name)
-    if (text !== undefined && !words.includes(text as Word))
-      this.#fail(`has ${name}=${text}; it must be one of ${words.join(', ')}.`)
-    return text as Word | undefined
-  }
-
-  /** A whole number. */
-  number(name: string, min: number, max: number): number | undefined {
-    const text = this.#given.get(name)
-    if (text === undefined) return undefined
-    const value = Number(text)
-    if (!/^\d+$/.test(text) || value < min || value > max)
-      this.#fail(`has ${name}=${text}; it must be a whole number from ${min} to ${max}.`)
-    return value
-  }
-
-  /** The contents of a file. */
-  file(name: string): Buffer | undefined {
-    const path = this.#given.get(name)
-    if (path === undefined) return undefined
-    try {
-      return readFileSync(path)
-    } catch (cause) {
-      return this.#fail(
-        `names the file ${JSON.stringify(path)} as ${name}, which can't be read (${(cause as NodeJS.ErrnoException).code}).`,
-      )
-    }
-  }
-}
-
-/** The same URL with some options set. */
-export function withOptions(url: string, options: Readonly<Record<string, string | number>>): string {
-  const [before = '', query = ''] = url.split(/\?(.*)/s)
-  const others = query.split('&').filter((pair) => pair !== '' && !Object.hasOwn(options, pair.split('=', 1)[0]!))
-  const set = Object.entries(options).map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
-  return `${before}?${[...others, ...set].join('&')}`
 }
 
 /** The settings that all brokers have. */
@@ -159,7 +77,7 @@ export interface CommonOptions {
 export const TLS_OPTIONS = ['ca', 'cert', 'key'] as const
 
 /** Reads {@link CommonOptions}. */
-export function commonOptions(options: QueueOptions): CommonOptions {
+export function commonOptions(options: UrlOptions): CommonOptions {
   return {
     connectTimeoutMs: options.number('connectTimeoutMs', 10, 60_000) ?? 5000,
     commandTimeoutMs: options.number('commandTimeoutMs', 10, 60_000) ?? 5000,
@@ -182,7 +100,7 @@ export function tlsOptions(
 }
 
 /** Starts the names of queues and topics, where several deployments share a broker. */
-export function prefixOf(text: string | undefined, fail: (problem: string) => never): string {
+export function prefixOf(text: string | undefined, fail: Refuse): string {
   const prefix = text ?? 'holdfast'
   if (!/^[A-Za-z0-9-]{1,32}$/.test(prefix))
     fail(`has the prefix ${JSON.stringify(prefix)}; it must be 1 to 32 letters, digits and "-".`)
@@ -209,12 +127,4 @@ export async function loadClient<Library>(
       { cause },
     )
   }
-}
-
-/** Whatever stands before the last `@` may be a password, so a malformed URL shows none either. */
-function withoutSecrets(url: string): string {
-  return url.replace(/^([a-z]+:\/\/)(.*)@/s, (_, scheme: string, credentials: string) => {
-    const user = /^[^:@/?#]*(?=:)/.exec(credentials)?.[0] ?? ''
-    return `${scheme}${user}:***@`
-  })
 }

@@ -1,5 +1,4 @@
-import { HoldfastError } from '../../errors/holdfast-error.ts'
-import { QueueOptions } from '../broker/url.ts'
+import { refusing, UrlOptions } from '../url/url.ts'
 
 /** Where the table is, as its URL says. Credentials come from where AWS' SDK looks for them. */
 export interface DynamodbAddress {
@@ -23,29 +22,18 @@ const OPTIONS = ['region', 'endpoint', 'connectTimeoutMs', 'commandTimeoutMs']
  * @throws {HoldfastError} `invalid_option` that says what is wrong.
  */
 export function parseDynamodbUrl(url: string): DynamodbAddress {
-  const fail = (problem: string): never => {
-    throw new HoldfastError('invalid_option', `The tasks URL ${url} ${problem}`)
-  }
+  const fail = refusing('The tasks URL', url)
   const parts = /^dynamodb:\/\/([^/?#@]*)\/?(?:\?([^#]*))?$/.exec(url)
   if (parts === null)
     return fail('is malformed. Write dynamodb://table?region=eu-central-1; credentials belong into the environment.')
-  const options = new QueueOptions(parts[2] ?? '', OPTIONS, fail, (text, what) => {
-    try {
-      return decodeURIComponent(text)
-    } catch {
-      return fail(`has a ${what} that is not percent-encoded as it should be: a "%" is written %25.`)
-    }
-  })
+  const options = new UrlOptions(parts[2] ?? '', OPTIONS, fail)
   const table = parts[1] === '' ? 'holdfast-tasks' : parts[1]!
   if (!/^[A-Za-z0-9_.-]{3,255}$/.test(table))
     fail(`names the table ${JSON.stringify(table)}; it must be 3 to 255 letters, digits, "_", "." and "-".`)
-  const endpoint = options.text('endpoint')
-  if (endpoint !== undefined && !(URL.canParse(endpoint) && /^https?:$/.test(new URL(endpoint).protocol)))
-    fail(`has endpoint=${endpoint}; it must be a URL of http or https.`)
   return {
     table,
     region: options.text('region'),
-    endpoint,
+    endpoint: options.http('endpoint'),
     connectTimeoutMs: options.number('connectTimeoutMs', 10, 60_000) ?? 2000,
     commandTimeoutMs: options.number('commandTimeoutMs', 10, 60_000) ?? 5000,
     shown: url,

@@ -1,6 +1,6 @@
 import type { QueueEvents } from '../broker/events.ts'
 import { THROWAWAY_DELIVERIES, throwawayName, throwawayQueues, type ThrowawayQueues } from '../broker/throwaway.ts'
-import { withOptions } from '../broker/url.ts'
+import { withOptions } from '../url/url.ts'
 import { loadKafka } from './client.ts'
 import { openKafkaQueue } from './task-queue.ts'
 import { deadName, topicName } from './topology.ts'

@@ -1,4 +1,4 @@
-import { HoldfastError } from '../../errors/holdfast-error.ts'
+import { decode, refusing, UrlOptions, withOptions, withoutPassword, type Refuse } from '../url/url.ts'
 
 /** A Postgres server, as its URL names it. */
 export interface PostgresAddress {
@@ -52,8 +52,7 @@ const OPTION_NAMES = [
   'sslcert',
   'sslkey',
   'channel_binding',
-] as const
-type OptionName = (typeof OPTION_NAMES)[number]
+]
 
 /** Whether a URL asks for this backend. */
 export const isPostgresUrl = (url: string): boolean => SCHEME.test(url)
@@ -66,40 +65,31 @@ export const isPostgresUrl = (url: string): boolean => SCHEME.test(url)
  * @throws {HoldfastError} `invalid_option` that says what is wrong; secrets are left out of the message.
  */
 export function parsePostgresUrl(url: string): PostgresAddress {
-  const shown = withoutSecrets(url)
-  const fail = (problem: string): never => {
-    throw new HoldfastError('invalid_option', `The tasks URL ${shown} ${problem}`)
-  }
+  const shown = withoutPassword(url)
+  const fail = refusing('The tasks URL', shown)
   const parts = PARTS.exec(url)
   if (parts === null)
     return fail(
       'is malformed. Write postgres://user:password@host:port/database; in user and password, percent-encode what is no letter or digit.',
     )
   const [, credentials, authority = '', path = '', query = ''] = parts
-  const decode = (text: string, what: string): string => {
-    try {
-      return decodeURIComponent(text)
-    } catch {
-      return fail(`has a ${what} that is not percent-encoded as it should be: a "%" is written %25.`)
-    }
-  }
-  const { socket, ...options } = readOptions(query, fail, decode)
+  const { socket, ...options } = readOptions(query, fail)
   const match = HOST.exec(authority)
   const port = Number(match?.[3] ?? 5432)
   if (match === null || port < 1 || port > 65_535)
     return fail(`names the host ${JSON.stringify(authority)}; that is one name or address, and a port from 1 to 65535.`)
-  const host = match[1] ?? decode(match[2] ?? '', 'host')
+  const host = match[1] ?? decode(match[2] ?? '', 'host', fail)
   if (socket !== undefined && host !== '' && host !== 'localhost')
     fail('names a host before the path, and another as an option.')
   const colon = credentials?.indexOf(':') ?? -1
   const user = colon === -1 ? credentials : credentials!.slice(0, colon)
-  const database = decode(path, 'database')
+  const database = decode(path, 'database', fail)
   if (database === '') fail('names no database. Write postgres://user:password@host:port/database.')
   return {
     host: socket ?? (host === '' ? 'localhost' : host),
     port,
-    user: user === undefined || user === '' ? undefined : decode(user, 'user'),
-    password: colon === -1 ? undefined : decode(credentials!.slice(colon + 1), 'password'),
+    user: user === undefined || user === '' ? undefined : decode(user, 'user', fail),
+    password: colon === -1 ? undefined : decode(credentials!.slice(colon + 1), 'password', fail),
     database,
     options,
     shown,
@@ -107,69 +97,30 @@ export function parsePostgresUrl(url: string): PostgresAddress {
 }
 
 /** The same URL with another schema. */
-export function withSchema(url: string, schema: string): string {
-  const [before = '', query = ''] = url.split(/\?(.*)/s)
-  const others = query.split('&').filter((pair) => pair !== '' && !pair.startsWith('schema='))
-  return `${before}?${[...others, `schema=${schema}`].join('&')}`
-}
+export const withSchema = (url: string, schema: string): string => withOptions(url, { schema })
 
-function readOptions(
-  query: string,
-  fail: (problem: string) => never,
-  decode: (text: string, what: string) => string,
-): PostgresUrlOptions & { socket: string | undefined } {
-  const given: Partial<Record<OptionName, string>> = {}
-  for (const pair of query.split('&').filter((text) => text !== '')) {
-    const [name = '', value = ''] = pair.split(/=(.*)/s)
-    if (!OPTION_NAMES.includes(name as OptionName))
-      fail(`has the option ${JSON.stringify(name)}; there are ${OPTION_NAMES.join(', ')}.`)
-    if (given[name as OptionName] !== undefined) fail(`has the option ${name} twice.`)
-    const text = decode(value, `value of ${name}`)
-    if (text === '') fail(`has the option ${name} without a value.`)
-    given[name as OptionName] = text
-  }
-  const whole = (name: OptionName, fallback: number, min: number, max: number): number => {
-    const text = given[name]
-    if (text === undefined) return fallback
-    const value = Number(text)
-    if (!/^\d+$/.test(text) || value < min || value > max)
-      fail(`has ${name}=${text}; it must be a whole number from ${min} to ${max}.`)
-    return value
-  }
-  const oneOf = <Value extends string>(name: OptionName, values: readonly Value[]): Value | undefined => {
-    const text = given[name]
-    if (text !== undefined && !values.includes(text as Value))
-      fail(`has ${name}=${text}; it must be one of ${values.join(', ')}.`)
-    return text as Value | undefined
-  }
-  const schema = given.schema ?? 'holdfast'
+function readOptions(query: string, fail: Refuse): PostgresUrlOptions & { socket: string | undefined } {
+  const given = new UrlOptions(query, OPTION_NAMES, fail)
+  const schema = given.text('schema') ?? 'holdfast'
   if (!/^[a-z_][a-z0-9_]{0,62}$/.test(schema) || schema.startsWith('pg_'))
     fail(`has schema=${schema}; it must be up to 63 of a-z, 0-9 and "_", and not begin with a digit or "pg_".`)
-  const isTls = given.sslmode !== undefined && given.sslmode !== 'disable'
+  const sslMode = given.word('sslmode', SSL_MODES) ?? 'disable'
   for (const name of ['sslrootcert', 'sslcert', 'sslkey'] as const)
-    if (given[name] !== undefined && !isTls)
+    if (given.text(name) !== undefined && sslMode === 'disable')
       fail(`has the option ${name}, which is for TLS: write sslmode=verify-full too.`)
-  if ((given.sslcert === undefined) !== (given.sslkey === undefined))
+  if ((given.text('sslcert') === undefined) !== (given.text('sslkey') === undefined))
     fail('has only one of the options sslcert and sslkey: a client certificate needs both.')
   return {
     schema,
-    connections: whole('connections', 10, 1, 1000),
-    connectTimeoutMs: whole('connectTimeoutMs', 5000, 10, 60_000),
-    statementTimeoutMs: whole('statementTimeoutMs', 5000, 10, 600_000),
-    applicationName: given.application_name ?? 'holdfast',
-    sslMode: oneOf('sslmode', SSL_MODES) ?? 'disable',
-    sslRootCert: given.sslrootcert,
-    sslCert: given.sslcert,
-    sslKey: given.sslkey,
-    usesChannelBinding: oneOf('channel_binding', ['disable', 'require'] as const) === 'require',
-    socket: given.host,
+    connections: given.number('connections', 1, 1000) ?? 10,
+    connectTimeoutMs: given.number('connectTimeoutMs', 10, 60_000) ?? 5000,
+    statementTimeoutMs: given.number('statementTimeoutMs', 10, 600_000) ?? 5000,
+    applicationName: given.text('application_name') ?? 'holdfast',
+    sslMode,
+    sslRootCert: given.text('sslrootcert'),
+    sslCert: given.text('sslcert'),
+    sslKey: given.text('sslkey'),
+    usesChannelBinding: given.word('channel_binding', ['disable', 'require']) === 'require',
+    socket: given.text('host'),
   }
-}
-
-/** A URL with its password starred out. Whatever stands before the last `@` may be one, so a malformed URL shows none either. */
-function withoutSecrets(url: string): string {
-  return url.replace(/^([a-z]+:\/\/)(.*)@/s, (_, scheme: string, credentials: string) => {
-    const user = /^[^:@/?#]*/.exec(credentials)?.[0] ?? ''
-    return credentials.includes(':') ? `${scheme}${user}:***@` : `${scheme}***@`
-  })
 }

@@ -1,5 +1,6 @@
 import { THROWAWAY_DELIVERIES, throwawayName, throwawayQueues, type ThrowawayQueues } from '../broker/throwaway.ts'
-import { loadClient, withOptions } from '../broker/url.ts'
+import { loadClient } from '../broker/url.ts'
+import { withOptions } from '../url/url.ts'
 import type { QueueEvents } from '../broker/events.ts'
 import { Link } from './link.ts'
 import { openRabbitmqQueue } from './task-queue.ts'

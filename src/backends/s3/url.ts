@@ -1,5 +1,4 @@
-import { HoldfastError } from '../../errors/holdfast-error.ts'
-import { QueueOptions } from '../broker/url.ts'
+import { refusing, UrlOptions } from '../url/url.ts'
 
 /** Where objects lie, as their URL says. Credentials come from where AWS' SDK looks for them. */
 export interface S3Address {
@@ -40,9 +39,7 @@ const OPTIONS = [
  * @throws {HoldfastError} `invalid_option` that says what is wrong.
  */
 export function parseS3Url(url: string): S3Address {
-  const fail = (problem: string): never => {
-    throw new HoldfastError('invalid_option', `The artifacts URL ${url} ${problem}`)
-  }
+  const fail = refusing('The artifacts URL', url)
   const parts = /^s3:\/\/([^/?#@]+)(?:\/([^?#]*))?(?:\?([^#]*))?$/.exec(url)
   if (parts === null)
     return fail('is malformed. Write s3://bucket/prefix?region=eu-central-1; credentials belong into the environment.')
@@ -52,29 +49,15 @@ export function parseS3Url(url: string): S3Address {
   const prefix = path.replace(/\/$/, '')
   if (prefix !== '' && !/^[\w.-]+(?:\/[\w.-]+)*$/.test(prefix))
     fail(`has the prefix ${JSON.stringify(path)}; it must be of letters, digits, "_", "-", "." and single slashes.`)
-  const options = new QueueOptions(query, OPTIONS, fail, (text, what) => {
-    try {
-      return decodeURIComponent(text)
-    } catch {
-      return fail(`has a ${what} that is not percent-encoded as it should be: a "%" is written %25.`)
-    }
-  })
-  const endpointOf = (name: 'endpoint' | 'publicEndpoint'): string | undefined => {
-    const endpoint = options.text(name)
-    if (endpoint !== undefined && !(URL.canParse(endpoint) && /^https?:$/.test(new URL(endpoint).protocol)))
-      fail(`has ${name}=${endpoint}; it must be a URL of http or https.`)
-    return endpoint
-  }
-  const endpoint = endpointOf('endpoint')
-  const pathStyle = options.text('pathStyle')
-  if (pathStyle !== undefined && pathStyle !== 'true' && pathStyle !== 'false')
-    fail(`has pathStyle=${pathStyle}; it must be true or false.`)
+  const options = new UrlOptions(query, OPTIONS, fail)
+  const endpoint = options.http('endpoint')
+  const pathStyle = options.word('pathStyle', ['true', 'false'])
   return {
     bucket,
     prefix: prefix === '' ? '' : `${prefix}/`,
     region: options.text('region'),
     endpoint,
-    publicEndpoint: endpointOf('publicEndpoint'),
+    publicEndpoint: options.http('publicEndpoint'),
     isPathStyle: pathStyle === undefined ? endpoint !== undefined : pathStyle === 'true',
     connectTimeoutMs: options.number('connectTimeoutMs', 10, 60_000) ?? 2000,
     commandTimeoutMs: options.number('commandTimeoutMs', 10, 60_000) ?? 5000,

@@ -20,6 +20,20 @@ interface Call {
   readonly reject: (error: Error) => void
 }
 
+/** By SQLite's primary result codes. */
+const REMEDIES: Readonly<Record<number, string>> = {
+  5: 'Another process has kept the file locked for longer than busyTimeoutMs.',
+  8: 'The file, or its folder, may not be written.',
+  10: 'The disk does not read or write as it should.',
+  11: 'The file is damaged: restore it from a backup.',
+  13: 'Its disk is full.',
+}
+/** What to do about an error, where that is known. Extended codes carry the primary one in their lowest byte. */
+const remedyFor = (code: string): string => {
+  const remedy = REMEDIES[Number(/^SQLITE_(\d+)$/.exec(code)?.[1]) & 0xff]
+  return remedy === undefined ? '' : ` ${remedy}`
+}
+
 /** Beside this file; once built, in a folder beside that of the chunks. */
 const THREAD = new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : '../threads/sqlite.js', import.meta.url)
 
@@ -178,7 +192,7 @@ export class SqliteTaskStore implements TaskStore, TaskAdmin {
     const ours = OURS.find((one) => one === code)
     reject(
       ours === undefined
-        ? new HoldfastError('backend_failed', `SQLite did not carry out ${name}.`, {
+        ? new HoldfastError('backend_failed', `SQLite did not carry out ${name}.${remedyFor(code)}`, {
             cause: new Error(`${code}: ${message}`),
           })
         : new HoldfastError(ours, message),

@@ -47,7 +47,8 @@ function together(batch: readonly Request[]): Reply[] {
   try {
     return db!.transaction(() => batch.map((request) => carryOut(request, Date.now())))
   } catch (error) {
-    return batch.map(({ id }) => toFailure(id, error))
+    // A lock, or a full disk, keeps nobody from reading.
+    return batch.map((request) => (reads.has(request.name) ? carryOut(request, now) : toFailure(request.id, error)))
   }
 }
 

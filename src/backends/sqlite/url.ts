@@ -1,4 +1,4 @@
-import { HoldfastError } from '../../errors/holdfast-error.ts'
+import { decode, refusing, UrlOptions } from '../url/url.ts'
 
 /** A database file, as its URL names it. */
 export interface SqliteAddress {
@@ -18,23 +18,11 @@ export const isSqliteUrl = (url: string): boolean => url.startsWith('sqlite:')
  * @throws {HoldfastError} `invalid_option` that says what is wrong.
  */
 export function parseSqliteUrl(url: string): SqliteAddress {
-  const fail = (problem: string): never => {
-    throw new HoldfastError('invalid_option', `The tasks URL ${url} ${problem}`)
-  }
+  const fail = refusing('The tasks URL', url)
   const [, path = '', query = ''] =
     /^sqlite:([^?#]*)(?:\?([^#]*))?$/.exec(url) ?? fail('is malformed. Write sqlite:path/to/tasks.db.')
-  let busyTimeoutMs = 5000
-  for (const pair of query.split('&').filter((text) => text !== '')) {
-    const [name = '', value = ''] = pair.split(/=(.*)/s)
-    if (name !== 'busyTimeoutMs') fail(`has the option ${JSON.stringify(name)}; there is busyTimeoutMs.`)
-    busyTimeoutMs = Number(value)
-    if (!/^\d{1,6}$/.test(value)) fail(`has busyTimeoutMs=${value}; it must be a whole number of milliseconds.`)
-  }
+  const busyTimeoutMs = new UrlOptions(query, ['busyTimeoutMs'], fail).number('busyTimeoutMs', 0, 999_999) ?? 5000
   if (path === '' || path.startsWith('//'))
     fail('names no file. Write sqlite:path/to/tasks.db, or sqlite:/absolute/path.')
-  try {
-    return { file: decodeURIComponent(path), busyTimeoutMs }
-  } catch {
-    return fail('has a path that is not percent-encoded as it should be: a "%" is written %25.')
-  }
+  return { file: decode(path, 'path', fail), busyTimeoutMs }
 }

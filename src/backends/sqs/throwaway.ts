@@ -1,6 +1,7 @@
 import type { QueueEvents } from '../broker/events.ts'
 import { THROWAWAY_DELIVERIES, throwawayName, throwawayQueues, type ThrowawayQueues } from '../broker/throwaway.ts'
-import { loadClient, withOptions } from '../broker/url.ts'
+import { loadClient } from '../broker/url.ts'
+import { withOptions } from '../url/url.ts'
 import { openSqsQueue } from './task-queue.ts'
 import { deadName, queueName, SqsCommands } from './topology.ts'
 import { parseSqsUrl } from './url.ts'

@@ -1,5 +1,5 @@
-import { commonOptions, prefixOf, QueueOptions, type CommonOptions } from '../broker/url.ts'
-import { HoldfastError } from '../../errors/holdfast-error.ts'
+import { commonOptions, prefixOf, type CommonOptions } from '../broker/url.ts'
+import { refusing, UrlOptions, type Refuse } from '../url/url.ts'
 
 /** Where queues of SQS are, as a URL says. Credentials come from where AWS' SDK looks for them. */
 export interface SqsService extends Omit<CommonOptions, 'maxDeliveries'> {
@@ -67,22 +67,11 @@ function read(
   url: string,
   example: string,
   names: readonly string[],
-): { name: string; options: QueueOptions; service: SqsService; fail: (problem: string) => never } {
-  const fail = (problem: string): never => {
-    throw new HoldfastError('invalid_option', `The queue URL ${url} ${problem}`)
-  }
+): { name: string; options: UrlOptions; service: SqsService; fail: Refuse } {
+  const fail = refusing('The queue URL', url)
   const parts = /^sqs:\/\/([^/?#@]*)\/?(?:\?([^#]*))?$/.exec(url)
   if (parts === null) return fail(`is malformed. Write ${example}; credentials belong into the environment.`)
-  const options = new QueueOptions(parts[2] ?? '', names, fail, (text, what) => {
-    try {
-      return decodeURIComponent(text)
-    } catch {
-      return fail(`has a ${what} that is not percent-encoded as it should be: a "%" is written %25.`)
-    }
-  })
-  const endpoint = options.text('endpoint')
-  if (endpoint !== undefined && !(URL.canParse(endpoint) && /^https?:$/.test(new URL(endpoint).protocol)))
-    fail(`has endpoint=${endpoint}; it must be a URL of http or https.`)
+  const options = new UrlOptions(parts[2] ?? '', names, fail)
   const { connectTimeoutMs, commandTimeoutMs } = commonOptions(options)
   return {
     name: parts[1]!,
@@ -91,7 +80,7 @@ function read(
       connectTimeoutMs,
       commandTimeoutMs,
       region: options.text('region'),
-      endpoint,
+      endpoint: options.http('endpoint'),
       visibilityS: options.number('visibilityS', 1, 43_200) ?? 30,
       waitS: options.number('waitS', 1, 20) ?? 20,
       shown: url,
