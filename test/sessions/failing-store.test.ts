@@ -82,13 +82,9 @@ test('streams that lost the bus together do not read their records together', as
   const most = Math.max(...readsAfter.slice(1).map((count, index) => count - readsAfter[index]!))
   expect(most).toBeLessThan(25)
   await Promise.all(streams.map((stream) => stream.close()))
-  const closed = runtime.close()
-  let isClosed = false
-  closed.then(
-    () => (isClosed = true),
-    () => undefined,
-  )
-  while (!isClosed) await clock.advance(100)
+  const ended = new AbortController()
+  const closed = runtime.close().finally(() => ended.abort())
+  while (!ended.signal.aborted) await clock.advance(100)
   await closed
   await Promise.all([state.close(), bus.close()])
 })
