@@ -1,5 +1,6 @@
 import { systemClock } from '../ports/clock.ts'
 import type { TestRunner } from '../testing/contracts/suite.ts'
+import { errorText } from './error-text.ts'
 
 /** What became of one test. */
 export interface TestOutcome {
@@ -50,12 +51,12 @@ export async function runContracts(
     try {
       await inTime([...steps.before, steps.body])
     } catch (thrown) {
-      error = textOf(thrown)
+      error = errorText(thrown)
     }
     try {
       await inTime(steps.after)
     } catch (thrown) {
-      error ??= textOf(thrown)
+      error ??= errorText(thrown)
     }
     counts[error === undefined ? 'passed' : 'failed']++
     const durationMs = Math.round(systemClock.monotonic() - startedMs)
@@ -77,10 +78,4 @@ async function inTime(steps: readonly Step[]): Promise<void> {
   } finally {
     clearTimeout(timer)
   }
-}
-
-/** An error and its causes: this is for who looks after the server. */
-function textOf(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return String(thrown)
-  return thrown.cause === undefined ? thrown.message : `${thrown.message} (${textOf(thrown.cause)})`
 }

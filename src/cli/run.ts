@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { isScope } from '../define/scopes.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { ApiKeyFlags } from './api-keys.ts'
+import { errorText } from './error-text.ts'
 import { addTaskCommands } from './task-commands.ts'
 
 /** Runs the command line; resolves to the exit code: 0 done, 1 failed, 2 wrongly called. */
@@ -15,7 +16,7 @@ export async function run(args: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     if (error instanceof HoldfastError) {
-      process.stderr.write(`error: ${error.message}\n`)
+      process.stderr.write(`error: ${errorText(error)}\n`)
       return 1
     }
     throw error

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, rmdirSync, rmSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { isFileUrl, parseFileUrl } from '../backends/filesystem/url.ts'
 import { isS3Url, parseS3Url } from '../backends/s3/url.ts'
 import { openArtifactStore } from '../compose/artifacts.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { systemClock } from '../ports/clock.ts'
 import { artifactStoreContract, artifactStoreFaultContract } from '../testing/index.ts'
+import { makeThrowawayFolder } from './throwaway-folder.ts'
 import type { Verification } from './verify-tasks.ts'
 
 /**
@@ -24,35 +24,10 @@ const throwawayName = (): string => `.verify-${randomBytes(4).toString('hex')}`
 
 /** A folder of its own within the one named, which may be where another disk is mounted. */
 async function ofFolder(url: string): Promise<Verification> {
-  const folder = resolve(parseFileUrl(url))
-  const own = join(folder, throwawayName())
-  const firstMade = make(own)
+  const own = makeThrowawayFolder(join(resolve(parseFileUrl(url)), throwawayName()))
   return {
-    declare: declareFor(`file:${own.split('/').map(encodeURIComponent).join('/')}`, url),
-    async [Symbol.asyncDispose]() {
-      rmSync(own, { recursive: true, force: true })
-      // What was made on the way there goes too, unless somebody has begun to use it.
-      for (let dir = own; dir !== firstMade && isRemoved(dirname(dir));) dir = dirname(dir)
-    },
-  }
-}
-
-/** Makes a folder; returns the first of those that were not there. */
-function make(folder: string): string | undefined {
-  try {
-    return mkdirSync(folder, { recursive: true, mode: 0o700 })
-  } catch (cause) {
-    throw new HoldfastError('backend_failed', `${folder} can't be made: ${(cause as Error).message}`, { cause })
-  }
-}
-
-function isRemoved(folder: string): boolean {
-  try {
-    rmdirSync(folder)
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOTEMPTY') return false
-    throw error
+    declare: declareFor(`file:${own.path.split('/').map(encodeURIComponent).join('/')}`, url),
+    [Symbol.asyncDispose]: async () => own[Symbol.dispose](),
   }
 }
 

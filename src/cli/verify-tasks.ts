@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { rmSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { QueueEvents } from '../backends/broker/events.ts'
 import { THROWAWAY_DELIVERIES, type ThrowawayQueues } from '../backends/broker/throwaway.ts'
 import { isDynamodbUrl, parseDynamodbUrl } from '../backends/dynamodb/url.ts'
@@ -17,6 +17,7 @@ import {
   type TaskStoreFixture,
   type TestRunner,
 } from '../testing/index.ts'
+import { makeThrowawayFolder } from './throwaway-folder.ts'
 
 /** Suites that are to run against a server, in a namespace of their own; disposing of them removes it. */
 export interface Verification extends AsyncDisposable {
@@ -56,21 +57,20 @@ const stores = (runner: TestRunner, shown: string, create: () => Promise<TaskSto
   taskStoreFaultContract(runner, shown, create)
 }
 
-/** A file of its own beside the one named: it is the disk that is asked. */
+/** A file in a folder of its own beside the one named: it is the disk that is asked. */
 async function ofSqlite(url: string): Promise<Verification> {
   const { file } = parseSqliteUrl(url)
-  const own = `${file}-verify-${randomBytes(4).toString('hex')}`
-  const at =
-    file === ':memory:'
-      ? url
-      : url.replace(/^sqlite:[^?]*/, `sqlite:${own.split('/').map(encodeURIComponent).join('/')}`)
   const { openSqlite } = await import('../backends/sqlite/task-store.ts')
-  await (await openSqlite(at)).close()
+  const declareAt =
+    (at: string): Verification['declare'] =>
+    (runner) =>
+      stores(runner, url, async () => ({ store: await openSqlite(at), pass: sleep }))
+  if (file === ':memory:') return { declare: declareAt(url), async [Symbol.asyncDispose]() {} }
+  const own = makeThrowawayFolder(`${resolve(file)}-verify-${randomBytes(4).toString('hex')}`)
+  const path = `${own.path}/tasks.db`.split('/').map(encodeURIComponent).join('/')
   return {
-    declare: (runner) => stores(runner, url, async () => ({ store: await openSqlite(at), pass: sleep })),
-    async [Symbol.asyncDispose]() {
-      for (const suffix of ['', '-wal', '-shm']) rmSync(`${own}${suffix}`, { force: true })
-    },
+    declare: declareAt(url.replace(/^sqlite:[^?]*/, `sqlite:${path}`)),
+    [Symbol.asyncDispose]: async () => own[Symbol.dispose](),
   }
 }
 

@@ -51,6 +51,8 @@ export class Attempt extends Timed {
   #stage: 'running' | 'left' | 'resting' | 'reading' | 'over' = 'running'
   #isInPlace = true
   #isKept = false
+  /** Somebody waits for a piece. */
+  #isReading = false
   /** Time that it has in its stage. */
   #ms = 0
   #settle: Settle | undefined
@@ -107,12 +109,14 @@ export class Attempt extends Timed {
 
   /** Somebody waits for the next piece. */
   read(): void {
+    this.#isReading = true
     if (this.#stage === 'resting') this.#stage = 'reading'
     if (this.#stage === 'reading') this.#watch()
   }
 
   /** It is here. */
   rest(): void {
+    this.#isReading = false
     if (this.#stage === 'reading') this.#stage = 'resting'
   }
 
@@ -174,7 +178,7 @@ export class Attempt extends Timed {
     if (this.#stage === 'left') return this.#over()
     if (this.#stage !== 'running') return // it has had its time twice
     if (this.#isKept) {
-      this.#stage = 'resting'
+      this.#stage = this.#isReading ? 'reading' : 'resting'
       this.#watch()
     } else this.#over()
     this.#settle!(settled)

@@ -11,6 +11,7 @@
  * 4. When the caller goes away, everything that waits or runs ends.
  */
 import type { Dependency, ResolvedDependency, UseOptions } from '../define/dependency.ts'
+import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Operation, Telemetry, UseSpan } from '../ports/telemetry.ts'
 import { Attempt, currentAttempt, type AttemptHost } from './attempt.ts'
@@ -85,6 +86,11 @@ export class Guard implements AttemptHost {
     if (outer?.host === this && outer.isRunning) return work(outer)
     const { telemetry } = this.#parts
     const { name } = this.dependency
+    if (use.deadlineMs !== undefined && !(use.deadlineMs > 0))
+      throw new HoldfastError(
+        'invalid_option',
+        `\`deadlineMs\` of a use of ${name} is ${use.deadlineMs}. It must be a number of milliseconds above 0.`,
+      )
     const startedMs = this.clock.monotonic()
     const span = telemetry?.startUse(use.operation, name)
     const settled = await (span === undefined

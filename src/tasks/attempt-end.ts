@@ -30,15 +30,18 @@ export function complete({ owner }: EndingAttempt, outcome: Outcome, dead?: 'att
   return { kind: 'completed', result, artifacts, ...(dead === undefined ? {} : { dead }) }
 }
 
-/** Another attempt, if one is left; else the outcome, or the error. */
+/** Another attempt after a wait, if one is left; else the outcome, or the error. */
 export function retry(ending: EndingAttempt, outcome: Outcome | undefined, error?: unknown): AttemptOutcome {
   const { attempts, maxAttempts } = ending.task
   if (attempts + 1 >= maxAttempts)
     return outcome === undefined ? fail(ending, error, 'attempts') : complete(ending, outcome, 'attempts')
   const { maxBackoffMs } = ending.tool.task!
+  // While a dependency is left alone no attempt is wasted on it.
+  const isUnavailable = error instanceof HoldfastError && error.code === 'dependency_unavailable'
+  const awayMs = (isUnavailable && Number(error.data?.retryAfterMs)) || 0
   // Full jitter (Brooker, "Exponential Backoff And Jitter").
-  const runAfterMs = Math.random() * Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** attempts)
-  return { kind: 'retry', runAfterMs }
+  const jitterMs = Math.random() * Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** attempts)
+  return { kind: 'retry', runAfterMs: Math.min(maxBackoffMs, awayMs + jitterMs) }
 }
 
 /** The task can't be done. */

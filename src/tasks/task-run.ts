@@ -208,7 +208,7 @@ export class TaskRun implements Call, ReplayHost {
         return failed(call, of, error)
       })
       if (thrown !== undefined && this.signal.aborted) return afterAbort(this.#ending, this.#reason, true)
-      if (thrown !== undefined && this.#isRetryable(thrown)) return retry(this.#ending, outcome)
+      if (thrown !== undefined && this.#isRetryable(thrown)) return retry(this.#ending, outcome, thrown)
       return complete(this.#ending, outcome)
     } catch (error) {
       if (this.signal.aborted) return afterAbort(this.#ending, this.#reason, true)

@@ -33,8 +33,10 @@ class Working {
   readonly failed: string[] = []
   readonly #child: ChildProcess
 
-  constructor(queue: string) {
-    this.#child = spawn(process.execPath, [join(import.meta.dirname, 'sqlite-process.ts'), `sqlite:${file}`, queue], {
+  /** @param maxFileBlocks of 512 bytes, that a file of the process may have */
+  constructor(queue: string, maxFileBlocks: number | 'unlimited' = 'unlimited') {
+    const program = [process.execPath, join(import.meta.dirname, 'sqlite-process.ts'), `sqlite:${file}`, queue]
+    this.#child = spawn('sh', ['-c', `ulimit -f ${maxFileBlocks}; exec "$0" "$@"`, ...program], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     createInterface(this.#child.stdout!).on('line', (line) => {
@@ -72,6 +74,26 @@ async function check(all: readonly Working[]): Promise<void> {
   expect(db.prepare('pragma integrity_check').all()).toEqual([{ integrity_check: 'ok' }])
   db.close()
 }
+
+test('a disk that is full fails writes, loses nothing that was acknowledged, and all goes on when there is room', async () => {
+  // As a full disk does, for who may not mount one: no file of this process may be bigger than 2 MiB.
+  const cramped = new Working('full', 4096)
+  await until('A write that found no room', 60_000, async () => cramped.failed.length > 0)
+  expect(cramped.failed[0]).toMatch(/^failed SQLite did not carry out \w+\. .*disk/)
+  expect(cramped.done.length).toBeGreaterThan(0)
+  const { created, done } = cramped
+  const roomy = new Working('full')
+  await until('Work with room', 60_000, async () => roomy.done.length > 50)
+  await roomy.kill()
+  expect(roomy.failed).toEqual([])
+  const store = await openSqlite(`sqlite:${file}`)
+  expect((await store.versions(created)).filter((version) => version === undefined)).toEqual([])
+  for (const { id, fence } of done) expect((await store.get(id, 'owner'))?.doneFence).toBe(fence)
+  await store.close()
+  const db = new DatabaseSync(file)
+  expect(db.prepare('pragma integrity_check').all()).toEqual([{ integrity_check: 'ok' }])
+  db.close()
+}, 120_000)
 
 describe('several processes on one file', () => {
   test('work side by side: each task is done once, and none fails', async () => {

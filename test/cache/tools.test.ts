@@ -217,6 +217,7 @@ test('ctx.cache gives each caller its own, everybody what is public, and refuses
       if (what === 'map') return ctx.cache('map', new Map(), () => 1, { ttlMs: 1000 })
       if (what === 'bigint') return ctx.cache('bigint', 1, () => 1n, { ttlMs: 1000 })
       if (what === 'ttl') return ctx.cache('ttl', 1, () => 1, { ttlMs: 0 })
+      if (what === 'option') return ctx.cache('option', 1, () => 1, { ttlMs: 1, stale: 1 } as never)
       if (what === 'name') return ctx.cache('a name', 1, () => 1, { ttlMs: 1 })
       const value = await ctx.cache('part', 'k', () => [++computed], { ttlMs: 60_000, ...(scope && { scope }) })
       return `${value[0]}`
@@ -232,6 +233,6 @@ test('ctx.cache gives each caller its own, everybody what is public, and refuses
   expect([await ask(ada), await ask(bob), await ask(ada), await ask(bob)]).toEqual(['1', '2', '1', '2'])
   expect([await ask(nobody), await ask(nobody)]).toEqual(['3', '4'])
   expect([await ask(nobody, { scope: 'public' }), await ask(ada, { scope: 'public' })]).toEqual(['5', '5'])
-  for (const what of ['asks', 'map', 'bigint', 'ttl', 'name']) errors.push(await ask(ada, { what }))
+  for (const what of ['asks', 'map', 'bigint', 'ttl', 'name', 'option']) errors.push(await ask(ada, { what }))
   for (const error of errors) expect(error).toMatch('failed unexpectedly')
 })

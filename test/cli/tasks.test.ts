@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { openSqlite, type SqliteTaskStore } from '../../src/backends/sqlite/task-store.ts'
 import { Progress } from '../../src/cli/progress.ts'
+import { redriveTasks } from '../../src/cli/redrive.ts'
 import { age, table } from '../../src/cli/table.ts'
 import type { DeadReason } from '../../src/ports/task-store.ts'
 import { runCli } from './cli.ts'
@@ -157,6 +158,25 @@ describe('holdfast tasks redrive', () => {
     expect([code, stdout]).toEqual([0, '2 of 3 dead letters are tried again; 1 had been before.\n'])
     expect((await store.list({ limit: 100, state: 'ready' })).tasks).toHaveLength(3)
     expect(crashed).toHaveLength(2)
+  })
+
+  test('where a terminal waits, a bar shows how far it is, beside what is printed', async () => {
+    for (let index = 0; index < 3; index++) await addDead()
+    const [shown, printed] = [[] as string[], [] as string[]]
+    const noting = (lines: string[]) => (text: unknown) => lines.push(String(text)) > 0
+    vi.spyOn(process.stderr, 'write').mockImplementation(noting(shown))
+    vi.spyOn(process.stdout, 'write').mockImplementation(noting(printed))
+    const wasTTY = process.stderr.isTTY
+    process.stderr.isTTY = true
+    try {
+      await redriveTasks([], { allDead: true, tasks: url })
+    } finally {
+      process.stderr.isTTY = wasTTY
+      vi.restoreAllMocks()
+    }
+    expect(shown[0]).toMatch(/^\rredriving [█░]{30} 1\/3 33 %$/)
+    expect(shown.slice(-2)).toEqual([expect.stringMatching(/ 3\/3 100 %$/), '\r\u001b[K'])
+    expect(printed).toEqual(['3 of 3 dead letters are tried again.\n'])
   })
 
   test.each([

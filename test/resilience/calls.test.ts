@@ -85,6 +85,44 @@ test('the model reads that a dependency is not available, and when to try again'
   )
 })
 
+test('a task whose dependency is not asked is tried again once it may be asked; one whose time was up is not, since it may have been done', async () => {
+  const crm = defineDependency({
+    name: 'crm',
+    timeoutMs: 50,
+    retry: false,
+    breaker: { consecutiveFailures: 1, openMs: 2000 },
+  })
+  const attempts: string[] = []
+  const task = { maxAttempts: 2, retryable: (error: unknown) => (error as { code?: string }).code === 'ECONNREFUSED' }
+  const run = async (name: string, work: () => Promise<string>, ctx: Context): Promise<string> => {
+    attempts.push(name)
+    return ctx.use(crm, work)
+  }
+  const server = defineServer({
+    name: 'guarded',
+    version: '1.0.0',
+    tools: [
+      defineTool({
+        name: 'refused',
+        description: 'Comes while the breaker is open',
+        task,
+        run: (_args, ctx) => run('refused', async () => 'done', ctx),
+      }),
+      defineTool({
+        name: 'slow',
+        description: 'Gets no answer',
+        task,
+        run: (_args, ctx) => run('slow', () => new Promise(() => undefined), ctx),
+      }),
+    ],
+  })
+  await using client = await connect(server, { runtime: { worker: { pollMs: 50, triggers: false } } })
+  const slow = await client.callTool('slow')
+  expect([slow.isError, slow.text]).toEqual([true, expect.stringContaining('crm did not answer within 50 ms.')])
+  expect((await client.callTool('refused')).text).toBe('done')
+  expect(attempts).toEqual(['slow', 'refused', 'refused'])
+})
+
 test('a client that reads a resource is told the same by an error, with 200: the node is well', async () => {
   const down = (): Promise<never> => Promise.reject(Object.assign(new Error(), { code: 'ECONNREFUSED' }))
   const crm = defineDependency({ name: 'crm', retry: false, timeoutMs: 20, breaker: { consecutiveFailures: 2 } })

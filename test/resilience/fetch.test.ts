@@ -174,7 +174,7 @@ test('bodies of answers that are not the last are let go, and their connections 
 test('an answer that is not there in time ends the connection, and counts as a failure', async () => {
   let closed: Promise<unknown> | undefined
   await using server = await outside((request) => void (closed = once(request.socket, 'close')))
-  const { get, guards } = fetcher(api({ timeoutMs: 30, retry: false, breaker: { consecutiveFailures: 1 } }))
+  const { get, guards } = fetcher(api({ timeoutMs: 300, retry: false, breaker: { consecutiveFailures: 1 } }))
   await expect(get(server.url)).rejects.toMatchObject({ code: 'dependency_timeout' })
   await closed
   expect(guards.list()).toMatchObject([{ breaker: 'open' }])
@@ -187,10 +187,10 @@ test('a stream may last longer than the time-out as long as its pieces come; one
     let pieces = 0
     const timer = setInterval(() => {
       response.write(`${++pieces} `)
-      if (pieces === 8) clearInterval(timer)
-    }, 20)
+      if (pieces === 10) clearInterval(timer)
+    }, 60)
   })
-  const { get, guards } = fetcher(api({ timeoutMs: 100, retry: false, breaker: { consecutiveFailures: 1 } }))
+  const { get, guards } = fetcher(api({ timeoutMs: 500, retry: false, breaker: { consecutiveFailures: 1 } }))
   const begunMs = performance.now()
   const response = await get(server.url)
   let text = ''
@@ -198,8 +198,21 @@ test('a stream may last longer than the time-out as long as its pieces come; one
     for await (const piece of response.body!) text += Buffer.from(piece).toString()
   }
   await expect(read()).rejects.toMatchObject({ code: 'dependency_timeout' })
-  expect(text).toBe('1 2 3 4 5 6 7 8 ')
-  expect(performance.now() - begunMs).toBeGreaterThan(200)
+  expect(text).toBe('1 2 3 4 5 6 7 8 9 10 ')
+  expect(performance.now() - begunMs).toBeGreaterThan(600)
+  await closed
+  expect(guards.list()).toMatchObject([{ breaker: 'open', running: 0 }])
+})
+
+test('a body of which not even the first piece comes is ended in time', async () => {
+  let closed: Promise<unknown> | undefined
+  await using server = await outside((request, response) => {
+    closed = once(request.socket, 'close')
+    response.flushHeaders()
+  })
+  const { get, guards } = fetcher(api({ timeoutMs: 500, retry: false, breaker: { consecutiveFailures: 1 } }))
+  const response = await get(server.url)
+  await expect(response.text()).rejects.toMatchObject({ code: 'dependency_timeout' })
   await closed
   expect(guards.list()).toMatchObject([{ breaker: 'open', running: 0 }])
 })
@@ -207,11 +220,11 @@ test('a stream may last longer than the time-out as long as its pieces come; one
 test('a reader that takes its time gives its place back, and is not cut', async () => {
   const length = 8_000_000
   await using server = await outside((_request, response) => response.end(Buffer.alloc(length)))
-  const { get, guards } = fetcher(api({ timeoutMs: 50, retry: false, breaker: { consecutiveFailures: 1 } }))
+  const { get, guards } = fetcher(api({ timeoutMs: 500, retry: false, breaker: { consecutiveFailures: 1 } }))
   const reader = (await get(server.url)).body!.getReader()
   let read = (await reader.read()).value!.length
   expect(guards.list()).toMatchObject([{ running: 1 }])
-  await systemClock.sleep(150)
+  await systemClock.sleep(700)
   expect(guards.list()).toMatchObject([{ running: 0 }])
   for (let piece = await reader.read(); !piece.done; piece = await reader.read()) read += piece.value.length
   expect(read).toBe(length)
@@ -340,7 +353,7 @@ test.each(['stands in for it', 'throws'])(
 test('a fetch within a use of the same dependency is part of that use, and ends with it', async () => {
   let closed: Promise<unknown> | undefined
   await using server = await outside((request) => void (closed = once(request.socket, 'close')))
-  const dependency = api({ timeoutMs: 50, retry: false, bulkhead: { maxConcurrent: 1, maxQueue: 0 } })
+  const dependency = api({ timeoutMs: 300, retry: false, bulkhead: { maxConcurrent: 1, maxQueue: 0 } })
   const { get, guards } = fetcher(dependency)
   await expect(guards.use(dependency, () => get(server.url), {}, {})).rejects.toMatchObject({
     code: 'dependency_timeout',

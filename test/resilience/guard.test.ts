@@ -222,6 +222,12 @@ test('subscribers hear of a breaker until they leave', async () => {
   expect(heard).toEqual(['api open', 'api half_open', 'api closed'])
 })
 
+test.each([0, -1, NaN])('a deadline of %s is refused', async (deadlineMs) => {
+  const { guards } = guardsAt()
+  const use = guards.use(plain(), never, { deadlineMs }, {})
+  await expect(use).rejects.toThrow(`\`deadlineMs\` of a use of api is ${deadlineMs}`)
+})
+
 class Alarm extends Timed {
   readonly onDue: () => void
   constructor(onDue: () => void) {

@@ -37,8 +37,9 @@ export async function declare(clients: KafkaClients, admin: Admin, queues: reado
       address.partitions ?? DEFAULT_PARTITIONS,
       address.retentionMs ?? DEFAULT_RETENTION_MS,
     )
-  await create(clients, admin, deadName(address), 1, DEAD_RETENTION_MS)
-  await check(clients, admin, names)
+  const dead = deadName(address)
+  await create(clients, admin, dead, 1, DEAD_RETENTION_MS)
+  await check(clients, admin, names, dead)
 }
 
 async function create(
@@ -76,30 +77,33 @@ async function known(admin: Admin, names: string[]): Promise<ClusterMetadata['to
 /** Whether the library complains of what it was asked for: with metadata, that is a topic that is not there. */
 export const isUnknownTopic = (error: unknown): boolean => (error as { code?: string }).code === 'PLT_KFK_USER'
 
-async function check({ address, library }: KafkaClients, admin: Admin, names: string[]): Promise<void> {
+/** @param dead the topic for dead letters, which may have any number of partitions, and keep them as long as it likes */
+async function check({ address, library }: KafkaClients, admin: Admin, names: string[], dead: string): Promise<void> {
   const differs = (name: string, what: string, is: unknown, must: string | number, remedy: string): never => {
     throw new HoldfastError(
       'backend_mismatch',
       `The Kafka topic ${JSON.stringify(name)} has ${what} ${String(is)}, and ${must} is needed: ${remedy}`,
     )
   }
-  const topics = await known(admin, names)
+  const all = [...names, dead]
+  const topics = await known(admin, all)
   const described = await admin.describeConfigs({
-    resources: names.map((resourceName) => ({
+    resources: all.map((resourceName) => ({
       resourceType: library.ConfigResourceTypes.TOPIC,
       resourceName,
       configurationKeys: ['cleanup.policy', 'retention.ms'],
     })),
   })
-  for (const name of names) {
-    const partitions = topics.get(name)?.partitionsCount
-    if (address.partitions !== undefined && partitions !== address.partitions)
-      differs(name, 'partitions:', partitions, address.partitions, 'change the topic, or the URL.')
+  for (const name of all) {
     const configs = described.find(({ resourceName }) => resourceName === name)?.configs ?? []
     const valueOf = (key: string): string | null | undefined => configs.find((config) => config.name === key)?.value
     const policy = valueOf('cleanup.policy')
-    if (policy !== 'delete')
-      differs(name, 'the cleanup policy', policy, 'delete', 'a compacted topic keeps bells for ever.')
+    // A compacted topic keeps bells for ever, and takes no dead letter, which has no key.
+    if (policy !== 'delete') differs(name, 'the cleanup policy', policy, 'delete', 'change the topic.')
+    if (name === dead) continue
+    const partitions = topics.get(name)?.partitionsCount
+    if (address.partitions !== undefined && partitions !== address.partitions)
+      differs(name, 'partitions:', partitions, address.partitions, 'change the topic, or the URL.')
     const retention = valueOf('retention.ms')
     if (address.retentionMs !== undefined && retention !== String(address.retentionMs))
       differs(name, 'retention.ms', retention, address.retentionMs, 'change the topic, or the URL.')

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { ClaimedTask } from '../../ports/task-store.ts'
+import type { ClaimedTask, NewTask } from '../../ports/task-store.ts'
 import type { TestRunner } from './suite.ts'
 import { bytes, SHORT_MS, type TaskBench } from './task-bench.ts'
 
@@ -70,6 +70,29 @@ export function taskStoreTurns(test: TestRunner['test'], bench: () => TaskBench)
       await sweep()
       await comesAfterOthers(id)
     }
+  })
+
+  test('of tasks of one owner the one of less weight waits longer, however both became ready', async () => {
+    const { store, owner, pass, add, sweep } = bench()
+    await fill()
+    // Told apart by so much that nothing a slow machine does between two calls changes their order.
+    const pair = async (more: Partial<NewTask> = {}): Promise<string[]> => {
+      const light = await add({ weight: 0.001, ...more })
+      return [await add(more), light]
+    }
+    const claimed = async (): Promise<string[]> => (await claim(2)).map(({ id }) => id)
+    assert.deepEqual(await pair(), await claimed())
+
+    const delayed = await pair({ delayMs: SHORT_MS })
+    await pass(SHORT_MS + 20)
+    await sweep()
+    assert.deepEqual(delayed, await claimed())
+
+    const asking = await pair()
+    for (const { id, fence } of await claim(2))
+      await store.park(id, fence, { asks: [{ name: 'q', request: bytes('?') }] })
+    for (const id of asking.toReversed()) await store.answer(id, owner, [{ name: 'q', value: bytes('!') }])
+    assert.deepEqual(asking, await claimed())
   })
 
   test('what is parked competes for nothing, and does not count', async () => {
