@@ -18,7 +18,9 @@ const NOT_KEYED: ReadonlySet<string> = new Set(['abortSignal', 'headers'])
  */
 const PLAIN_HEADERS =
   /^(user-agent|accept|content-type|content-length|traceparent|tracestate|baggage|b3|x-b3-.*|idempotency-key|date|.*request-id|.*correlation-id|x-client-.*)$/
-const CREDENTIALS = /auth|cookie|token|secret|signature|credential|passw|session|api-?key|access-?key|subscription-key/
+/** By how the name ends, so that nothing else is taken for one: a credential that is not known as such costs a miss. */
+const CREDENTIALS =
+  /(^|-)(auth|authorization|cookie|token|secret|signature|credential|credentials|password|api-?key|access-?key|subscription-key)$/
 
 /**
  * Digest of everything that the answer of a model depends on: SHA-256, so that neither a prompt nor a secret in it can be read

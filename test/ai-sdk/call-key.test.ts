@@ -29,6 +29,8 @@ describe('the key of a call', () => {
     ["the provider's options", { providerOptions: { one: { effort: 'high' } } }],
     ['raw chunks', { includeRawChunks: true }],
     ['a header that may change the answer', { headers: { 'x-beta': 'thinking' } }],
+    ['a header that is named like a credential and is none', { headers: { 'x-token-budget': '100' } }],
+    ['a session at the provider', { headers: { 'x-session-id': 'of one conversation' } }],
     ['something that no version knows of yet', { verbosity: 'low' }],
     ['the operation', {}, { operation: 'stream' }],
     ['the provider', {}, { provider: 'two' }],
@@ -40,6 +42,19 @@ describe('the key of a call', () => {
   it.each<[string, object]>([
     ['the signal', { abortSignal: new AbortController().signal }],
     ['credentials', { headers: { Authorization: 'Bearer a', 'x-api-key': 'b', Cookie: 'c', 'x-goog-api-key': 'd' } }],
+    [
+      'other credentials',
+      {
+        headers: {
+          'Proxy-Authorization': 'a',
+          'x-auth-token': 'b',
+          'x-amz-security-token': 'c',
+          'api-key': 'd',
+          'Ocp-Apim-Subscription-Key': 'e',
+          'cf-access-client-secret': 'f',
+        },
+      },
+    ],
     ['traces', { headers: { traceparent: '00-1-2-01', 'x-request-id': 'r', 'user-agent': 'ai/7.0.173' } }],
     ['what is undefined', { seed: undefined, headers: undefined }],
     ['the order of properties', { temperature: 0, prompt, maxOutputTokens: 100 }],

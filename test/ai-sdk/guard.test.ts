@@ -160,11 +160,12 @@ describe('a guarded stream', () => {
   it('may last as long as it likes while parts come', async () => {
     const mock = streaming(async function* () {
       for (const part of [...textParts('a', 'b', 'c', 'd', 'e'), finish()]) {
-        await new Promise((resolve) => setTimeout(resolve, 20))
+        await new Promise((resolve) => setTimeout(resolve, 200))
         yield part
       }
     } as never)
-    const model = modelOf(mock, { timeoutMs: 90, deadlineMs: 90 })
+    // All of it takes longer than either, no part of it does.
+    const model = modelOf(mock, { timeoutMs: 1_200, deadlineMs: 1_200 })
     const client = await clientOf(async () => (await readAll((await model.doStream(params)).stream)).length)
     expect(await called(client)).toBe(9)
   })

@@ -129,7 +129,9 @@ test('keys are told apart, whatever they hold and however they are split', async
     entry('0'),
     entry(false),
     entry('a\nb'),
+    entry('b'),
     entry('b', { version: 'a' }),
+    entry('b', { version: 'b' }),
     entry('b', { cache: 'test2' }),
     entry('b', { partition: 'ada' }),
     entry('\ud800'),
@@ -143,6 +145,19 @@ test('keys are told apart, whatever they hold and however they are split', async
   ]
   for (const [index, one_] of entries.entries()) expect(await one.get(one_, () => index)).toBe(index)
   for (const [index, one_] of entries.entries()) expect(await one.get(one_, () => 'other')).toBe(index)
+})
+
+test('servers that share a store see nothing of each other, and invalidate nothing of each other', async () => {
+  const clock = new FakeClock()
+  const shared = sharedAt(clock)
+  await using one = await TestNode.start(shared, { clock, server: 'one' })
+  await using two = await TestNode.start(shared, { clock, server: 'two' })
+  for (const tags of [undefined, ['x']]) {
+    expect(await one.get(entry('a', { tags }), () => 'of one')).toBe('of one')
+    expect(await two.get(entry('a', { tags }), () => 'of two')).toBe('of two')
+  }
+  await two.cache.invalidate(['x'])
+  expect(await one.get(entry('a', { tags: ['x'] }), () => 'other')).toBe('of one')
 })
 
 test('a value that the memory can not hold is given all the same, from the store, and puts nothing else out', async () => {
