@@ -3,6 +3,7 @@ import { toPortable } from '../errors/portable-error.ts'
 import { ERRORS } from '../errors/table.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Telemetry } from '../ports/telemetry.ts'
+import type { Generations } from './generations.ts'
 import type { Held, MemoryTier } from './held.ts'
 import type { CacheRequest } from './request.ts'
 
@@ -21,15 +22,19 @@ export interface Landing<T> {
 /** A value that could not be computed anew is served so long before that is tried again. */
 const RETRY_MS = 1_000
 
+/** What {@link Computing} works with. */
+export interface ComputingParts {
+  readonly clock: Clock
+  readonly telemetry: Pick<Telemetry, 'failure'>
+  readonly memory: MemoryTier
+  readonly generations: Generations
+}
+
 /** Computes values, and says what becomes of them. */
 export class Computing {
-  readonly #parts: {
-    readonly clock: Clock
-    readonly telemetry: Pick<Telemetry, 'failure'>
-    readonly memory: MemoryTier
-  }
+  readonly #parts: ComputingParts
 
-  constructor(parts: { clock: Clock; telemetry: Pick<Telemetry, 'failure'>; memory: MemoryTier }) {
+  constructor(parts: ComputingParts) {
     this.#parts = parts
   }
 
@@ -69,7 +74,7 @@ export class Computing {
         generations,
         ...request.timesOf(clock.now(), true),
       }
-      this.#parts.memory.put(request.text, held, codec)
+      this.#remember(request, held)
       return { from: 'computed', thrown: error ?? new Error('Computing threw nothing.'), kept: held }
     }
     const keeping = codec.keepingOf?.(value) ?? 'value'
@@ -81,8 +86,14 @@ export class Computing {
       keeping === 'value' || (keeping === 'failure' && entry.negativeTtlMs !== undefined && entry.negativeTtlMs > 0)
     if (!isKept || generations === undefined || signal.aborted)
       return { from: 'computed', held: { ...held, freshUntilMs: 0 } }
-    this.#parts.memory.put(request.text, held, codec)
+    this.#remember(request, held)
     return { from: 'computed', held, kept: held }
+  }
+
+  /** What was invalidated meanwhile is of no use, and may stand in the way of a newer one. */
+  #remember<T>(request: CacheRequest<T>, held: Held): void {
+    const present = this.#parts.generations.known(request.tagKeys, Infinity)
+    if (present === undefined || present === held.generations) this.#parts.memory.put(request.text, held, request.codec)
   }
 
   /** A value that was computed now. @param generations of its tags, as read before; `undefined`: unknown */

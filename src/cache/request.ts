@@ -8,6 +8,7 @@ import { RECORD_FORMAT, type CacheTimes } from './record.ts'
 
 /** Longer keys are replaced by their digest: they would fill the memory. */
 const LONGEST_KEY_TEXT = 256
+const NONE: readonly string[] = []
 const MAX_FLIGHT_MS = 30_000
 /** So much of `ttlMs` is taken off at most. */
 const JITTER_SHARE = 0.1
@@ -31,9 +32,10 @@ export class CacheRequest<T> {
     this.#server = server
     const key = toKeyText(entry.key)
     const bounded = key.length > LONGEST_KEY_TEXT ? `#${sha256([key])}` : key
-    // Partitions hold no line breaks; names and versions are written as JSON.
-    this.text = `${entry.partition}\n${JSON.stringify(entry.cache)}\n${JSON.stringify(entry.version ?? '')}\n${bounded}`
-    this.tagKeys = entry.tags === undefined ? [] : Generations.keysOf(server, entry.tags)
+    const { partition, cache, version = '', tags } = entry
+    // Lengths keep names and versions apart, whatever is in them: cheaper than to write them as JSON.
+    this.text = `${partition.length} ${partition}${cache.length} ${cache}${version.length} ${version}${bounded}`
+    this.tagKeys = tags === undefined ? NONE : Generations.keysOf(server, tags)
   }
 
   /** Of everything that it is named by: servers that share a store have values of their own. */

@@ -70,8 +70,8 @@ export class TieredCache implements Cache {
     this.#parts = parts
     this.#memory = new MemoryTier(maxBytes)
     this.#flights = new Flights(clock)
-    this.#computing = new Computing({ ...parts, memory: this.#memory })
     this.#generations = new Generations(shared?.state, clock)
+    this.#computing = new Computing({ ...parts, memory: this.#memory, generations: this.#generations })
     if (shared === undefined) return
     const { state, bus } = shared
     const onAway = (error: unknown): void => this.#onAway(error)

@@ -63,6 +63,13 @@ export function cacheProblem(options: Partial<CacheOptions>): string | undefined
   return undefined
 }
 
+/** {@link cacheProblem}, of options that are given as a whole: a misspelt one must not pass in silence. */
+export function optionsProblem(options: CacheOptions): string | undefined {
+  const unknown = Object.keys(options).find((name) => !FIELDS.includes(name))
+  if (unknown !== undefined) return `there is no option \`${unknown}\`; there are ${FIELDS.join(', ')}.`
+  return cacheProblem(options) ?? (options.tags === undefined ? undefined : tagsProblem(options.tags))
+}
+
 /** What is wrong with tags. */
 export function tagsProblem(tags: unknown): string | undefined {
   if (Array.isArray(tags) && tags.length <= MAX_TAGS && tags.every((tag) => typeof tag === 'string' && tag !== ''))

@@ -37,7 +37,10 @@ const shapes = new WeakMap<ToolDefinition, string>()
 function shapeOf(tool: ToolDefinition): string {
   let shape = shapes.get(tool)
   if (shape === undefined) {
-    shape = sha256([tool.cache!.version ?? '', canonical(tool.input.json), canonical(tool.output?.json ?? null)])
+    shape = sha256([tool.cache!.version ?? '', canonical(tool.input.json), canonical(tool.output?.json ?? null)]).slice(
+      0,
+      22,
+    )
     shapes.set(tool, shape)
   }
   return shape

@@ -1,6 +1,6 @@
 import { partitionOf, type CacheEntry } from '../cache/cache.ts'
 import { anyCodec, type Codec } from '../cache/codec.ts'
-import { cacheProblem, tagsProblem, type CacheOptions } from '../define/cache.ts'
+import { optionsProblem, type CacheOptions } from '../define/cache.ts'
 import { quote } from '../define/names.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import type { Call } from './call.ts'
@@ -40,6 +40,5 @@ function problemOf(name: unknown, compute: unknown, options: unknown): string | 
     return 'the name must have 1 to 64 characters out of A-Z, a-z, 0-9, "_", ".", "/", ":" and "-": it is a label of metrics.'
   if (typeof compute !== 'function') return 'its third argument must be the function that computes the value.'
   if (typeof options !== 'object' || options === null) return 'its fourth argument must be options, at least { ttlMs }.'
-  const { tags } = options as CacheOptions
-  return cacheProblem(options as CacheOptions) ?? (tags === undefined ? undefined : tagsProblem(tags))
+  return optionsProblem(options as CacheOptions)
 }

@@ -38,10 +38,10 @@ export function retry(ending: EndingAttempt, outcome: Outcome | undefined, error
   const { maxBackoffMs } = ending.tool.task!
   // While a dependency is left alone no attempt is wasted on it.
   const isUnavailable = error instanceof HoldfastError && error.code === 'dependency_unavailable'
-  const awayMs = isUnavailable ? Math.min(maxBackoffMs, error.data!.retryAfterMs as number) : 0
+  const awayMs = (isUnavailable && Number(error.data?.retryAfterMs)) || 0
   // Full jitter (Brooker, "Exponential Backoff And Jitter").
   const jitterMs = Math.random() * Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** attempts)
-  return { kind: 'retry', runAfterMs: awayMs + jitterMs }
+  return { kind: 'retry', runAfterMs: Math.min(maxBackoffMs, awayMs + jitterMs) }
 }
 
 /** The task can't be done. */

@@ -5,9 +5,9 @@ import { closedError, toQueueError } from '../broker/bell.ts'
 import { Presence } from '../broker/events.ts'
 import { loadClient } from '../broker/url.ts'
 import { within } from '../broker/wait.ts'
-import { Link, type Amqplib } from './link.ts'
-import { RabbitmqListener, type Consumption } from './listener.ts'
-import { Publisher } from './publisher.ts'
+import { Publishing, Reading } from './connections.ts'
+import type { Amqplib } from './link.ts'
+import type { Consumption } from './listener.ts'
 import { parseRabbitmqSourceUrl, type RabbitmqSourceAddress } from './url.ts'
 
 /**
@@ -27,25 +27,19 @@ export async function openRabbitmqSource(url: string, events: SourceEvents): Pro
  * dead-letter exchange.
  */
 class RabbitmqSource implements MessageSource {
-  readonly #library: Amqplib
   readonly #address: RabbitmqSourceAddress
-  readonly #presence: Presence
-  readonly #listeners = new Set<RabbitmqListener<SourceMessage>>()
-  /** For dead letters. A broker short of memory stops reading from those that publish, so reading has a connection of its own. */
-  readonly #publishing: Link | undefined
-  #publisher: Publisher | undefined
-  #reading: Link | undefined
-  #model: ChannelModel | undefined
+  readonly #reading: Reading<SourceMessage>
+  /** For dead letters. */
+  readonly #publishing: Publishing | undefined
   #isClosed = false
 
   constructor(library: Amqplib, address: RabbitmqSourceAddress, events: SourceEvents) {
-    this.#library = library
     this.#address = address
-    this.#presence = new Presence(events)
+    this.#reading = new Reading(library, address, 'reads', new Presence(events))
     if (address.dead !== undefined)
-      this.#publishing = new Link(library, address, 'dead letters', {
+      this.#publishing = new Publishing(library, address, 'dead letters', {
         onUp: () => undefined, // a dead letter that could not be kept is told by itself
-        onDown: () => (this.#publisher = undefined),
+        onDown: () => undefined,
       })
   }
 
@@ -63,39 +57,19 @@ class RabbitmqSource implements MessageSource {
       read: toSourceMessage,
       ...(dead === undefined ? {} : { keep: (message, reason) => this.#keep(dead, message, reason) }),
     }
-    const listener = new RabbitmqListener(what, onMessage, credits, {
-      onClose: () => this.#listeners.delete(listener),
-      onReady: () => this.#presence.up(),
-      onRefused: this.#presence.refused,
-      onTrouble: (error) => this.#presence.down(error),
-    })
-    this.#listeners.add(listener)
-    if (this.#model !== undefined) await listener.attach(this.#model)
-    this.#reading ??= new Link(this.#library, this.#address, 'reads', {
-      onUp: (model) => {
-        this.#model = model
-        for (const one of this.#listeners) void one.attach(model)
-      },
-      onDown: (error) => {
-        this.#model = undefined
-        for (const one of this.#listeners) one.detach()
-        this.#presence.down(error)
-      },
-    })
-    return listener
+    return this.#reading.listen(what, onMessage, credits)
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    await Promise.all(Array.from(this.#listeners, (listener) => listener.close()))
-    await Promise.all([this.#reading?.close(), this.#publishing?.close()])
+    await this.#reading.closeListeners()
+    await Promise.all([this.#reading.close(), this.#publishing?.close()])
   }
 
   async #keep(dead: string, { content, properties }: ConsumeMessage, reason: string): Promise<void> {
     try {
-      const model = await this.#publishing!.model()
-      if (this.#publisher?.isOpen !== true) this.#publisher = new Publisher(model)
+      const publisher = await this.#publishing!.publisher()
       const headers = {
         ...properties.headers,
         'holdfast-refusal': reason,
@@ -103,7 +77,7 @@ class RabbitmqSource implements MessageSource {
         ...(properties.messageId === undefined ? {} : { 'holdfast-message-id': String(properties.messageId) }),
       }
       const contentType = properties.contentType as string | undefined
-      const kept = this.#publisher.publish(dead, content, { headers, ...(contentType && { contentType }) })
+      const kept = publisher.publish(dead, content, { headers, ...(contentType && { contentType }) })
       await within(this.#address.commandTimeoutMs, 'RabbitMQ: a dead letter', kept)
     } catch (error) {
       throw toQueueError('RabbitMQ', 'a dead letter', error)

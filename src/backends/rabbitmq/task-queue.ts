@@ -1,12 +1,10 @@
-import type { ChannelModel } from 'amqplib'
 import type { QueueListener, TaskQueue } from '../../ports/task-queue.ts'
 import { closedError, fromMessage, toMessages, toQueueError, type Bell } from '../broker/bell.ts'
 import { Presence, type QueueEvents } from '../broker/events.ts'
 import { loadClient } from '../broker/url.ts'
 import { within } from '../broker/wait.ts'
-import { Link, type Amqplib } from './link.ts'
-import { RabbitmqListener } from './listener.ts'
-import { Publisher } from './publisher.ts'
+import { Publishing, Reading } from './connections.ts'
+import type { Amqplib } from './link.ts'
 import { declare, queueName } from './topology.ts'
 import { parseRabbitmqUrl, type RabbitmqAddress } from './url.ts'
 
@@ -24,35 +22,22 @@ export async function openRabbitmqQueue(url: string, events: QueueEvents): Promi
 
 /**
  * Bells over RabbitMQ: a durable quorum queue for each task queue, persistent and mandatory messages, publisher confirms, and
- * an exchange for what came too often. Publishing and listening have a connection each, since a broker short of memory stops
- * reading from those that publish, and acknowledgements must get through.
+ * an exchange for what came too often.
  */
 class RabbitmqTaskQueue implements TaskQueue {
-  readonly #library: Amqplib
   readonly #address: RabbitmqAddress
-  readonly #presence: Presence
-  readonly #listeners = new Set<RabbitmqListener<Bell>>()
-  readonly #publishing: Link
-  /** Opened by the first listener. */
-  #listening: Link | undefined
-  #listeningModel: ChannelModel | undefined
-  #publisher: Publisher | undefined
+  readonly #publishing: Publishing
+  readonly #listening: Reading<Bell>
   #isClosed = false
 
   constructor(library: Amqplib, address: RabbitmqAddress, events: QueueEvents) {
-    this.#library = library
+    const presence = new Presence(events)
     this.#address = address
-    this.#presence = new Presence(events)
-    this.#publishing = new Link(library, address, 'rings', {
-      onUp: (model) => {
-        this.#publisher = new Publisher(model)
-        this.#presence.up('rings')
-      },
-      onDown: (error) => {
-        this.#publisher = undefined
-        this.#presence.down(error, 'rings')
-      },
+    this.#publishing = new Publishing(library, address, 'rings', {
+      onUp: () => presence.up('rings'),
+      onDown: (error) => presence.down(error, 'rings'),
     })
+    this.#listening = new Reading(library, address, 'listens', presence)
   }
 
   async ensureTopology(queues: readonly string[]): Promise<void> {
@@ -65,10 +50,7 @@ class RabbitmqTaskQueue implements TaskQueue {
   async ring(queue: string, taskIds: readonly string[]): Promise<void> {
     this.#check()
     await this.#bounded('a ring', async () => {
-      const model = await this.#publishing.model()
-      // The broker closes a channel on an error, and the connection stays.
-      if (this.#publisher?.isOpen !== true) this.#publisher = new Publisher(model)
-      const publisher = this.#publisher
+      const publisher = await this.#publishing.publisher()
       const name = queueName(this.#address, queue)
       await Promise.all(toMessages(queue, taskIds).map((message) => publisher.publish(name, message)))
     })
@@ -81,7 +63,7 @@ class RabbitmqTaskQueue implements TaskQueue {
   ): Promise<QueueListener> {
     this.#check()
     const address = this.#address
-    const listener = new RabbitmqListener<Bell>(
+    return this.#listening.listen(
       {
         queues: queues.map((queue) => queueName(address, queue)),
         commandTimeoutMs: address.commandTimeoutMs,
@@ -90,28 +72,7 @@ class RabbitmqTaskQueue implements TaskQueue {
       },
       onRing,
       credits,
-      {
-        onClose: () => this.#listeners.delete(listener),
-        onReady: () => this.#presence.up('listens'),
-        onRefused: this.#presence.refused,
-        onTrouble: (error) => this.#presence.down(error, 'listens'),
-      },
     )
-    this.#listeners.add(listener)
-    const model = this.#listeningModel
-    if (model !== undefined) await listener.attach(model)
-    this.#listening ??= new Link(this.#library, this.#address, 'listens', {
-      onUp: (up) => {
-        this.#listeningModel = up
-        for (const one of this.#listeners) void one.attach(up)
-      },
-      onDown: (error) => {
-        this.#listeningModel = undefined
-        for (const one of this.#listeners) one.detach()
-        this.#presence.down(error, 'listens')
-      },
-    })
-    return listener
   }
 
   async depth(queue: string): Promise<number | undefined> {
@@ -133,8 +94,8 @@ class RabbitmqTaskQueue implements TaskQueue {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    await Promise.all([...this.#listeners].map((listener) => listener.close()))
-    await Promise.all([this.#publishing.close(), this.#listening?.close()])
+    await this.#listening.closeListeners()
+    await Promise.all([this.#publishing.close(), this.#listening.close()])
   }
 
   async #bounded<T>(operation: string, act: () => Promise<T>): Promise<T> {
