@@ -33,7 +33,7 @@ const well = [use(5000, USUAL), use(ENDED + 1000, 10), use(ENDED + 2000, 10)]
 const problemsOf = (records: readonly Record[], cell: Cell, fault: FaultName = 'refused'): readonly string[] =>
   judge(
     'taskStart',
-    { fault, beganMs: BEGAN, endedMs: ENDED, records, attempts: { during: 0, after: 0 } },
+    { fault, settledMs: 5000, beganMs: BEGAN, endedMs: ENDED, records, attempts: { during: 0, after: 0 } },
     expecting(cell),
   ).problems
 
@@ -43,6 +43,7 @@ const refused = use(12_000, 100, 'state_unavailable')
 describe('a cell holds', () => {
   test.each<[string, Cell, Record[]]>([
     ['works, and it works', { gone: 'works' }, [use(12_000, 100)]],
+    ['works, but not before all was ready', { gone: 'works' }, [use(4000, 7000, 'no answer'), use(12_000, 100)]],
     [
       'works, later than it should by what the machine took before',
       { gone: 'works' },
@@ -132,6 +133,7 @@ describe('a cell does not hold', () => {
 test('more connections in a second than are allowed are a stampede, whenever they are tried', () => {
   const seen = (during: number, after: number, fault: FaultName = 'refused') => ({
     fault,
+    settledMs: 5000,
     beganMs: BEGAN,
     endedMs: ENDED,
     records: [],

@@ -7,6 +7,8 @@ import type { Record } from './load.ts'
 /** What was seen in one run of a fault. Times in ms of `performance.now()`. */
 export interface Seen {
   readonly fault: FaultName
+  /** From then on all was well; what began before is not judged. */
+  readonly settledMs: number
   readonly beganMs: number
   readonly endedMs: number
   readonly records: readonly Record[]
@@ -37,9 +39,9 @@ const MAX_TOLD = 3
 
 /** Judges one feature. */
 export function judge(feature: FeatureName, seen: Seen, expected: Expectations): Verdict {
-  const { fault, beganMs, endedMs } = seen
+  const { fault, settledMs, beganMs, endedMs } = seen
   const cell = cellOf(feature, expected)
-  const records = seen.records.filter((record) => record.feature === feature)
+  const records = seen.records.filter((record) => record.feature === feature && record.startMs >= settledMs)
   const before = records.filter(({ endMs }) => endMs < beganMs)
   const spanning = records.filter(({ startMs, endMs }) => startMs < beganMs + EDGE_MS && endMs >= beganMs)
   const during = records.filter(({ startMs }) => startMs >= beganMs + EDGE_MS && startMs < endedMs - EDGE_MS)

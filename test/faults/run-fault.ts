@@ -23,11 +23,14 @@ export interface FaultReport {
   /** What is wrong with no single feature. */
   readonly problems: readonly string[]
   readonly attempts: { readonly during: number; readonly after: number }
+  /** The longest of the calls that need nothing: so late was the machine. */
+  readonly controlMs: number
 }
 
-/** Everything works before it is broken; the first uses of a busy machine may take their time. */
-const FIRST_USES_MS = 20_000
+/** Everything works, and soon, before it is broken; the first uses on a busy machine may take their time. */
+const FIRST_USES_MS = 30_000
 const FIRST_USES = 2
+const SOON_MS = 1500
 /** A first time-out, and then as long again in which the fault is known. */
 const faultMs = ({ boundMs }: Backend): number => boundMs + 2500
 /** Everything is well again for so long. */
@@ -43,10 +46,16 @@ export async function runFault({ backend, stand, fault, features, nodes }: Fault
   await using stack = new AsyncDisposableStack()
   using attempts = new Attempts(stand.links.map(({ port }) => port))
   const load = await Load.start(features, nodes, stack, backend.pace)
-  const hasWorked = (): boolean =>
-    features.every((feature) => load.lastOf(feature, 0, FIRST_USES).length === FIRST_USES)
-  for (const limitMs = performance.now() + FIRST_USES_MS; !hasWorked() && performance.now() < limitMs;)
+  const firstUses = () => features.map((feature) => load.lastOf(feature, 0, FIRST_USES))
+  const isSettled = (): boolean =>
+    firstUses().every(
+      (uses) =>
+        uses.length === FIRST_USES &&
+        uses.every(({ code, startMs, endMs }) => code === 'ok' && endMs - startMs < SOON_MS),
+    )
+  for (const limitMs = performance.now() + FIRST_USES_MS; !isSettled() && performance.now() < limitMs;)
     await sleep(POLL_MS)
+  const settledMs = Math.min(...firstUses().flatMap((uses) => uses.map(({ startMs }) => startMs)))
   for (const feature of features) if (cellOf(feature, backend).goesOn === true) load.use(feature)
   await sleep(UNDER_WAY_MS)
   const beganMs = performance.now()
@@ -69,6 +78,7 @@ export async function runFault({ backend, stand, fault, features, nodes }: Fault
   await load.stop()
   const seen = {
     fault,
+    settledMs,
     beganMs,
     endedMs,
     records: load.records,
@@ -77,9 +87,11 @@ export async function runFault({ backend, stand, fault, features, nodes }: Fault
       after: attempts.mostInASecond(endedMs, Infinity),
     },
   }
+  const control = load.records.filter(({ feature, startMs }) => feature === 'call' && startMs >= settledMs)
   return {
     verdicts: features.map((feature) => judge(feature, seen, backend)),
     problems: judgeAttempts(seen, backend),
     attempts: seen.attempts,
+    controlMs: Math.max(...control.map(({ startMs, endMs }) => endMs - startMs)),
   }
 }

@@ -22,6 +22,12 @@ export type Line =
   | { readonly kind: 'logs'; readonly text: string }
 
 const LOG_TAIL = 4000
+/**
+ * A call that needs nothing takes a few milliseconds. Where one took so long, nothing that was late says anything, and the fault is
+ * tried again; a node that is at fault itself is late each time.
+ */
+const STARVED_MS = 500
+const TURNS = 3
 /** What nodes have in files lies in memory where that can be had: a disk that is busy would look like a fault. */
 const MEMORY = '/dev/shm'
 const tell = (line: Line): boolean => process.stdout.write(`${JSON.stringify(line)}\n`)
@@ -48,15 +54,24 @@ async function main(name: BackendName, faults: readonly FaultName[], features: r
   }
   const nodes = stack.use(await startNodes(dir, { ...healthy, ...stand.options }))
   for (const fault of faults) {
-    tell({ kind: 'progress', text: fault })
     const startedMs = performance.now()
-    const report = await runFault({ backend, stand, fault, features, nodes })
+    let report: FaultReport
+    for (let turn = 1; ; turn++) {
+      tell({ kind: 'progress', text: fault })
+      report = await runFault({ backend, stand, fault, features, nodes })
+      if (!hasProblems(report) || !(report.controlMs > STARVED_MS) || turn === TURNS) break
+      const late = `${Math.round(report.controlMs)} ms for a call that needs nothing`
+      tell({ kind: 'progress', text: `${fault} again: the machine had no time (${late})` })
+    }
     const seconds = Math.round((performance.now() - startedMs) / 1000)
     tell({ kind: 'report', fault, seconds, report })
-    if (report.problems.length + report.verdicts.flatMap(({ problems }) => problems).length > 0)
+    if (hasProblems(report))
       tell({ kind: 'logs', text: nodes.all.map((node) => node.log().slice(-LOG_TAIL)).join('\n---\n') })
   }
 }
+
+const hasProblems = ({ problems, verdicts }: FaultReport): boolean =>
+  problems.length + verdicts.flatMap((verdict) => verdict.problems).length > 0
 
 const [, , name, faults, features] = process.argv
 await main(name as BackendName, faults!.split(',') as FaultName[], features!.split(',') as FeatureName[])
