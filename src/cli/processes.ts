@@ -6,7 +6,7 @@ import { IpcStateStore } from '../backends/ipc/state-store.ts'
 import { MemoryEventBus } from '../backends/memory/event-bus.ts'
 import { MemoryStateStore } from '../backends/memory/state-store.ts'
 import { aggregateMetrics, type MetricsSnapshot } from '../telemetry/aggregate-metrics.ts'
-import type { Listening } from '../compose/runtime.ts'
+import type { Listening } from '../compose/runtime-types.ts'
 import { HoldfastError } from '../errors/holdfast-error.ts'
 import { systemClock } from '../ports/clock.ts'
 

@@ -1,4 +1,4 @@
-import type { Runtime } from '../compose/runtime.ts'
+import type { Runtime } from '../compose/runtime-types.ts'
 
 /**
  * SIGTERM and SIGINT end in order; a second one ends at once.

@@ -81,13 +81,19 @@ export function callThroughCache(
   }
   const key = options.key === undefined ? given : options.key(args as never)
   const tags = typeof options.tags === 'function' ? options.tags(args as never) : options.tags
+  // Each hit makes one: member by member it costs less than a spread.
+  const { ttlMs, staleMs, staleIfErrorMs, negativeTtlMs, maxFlightMs } = options
   const entry: CacheEntry = {
-    ...options,
     cache: tool.name,
     key: [facts.revision, key],
     partition,
+    ttlMs,
+    staleMs,
+    staleIfErrorMs,
+    negativeTtlMs,
     tags,
     version: shapeOf(tool),
+    maxFlightMs,
   }
   const found = services.cache.hit(entry, compute, outcomeCodec)
   if (found !== undefined) return found.value

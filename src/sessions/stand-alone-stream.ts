@@ -9,6 +9,11 @@ import type { Unsubscribe } from '../ports/event-bus.ts'
 import type { ResumableStream } from './resumable-stream.ts'
 import type { SessionStore, StoredSession } from './session-store.ts'
 
+/** After a gap of the bus, streams read their records within this time: all of them have lost it in the same moment. */
+const GAP_SPREAD_MS = 2_000
+/** Mean time between two attempts to read what could not be read. */
+const RETRY_MS = 1_000
+
 /**
  * The stand-alone stream of a 2025 session (GET): carries list changes, and updates of the resources that the session follows.
  *
@@ -23,8 +28,8 @@ export class StandAloneStream implements OpenStream, Ticking {
   #session: StoredSession
   readonly #listener: ChangeListener
   #following: Promise<void> = Promise.resolve()
-  /** What the session follows could not be read, or not be followed: tried again at the next tick. */
-  #isStale = false
+  /** When to read again what the session follows, by the monotonic clock: it may have changed, or could not be read. */
+  #followAtMs: number | undefined
   #unsubscribe: Unsubscribe | undefined
   #isOver = false
 
@@ -60,7 +65,7 @@ export class StandAloneStream implements OpenStream, Ticking {
           if (text !== own) this.#stream.yield()
         } else if (text.startsWith('owner:')) this.#stream.end()
       },
-      () => this.#followLater(),
+      () => this.#followWithin(GAP_SPREAD_MS),
     )
     await changes.add(this.#listener)
     await this.#tell(own)
@@ -81,7 +86,7 @@ export class StandAloneStream implements OpenStream, Ticking {
   }
 
   tick(nowMs: number): void {
-    if (this.#isStale) this.#followLater()
+    if (this.#followAtMs !== undefined && nowMs >= this.#followAtMs) this.#followLater()
     const { detachedMs } = this.#stream
     if (detachedMs !== undefined && nowMs - detachedMs > this.#services.options.resumeTtlMs) this.#stream.leave()
     else this.#stream.keepAliveAt(nowMs)
@@ -98,14 +103,18 @@ export class StandAloneStream implements OpenStream, Ticking {
     this.#guard(Promise.all([this.#unsubscribe?.(), this.#services.changes.remove(this.#listener)]))
   }
 
+  #followWithin(ms: number): void {
+    this.#followAtMs = this.#services.clock.monotonic() + ms * Math.random()
+  }
+
   /** One after the other: the record that was read last is the one that counts. `answer` is published when it is followed. */
   #followLater(answer?: string): void {
-    this.#isStale = false
+    this.#followAtMs = undefined
     this.#following = this.#following
       .then(() => this.#followAnew())
       .then(() => (answer === undefined ? undefined : this.#tell(answer)))
       .catch(() => {
-        this.#isStale = true
+        this.#followWithin(2 * RETRY_MS)
         this.#services.telemetry.count('degraded', 'session_record')
       })
   }

@@ -92,6 +92,17 @@ describe('embeddings', () => {
     expect(asked.length).toBe(3)
   })
 
+  it('that have not the length that was asked for are computed anew, when the model gives it', async () => {
+    const { asked, model } = modelOf(({ values, dimensions }, call) =>
+      embeddings({ values, dimensions: call === 1 ? 2 : dimensions! }),
+    )
+    const client = await clientOf(batchOf(model) as never)
+    const args = { texts: ['a'], dimensions: 4 }
+    for (const dimensions of [2, 4, 4])
+      expect(await called(client, args)).toMatchObject({ vectors: rounded(['a'], dimensions) })
+    expect(asked.length).toBe(2)
+  })
+
   it('that another call computes are waited for', async () => {
     const gate = Promise.withResolvers<void>()
     const { asked, model } = modelOf(async (options, call) => {

@@ -4,7 +4,7 @@ import { MemoryEventBus } from '../../src/backends/memory/event-bus.ts'
 import { MemoryStateStore } from '../../src/backends/memory/state-store.ts'
 import { content, defineServer, defineTool, toolError, type Context, type ToolReturn } from '../../src/index.ts'
 import { systemClock } from '../../src/ports/clock.ts'
-import { connect, type ConnectOptions, type TestClient } from '../../src/testing/index.ts'
+import { connect, FakeClock, type ConnectOptions, type TestClient } from '../../src/testing/index.ts'
 import { eventually } from '../clients/eventually.ts'
 
 const ADA = { issuer: 'https://issuer.example', subject: 'ada' }
@@ -82,6 +82,29 @@ test('what is public is given to everybody; each revision gets its own wording, 
     'structuredContent',
   )
   expect(runs).toBe(2)
+})
+
+test('an expired result is given out while the handler runs in the background, and in place of its failure', async () => {
+  const clock = new FakeClock()
+  let isDown = false
+  const cache = { ttlMs: 60_000, staleMs: 10_000, staleIfErrorMs: 600_000, scope: 'public' as const }
+  const { server, count } = counting(cache, (_, __, runs) => {
+    if (isDown) throw new Error('down')
+    return `${runs}`
+  })
+  await using client = await connect(server, { runtime: { clock } })
+  expect((await call(client)).text).toBe('1')
+  await clock.advance(61_000)
+  expect((await call(client)).text).toBe('1')
+  await eventually(() => count.runs).toBe(2)
+  await eventually(async () => (await call(client)).text).toBe('2')
+  isDown = true
+  await clock.advance(300_000)
+  expect(await call(client)).toMatchObject({ isError: false, text: '2' })
+  expect(await call(client)).toMatchObject({ isError: false, text: '2' })
+  expect(count.runs).toBe(3)
+  await clock.advance(500_000)
+  expect(await call(client)).toMatchObject({ isError: true })
 })
 
 test('errors are not kept; with `negativeTtlMs` those are that the handler means, and no others', async () => {

@@ -61,7 +61,19 @@ const endless = defineTool({
     )
   },
 })
-const server = defineServer({ name: 'trips', version: '1.0.0', tools: [trip, booking, flaky, endless] })
+let gate = Promise.withResolvers<void>()
+const gated = defineTool({
+  name: 'gated',
+  description: 'Runs until its gate is opened',
+  task: true,
+  async run(_args, ctx) {
+    counts.runs++
+    ctx.signal.addEventListener('abort', () => counts.aborted++)
+    await gate.promise
+    return `run ${counts.runs}`
+  },
+})
+const server = defineServer({ name: 'trips', version: '1.0.0', tools: [trip, booking, flaky, endless, gated] })
 
 const TASKS = { extensions: { 'io.modelcontextprotocol/tasks': {} }, elicitation: {} }
 let client: TestClient
@@ -106,6 +118,28 @@ describe.each(['2026-07-28', '2025-11-25', '2025-06-18'] as const)(
       controller.abort()
       await expect(call).rejects.toThrow()
       while (counts.aborted === 0) await sleep(5)
+    })
+
+    test('that goes away may come back by an idempotency key: its task goes on, and the repeat waits for it', async () => {
+      gate = Promise.withResolvers()
+      const meta = { 'dev.holdfast/idempotencyKey': 'a key of sixteen or more' }
+      const controller = new AbortController()
+      const first = client.callTool('gated', {}, { signal: controller.signal, meta })
+      first.catch(() => undefined)
+      while (counts.runs === 0) await sleep(5)
+      controller.abort()
+      await expect(first).rejects.toThrow()
+      const repeated = client.callTool('gated', {}, { meta })
+      // A cancel would have reached the handler by now, on the way that the test above waits for.
+      const cancelled = new AbortController()
+      const other = client.callTool('endless', {}, { signal: cancelled.signal })
+      other.catch(() => undefined)
+      while (counts.runs === 1) await sleep(5)
+      cancelled.abort()
+      while (counts.aborted === 0) await sleep(5)
+      gate.resolve()
+      expect((await repeated).content).toEqual([{ type: 'text', text: 'run 2' }])
+      expect(counts).toMatchObject({ runs: 2, aborted: 1 }) // one each
     })
   },
 )

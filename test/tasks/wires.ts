@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream'
-import { internalsOf, type Runtime } from '../../src/compose/runtime.ts'
+import { internalsOf } from '../../src/compose/runtime.ts'
+import type { Runtime } from '../../src/compose/runtime-types.ts'
 import { stdioPrincipal } from '../../src/compose/auth.ts'
 import { ANONYMOUS, type Principal } from '../../src/define/context.ts'
 import { LineExchange } from '../../src/transports/stdio/stdio.ts'
