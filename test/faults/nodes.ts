@@ -42,6 +42,8 @@ export async function startNodes(dir: string, options: RuntimeOptions): Promise<
       drainDeadlineMs: 1000,
       // That the machine is busy with other things is no fault of a backend's.
       maxLoopDelayMs: 10_000,
+      // `fetch` keeps connections that it has not used yet: one that is closed for it at that moment is no fault of theirs either.
+      headersTimeoutMs: 300_000,
       worker,
       ...options,
     })
