@@ -46,7 +46,7 @@ export async function openTaskStore(
     throw new HoldfastError(
       'backend_failed',
       `The tasks URL ${shownTasksUrl(url)} can't be reached: ${why}. Start this again when it can.`,
-      { cause: error },
+      { cause: error.cause ?? error },
     )
   }
 }

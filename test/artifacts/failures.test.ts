@@ -233,7 +233,7 @@ test.each([
   ['s3://bucket/../x y', /has the prefix/],
   ['s3://bucket?regoin=x', /has the option "regoin"; there are region/],
   ['s3://bucket?endpoint=minio:9000', /must be a URL of http or https/],
-  ['s3://bucket?pathStyle=maybe', /must be true or false/],
+  ['s3://bucket?pathStyle=maybe', /must be one of true, false/],
   ['s3://bucket?commandTimeoutMs=1', /whole number from 10/],
   ['file:', /names no folder/],
   ['file://host/share', /malformed|names no folder/],

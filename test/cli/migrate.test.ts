@@ -71,5 +71,7 @@ test('a definition may say where tasks lie; its secrets are not printed', async 
 
 test('a server that is not there is an error', async () => {
   const { code, stderr } = await runCli(['migrate'], { HOLDFAST_TASKS_URL: 'postgres://nobody@127.0.0.1:1/none' })
-  expect([code, stderr]).toEqual([1, expect.stringContaining('error: Postgres did not carry out')])
+  const reason = 'connect ECONNREFUSED 127.0.0.1:1'
+  const said = `error: The tasks URL postgres://***@127.0.0.1:1/none can't be reached: ${reason}. Start this again when it can.\n`
+  expect([code, stderr]).toEqual([1, said])
 })
