@@ -1,55 +1,14 @@
+import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { toolError } from '../../src/errors/holdfast-error.ts'
-import { FakeClock, FaultyEventBus, FaultyStateStore, type OperationFault } from '../../src/testing/index.ts'
+import { FakeClock } from '../../src/testing/index.ts'
 import { eventually } from '../clients/eventually.ts'
 import { entry, TestNode, Work, type Shared } from './nodes.ts'
-
-/** Nodes that share a store, and a clock of their own. Keys are unique to each test. */
-interface Setting extends AsyncDisposable {
-  readonly clock: FakeClock
-  readonly nodes: readonly [TestNode, TestNode, TestNode]
-  readonly one: TestNode
-  readonly two: TestNode
-  /** What goes wrong with operations of the store, and with messages, from now on. */
-  readonly faults: { fault: OperationFault | undefined; isMute: boolean }
-}
-
-let run = 0
+import { openSetting, until, type OpenShared, type Setting } from './setting.ts'
 
 /** What caches of several nodes do together, on a store and a bus. */
-export function cacheContract(name: string, open: () => Promise<Shared & { close(): Promise<void> }>): void {
-  const setting = async (): Promise<Setting> => {
-    const shared = await open()
-    const clock = new FakeClock()
-    const server = `cache-${process.pid}-${Date.now()}-${++run}`
-    const faults: { fault: OperationFault | undefined; isMute: boolean } = { fault: undefined, isMute: false }
-    const faulty: Shared = {
-      state: new FaultyStateStore(shared.state, () => faults.fault, clock),
-      bus: new FaultyEventBus(shared.bus, () => (faults.isMute ? 'drop' : undefined), clock),
-    }
-    const start = (): Promise<TestNode> => TestNode.start(faulty, { clock, server })
-    const nodes = await Promise.all([start(), start(), start()] as const)
-    return {
-      clock,
-      nodes,
-      one: nodes[0],
-      two: nodes[1],
-      faults,
-      async [Symbol.asyncDispose]() {
-        faults.fault = undefined
-        await Promise.all(nodes.map(({ cache }) => cache.close()))
-        await shared.close()
-      },
-    }
-  }
-  /** Lets waits pass until something has happened: far more of them than it takes, since a real store answers in its own time. */
-  const until = async (clock: FakeClock, done: () => boolean): Promise<void> => {
-    for (let passedMs = 0; !done(); passedMs += 50) {
-      expect(passedMs, 'waited for too long').toBeLessThanOrEqual(100_000)
-      await clock.advance(50)
-      await new Promise((resolve) => setTimeout(resolve, 2))
-    }
-  }
+export function cacheContract(name: string, open: OpenShared): void {
+  const setting = (): Promise<Setting> => openSetting(open)
 
   describe(`cache contract: ${name}`, () => {
     test('what was computed is there for the next caller and on other nodes, each time as a copy; the one who computed it gets no other', async () => {
@@ -197,7 +156,7 @@ export function cacheContract(name: string, open: () => Promise<Shared & { close
       const again = await Promise.all(others.map((other) => at.two.get(entry('k', other), () => -1)))
       expect(again).toEqual(values)
       const shared = await open()
-      await using foreign = await TestNode.start(shared, { clock: at.clock, server: `foreign-${run}` })
+      await using foreign = await TestNode.start(shared, { clock: at.clock, server: `foreign-${randomUUID()}` })
       expect(await foreign.get(entry('k', { partition: 'ada' }), () => -1)).toBe(-1)
       await foreign.cache.close()
       await shared.close()
