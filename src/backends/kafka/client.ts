@@ -14,7 +14,7 @@ export type KafkaLibrary = Pick<
 export type BytesConsumer = Consumer
 
 /** Between two attempts of one operation. */
-const RETRY_DELAY_MS = 200
+const RETRY_DELAY_MS = 500
 
 /** Makes clients as a {@link KafkaCluster} says. */
 export class KafkaClients<Address extends KafkaCluster = KafkaAddress> {
