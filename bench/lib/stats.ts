@@ -47,3 +47,9 @@ export function pairedRatio(values: readonly number[], reference: readonly numbe
     }),
   )
 }
+
+/** The value below which such a share of them lies (nearest rank); NaN of no values. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+}

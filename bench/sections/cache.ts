@@ -9,7 +9,7 @@ import { inHandler } from '../lib/in-handler.ts'
 import { loadNote } from '../lib/machine.ts'
 import { peersDir } from '../lib/peers.ts'
 import { clearProgress, progress } from '../lib/progress.ts'
-import { median, pairedRatio } from '../lib/stats.ts'
+import { median, pairedRatio, quantile } from '../lib/stats.ts'
 import { ratio, table } from '../lib/table.ts'
 import { holdfastCommand } from '../lib/targets.ts'
 import type { Target } from '../lib/targets.ts'
@@ -157,9 +157,4 @@ async function openHoldfast(url: string): Promise<CacheSystem> {
 async function openBentocache(url: string): Promise<CacheSystem> {
   const { open } = (await import(pathToFileURL(join(peersDir, 'cache.js')).href)) as { open(url: string): CacheSystem }
   return open(url)
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!
 }

@@ -13,7 +13,7 @@ import { loadNote } from '../lib/machine.ts'
 import { ensurePeers } from '../lib/peers.ts'
 import { clearProgress, progress } from '../lib/progress.ts'
 import { resultsDir } from '../lib/results.ts'
-import { median, spread } from '../lib/stats.ts'
+import { median, quantile, spread } from '../lib/stats.ts'
 import { table } from '../lib/table.ts'
 
 /** Paired: with and without faults, in turns. */
@@ -156,8 +156,4 @@ function recoveriesMs({ samples, phasesAtMs }: Run): number[] {
   )
 }
 
-function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
-}
 const percent = (share: number): string => `${(share * 100).toFixed(0)} %`

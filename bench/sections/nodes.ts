@@ -10,6 +10,7 @@ import { clearProgress, progress } from '../lib/progress.ts'
 import { callTool, send } from '../lib/send.ts'
 import { startServer } from '../lib/server-process.ts'
 import type { ServerProcess } from '../lib/server-process.ts'
+import { quantile } from '../lib/stats.ts'
 import { table } from '../lib/table.ts'
 import { holdfastCommand } from '../lib/targets.ts'
 
@@ -180,8 +181,4 @@ async function cpuPerCall(servers: readonly ServerProcess[], agent: Agent): Prom
   return counts.map((count, index) => ((after[index]! - before[index]!) * 1000) / count)
 }
 
-function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!
-}
 const median = (values: readonly number[]): number => quantile(values, 0.5)

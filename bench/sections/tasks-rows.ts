@@ -10,7 +10,7 @@ import { clearProgress, progress } from '../lib/progress.ts'
 import { table, whole } from '../lib/table.ts'
 import { prepare } from '../tasks/holdfast.ts'
 import { storeHomes } from '../tasks/places.ts'
-import { quantile } from '../tasks/rig.ts'
+import { quantile } from '../lib/stats.ts'
 import { claim, fill, finish } from '../tasks/rows.ts'
 import { concurrency, dynamodbCallers, payloadBytes } from './tasks.ts'
 

@@ -2,7 +2,7 @@
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { Client } from 'pg'
-import { quantile } from './rig.ts'
+import { quantile } from '../lib/stats.ts'
 
 /** Milliseconds of one. */
 export interface Cost {

@@ -7,6 +7,7 @@ import { track } from '../lib/children.ts'
 import type { Command, Creation, Entered } from './process.ts'
 import { nowMs } from './system.ts'
 import type { Place, Probe, TaskSystem } from './system.ts'
+import { quantile } from '../lib/stats.ts'
 
 /** What a run at full speed showed. */
 export interface Peak {
@@ -157,12 +158,6 @@ export async function takeover(
   await Promise.all([heir.end(), producer === victim ? undefined : producer.end()])
   const times = entered.map(([, atMs]) => atMs - killedMs)
   return { firstMs: Math.min(...times), lastMs: Math.max(...times) }
-}
-
-/** Value below which a share of them lies. */
-export function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN
 }
 
 async function finished(probe: Probe): Promise<void> {
